@@ -1,0 +1,206 @@
+//! What crosses between a face (studio, command line) and a worker: plain data, and the trait that carries it.
+//!
+//! A face sends [`Command`]s and drains [`Event`]s. Nothing here knows tensors or widgets: a loss is an `f32`, a
+//! preview is the path of a PNG. Both enums are tagged JSON, one object a line, between processes and in `events.jsonl`.
+
+use std::path::PathBuf;
+
+use lorikeet_recipe::{Plan, Recipe};
+use serde::{Deserialize, Serialize};
+
+/// What a face asks of a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Resolve the recipe and answer with [`Event::Planned`], training nothing.
+    Probe {
+        recipe: Box<Recipe>,
+    },
+    /// Start a new run in a folder of its own under the recipe's output folder.
+    Start {
+        recipe: Box<Recipe>,
+    },
+    /// Go on with the run in this folder from its last save.
+    ResumeRun {
+        run_dir: PathBuf,
+    },
+    /// Wait after the current step until [`Command::Resume`].
+    Pause,
+    Resume,
+    /// Save after the current step, then finish.
+    Stop,
+    SaveNow,
+    SampleNow,
+    /// Write the adapters of a save as a LoRA file for other programs.
+    Export {
+        run_dir: PathBuf,
+        step: Option<u64>,
+        to: PathBuf,
+        dtype: ExportDtype,
+    },
+}
+
+/// Number format of an exported LoRA.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportDtype {
+    #[default]
+    F16,
+    Bf16,
+    F32,
+}
+
+/// What a worker tells. Step events may be dropped when a face is slow; no other event ever is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    Planned {
+        plan: Box<Plan>,
+    },
+    /// A run folder exists and the run goes to work in it.
+    Started {
+        run_dir: PathBuf,
+        resumed_at: u64,
+    },
+    /// Progress of a stage before or beside the steps. `total` 0: not countable.
+    Stage {
+        stage: Stage,
+        done: u64,
+        total: u64,
+    },
+    Step(Step),
+    Sample(Sample),
+    Validation {
+        step: u64,
+        loss: f32,
+        base_loss: f32,
+    },
+    /// `path` is the save's folder under `checkpoints/`.
+    Saved {
+        step: u64,
+        path: PathBuf,
+    },
+    Paused {
+        step: u64,
+    },
+    Resumed {
+        step: u64,
+    },
+    Exported {
+        path: PathBuf,
+        modules: usize,
+    },
+    Warning {
+        message: String,
+    },
+    /// All steps done, or stopped by request. `lora` is the exported file.
+    Finished {
+        run_dir: PathBuf,
+        step: u64,
+        lora: Option<PathBuf>,
+        seconds: f64,
+    },
+    Failed(Failure),
+}
+
+impl Event {
+    /// Whether a slow face may miss it.
+    pub fn may_drop(&self) -> bool {
+        matches!(self, Event::Step(_))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    ScanDataset,
+    LoadModel,
+    CacheLatents,
+    CacheText,
+    Validate,
+    Sample,
+    Save,
+    Train,
+}
+
+impl Stage {
+    /// For people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Stage::ScanDataset => "Looking at the pictures",
+            Stage::LoadModel => "Loading the model",
+            Stage::CacheLatents => "Encoding pictures",
+            Stage::CacheText => "Encoding captions",
+            Stage::Validate => "Measuring validation loss",
+            Stage::Sample => "Drawing previews",
+            Stage::Save => "Saving",
+            Stage::Train => "Training",
+        }
+    }
+}
+
+/// One optimiser step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Steps done, from 1.
+    pub step: u64,
+    pub steps: u64,
+    pub epoch: u64,
+    pub epochs: u64,
+    pub loss: f32,
+    /// Bias-corrected exponential average of `loss`.
+    pub smoothed: f32,
+    pub learning_rate: f64,
+    /// Global norm before clipping.
+    pub grad_norm: f32,
+    /// Wall time of this step, and what is left of the run at the recent pace.
+    pub seconds: f64,
+    pub seconds_left: f64,
+    /// Resident memory of the process, and device memory in use where the device tells.
+    pub memory_bytes: u64,
+    pub device_memory_bytes: Option<u64>,
+}
+
+/// One preview picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// 0: the untouched base.
+    pub step: u64,
+    pub epoch: u64,
+    /// Index into the recipe's prompts.
+    pub prompt_index: usize,
+    pub prompt: String,
+    pub seed: u64,
+    pub path: PathBuf,
+}
+
+/// Why a run or command failed, in words for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub what: String,
+    pub why: String,
+    /// What to do about it.
+    pub todo: String,
+    /// The last good save, when there is one.
+    pub last_save: Option<PathBuf>,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}. {}. {}", self.what, self.why, self.todo)?;
+        if let Some(save) = &self.last_save {
+            write!(f, " The last good save is {}", save.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// A worker as a face sees it: in this process, in a child process, or on another machine.
+pub trait Engine {
+    /// Never blocks. A command that makes no sense now is answered by [`Event::Warning`].
+    fn send(&mut self, command: Command);
+    /// Hands over all events since the last call, in order. Never blocks.
+    fn poll(&mut self, sink: &mut dyn FnMut(Event));
+    /// Called from the worker whenever there is something to poll.
+    fn set_waker(&mut self, wake: Box<dyn Fn() + Send + Sync>);
+}
