@@ -1,1 +1,23 @@
+//! From a folder to training pictures: scan, captions, aspect buckets, pixels, the order of an epoch.
+//!
+//! Knows nothing of tensors and windows. Everything random is addressed by (seed, epoch, item), so that a resumed run
+//! sees what an uninterrupted one would have seen.
 
+pub mod buckets;
+pub mod captions;
+pub mod epoch;
+mod error;
+mod facts;
+mod header;
+mod pixels;
+mod scan;
+mod thumbnails;
+
+pub use buckets::{BucketRules, Bucketing, Placement};
+pub use captions::{CaptionRules, caption_for};
+pub use epoch::{Item, batches_per_epoch, epoch_batches};
+pub use error::{DatasetError, MAX_ASPECT, MAX_PIXELS, MAX_SIDE, PictureProblem};
+pub use facts::{Facts, bucket_info, content_key, dataset_dirs, facts, tag_frequency};
+pub use pixels::{Pixels, decode, load_pixels};
+pub use scan::{Dataset, Picture, ScanOptions, Skipped, scan, split_validation};
+pub use thumbnails::{Thumbnails, thumbnail};
