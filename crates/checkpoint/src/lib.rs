@@ -1,1 +1,32 @@
+//! Model and adapter files: safetensors in and out, base models whatever their layout, LoRA files.
+//!
+//! [`open_base`] gives the parts of a Stable Diffusion 1.x model under the names that diffusers uses; [`inspect`] tells
+//! what any file is; [`lora`] reads and writes adapters; [`write_safetensors`] saves so that a crash or a full disk
+//! never costs the file that was there before.
 
+mod base;
+mod component;
+mod configs;
+mod detect;
+mod dtype;
+mod error;
+mod folder;
+mod inspect;
+pub mod keymap;
+pub mod lora;
+mod lora_names;
+mod metadata;
+mod safetensors;
+mod sniff;
+mod write;
+
+pub use base::{BaseModel, Prediction, open_base};
+pub use component::{Component, Part};
+pub use detect::{Contents, DenoiserInput, Family, Layout, detect};
+pub use dtype::{Dtype, from_f32, to_f32};
+pub use error::CheckpointError;
+pub use inspect::{Inspection, PartFacts, inspect};
+pub use metadata::{FileHashes, TrainingFacts, file_hashes};
+pub use safetensors::{HEADER_LIMIT, SafetensorsFile, TensorInfo};
+pub use sniff::{Foreign, sniff};
+pub use write::{TensorData, Written, write_atomically, write_safetensors};
