@@ -1,1 +1,32 @@
+//! What the user asks for, and what comes of it.
+//!
+//! [`SETTINGS`] is the table of all settings. A [`Recipe`] is a preset and the values typed over its defaults. [`plan`]
+//! resolves it against facts about base, pictures and machine into a [`Plan`]. Knows neither tensors nor files other
+//! than the recipe itself.
 
+mod check;
+mod docs;
+mod error;
+pub mod example;
+mod facts;
+mod memory;
+mod plan;
+mod recipe;
+mod setting;
+mod table;
+mod toml_file;
+
+pub use docs::settings_markdown;
+pub use error::RecipeError;
+pub use facts::{
+    BaseFacts, BucketFacts, DatasetFacts, Family, ImageFacts, MachineFacts, Prediction, TargetFacts, UnetShape,
+};
+pub use memory::{Load, MemoryEstimate, MemoryPart, MemoryStage, Segments, estimate};
+pub use plan::{
+    BaseSettings, DatasetSettings, Decision, LossSettings, Memory, NetworkSettings, Plan, PlanSettings, RunSettings,
+    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings, plan,
+    settings,
+};
+pub use recipe::Recipe;
+pub use setting::{BaseClass, Choice, DefaultRow, Fixed, Kind, Level, Preset, Section, Setting, TextRule, Value, When};
+pub use table::{AutoSteps, SECTIONS, SETTINGS, auto_steps, setting};

@@ -1,0 +1,158 @@
+//! What a plan must be told about the base, the pictures and the machine. Plain numbers, so that anyone can fill them in.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::setting::BaseClass;
+
+/// The architecture of a base.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// UNet2DConditionModel, AutoencoderKL and one CLIP text encoder.
+    #[default]
+    Sd1,
+}
+
+/// What a base was trained to predict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Prediction {
+    #[default]
+    #[serde(rename = "epsilon")]
+    Epsilon,
+    /// sqrt(abar) noise - sqrt(1 - abar) picture.
+    #[serde(rename = "v")]
+    Velocity,
+}
+
+impl Prediction {
+    /// As in TOML and in `scheduler_config.json` without `_prediction`.
+    pub fn id(self) -> &'static str {
+        match self {
+            Prediction::Epsilon => "epsilon",
+            Prediction::Velocity => "v",
+        }
+    }
+}
+
+/// A layer that a LoRA goes on: `[out, in]` for a linear layer (`kernel` 1), `[out, in, kernel, kernel]` for a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetFacts {
+    pub outputs: u64,
+    pub inputs: u64,
+    pub kernel: u64,
+}
+
+impl TargetFacts {
+    /// Numbers trained on this layer: `lora_down [rank, inputs, kernel, kernel]` and `lora_up [outputs, rank, 1, 1]`.
+    pub fn trainable(&self, rank: u64) -> u64 {
+        rank * (self.inputs * self.kernel * self.kernel + self.outputs)
+    }
+}
+
+/// The shape of a UNet, as its diffusers config tells it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnetShape {
+    pub block_out_channels: Vec<u64>,
+    pub layers_per_block: u64,
+    /// Transformer blocks in each attention of a level on the way down; 0 for a level without attention.
+    pub transformer_depth: Vec<u64>,
+    /// Attention heads of each level.
+    pub heads: Vec<u64>,
+    /// Width of the text states.
+    pub context_width: u64,
+}
+
+/// The base model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BaseFacts {
+    pub family: Family,
+    /// For people: `Lorikeet demo base`, `v1-5-pruned.safetensors`.
+    pub display_name: String,
+    pub path: PathBuf,
+    pub prediction: Prediction,
+    /// Edge of the squares it learned at, px.
+    pub native_resolution: u32,
+    /// Pixels to one latent, along an edge.
+    pub latent_factor: u32,
+    pub latent_channels: u32,
+    /// Sides of pictures must be a multiple of this, px: `latent_factor` times the UNet's own halvings.
+    pub size_multiple: u32,
+    pub unet_params: u64,
+    pub text_params: u64,
+    pub vae_params: u64,
+    pub model_file_bytes: u64,
+    pub unet: UnetShape,
+    /// Width of the autoencoder at full picture size (its first `block_out_channels`).
+    pub vae_channels: u64,
+    /// Tokens of a caption, and layers of the text encoder.
+    pub text_tokens: u64,
+    pub text_layers: u64,
+    pub unet_targets: Vec<TargetFacts>,
+    pub text_targets: Vec<TargetFacts>,
+}
+
+impl BaseFacts {
+    /// Whose defaults hold.
+    pub fn class(&self) -> BaseClass {
+        if self.unet_params < 50_000_000 { BaseClass::Demo } else { BaseClass::Sd1 }
+    }
+}
+
+/// One picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageFacts {
+    pub path: PathBuf,
+    /// After EXIF rotation, px.
+    pub width: u32,
+    pub height: u32,
+    /// How often an epoch shows it: the folder's repeats times `dataset.repeats`.
+    pub repeats: u32,
+}
+
+/// A bucket with the number of its pictures in an epoch, repeats counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketFacts {
+    pub width: u32,
+    pub height: u32,
+    pub count: u64,
+}
+
+/// The pictures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetFacts {
+    pub images: Vec<ImageFacts>,
+    /// As in their files, before the trigger word.
+    pub captions: Vec<String>,
+    pub validation_images: u64,
+    /// Pictures with no caption.
+    pub captions_missing: u64,
+    /// Files left out, and why.
+    pub skipped: Vec<(PathBuf, String)>,
+    /// If empty, all pictures count as squares of the resolution.
+    pub buckets: Vec<BucketFacts>,
+}
+
+/// The computer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MachineFacts {
+    /// The device taken: `cpu`, `cuda:0`, `vulkan:0`.
+    pub device: String,
+    /// Memory of that device: of the card, or for the CPU of the computer.
+    pub memory_bytes: u64,
+    /// Free where the run folder will be.
+    pub disk_free_bytes: u64,
+    pub cores: u32,
+}
+
+impl MachineFacts {
+    pub fn is_cpu(&self) -> bool {
+        self.device.eq_ignore_ascii_case("cpu")
+    }
+
+    /// Bytes of a number in computation: f32 on the CPU, 16 bits on cards.
+    pub fn number_bytes(&self) -> u64 {
+        if self.is_cpu() { 4 } else { 2 }
+    }
+}

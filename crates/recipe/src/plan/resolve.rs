@@ -1,0 +1,297 @@
+//! Settings against the base: what `auto` and 0 stand for, sizes the base can take, and notes on all of it.
+
+use std::path::Path;
+
+use super::Decision;
+use super::settings::{
+    BaseSettings, DatasetSettings, LossSettings, Memory, NetworkSettings, PlanSettings, Reader, RunSettings,
+    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings,
+};
+use crate::check::as_file_name;
+use crate::error::RecipeError;
+use crate::facts::{BaseFacts, Prediction};
+use crate::recipe::Recipe;
+use crate::setting::BaseClass;
+use crate::table::setting;
+
+/// Collects decisions and warnings.
+pub(super) struct Notes<'a> {
+    recipe: &'a Recipe,
+    base: BaseClass,
+    pub(super) decisions: Vec<Decision>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl<'a> Notes<'a> {
+    pub(super) fn new(reader: &Reader<'a>) -> Notes<'a> {
+        Notes { recipe: reader.recipe(), base: reader.base(), decisions: Vec::new(), warnings: Vec::new() }
+    }
+
+    pub(super) fn base(&self) -> BaseClass {
+        self.base
+    }
+
+    pub(super) fn decide(&mut self, what: &str, value: String, reason: String) {
+        let reason = reason.trim_end_matches('.');
+        self.decisions.push(Decision { what: what.to_owned(), value, reason: format!("{}.", capital(reason)) });
+    }
+
+    pub(super) fn warn(&mut self, warning: String) {
+        self.warnings.push(format!("{}.", capital(warning.trim_end_matches('.'))));
+    }
+
+    /// The reason of the default, or that the user chose the value.
+    pub(super) fn why(&self, id: &str) -> String {
+        match setting(id) {
+            Some(setting) if !self.recipe.is_set(id) => {
+                setting.default_row(self.recipe.preset(), self.base).reason.to_owned()
+            }
+            _ => format!("{id} is set in the recipe"),
+        }
+    }
+}
+
+/// The sentence with a capital first letter, unless it starts with the id of a setting, which is a name.
+fn capital(sentence: &str) -> String {
+    if sentence.split(' ').next().is_some_and(|word| setting(word).is_some()) {
+        return sentence.to_owned();
+    }
+    let mut chars = sentence.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// The settings as far as they can be known without the pictures: enough to scan the folder and sort it into buckets.
+pub fn settings(recipe: &Recipe, base: &BaseFacts) -> Result<PlanSettings, RecipeError> {
+    let reader = Reader::new(recipe, base.class());
+    resolve(&reader, base, &mut Notes::new(&reader))
+}
+
+pub(super) fn resolve(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> Result<PlanSettings, RecipeError> {
+    let dataset = dataset(r, base, notes)?;
+    let network = network(r, notes);
+    let train = train(r, notes, &network);
+    let loss = loss(r, base, notes);
+    let sample = sample(r, base, notes, dataset.resolution);
+    let save = save(r, &dataset);
+    let device = r.text("run.device");
+    Ok(PlanSettings {
+        preset: r.recipe().preset(),
+        base: BaseSettings { path: r.text("base.path") },
+        dataset,
+        network,
+        train,
+        loss,
+        sample,
+        validation: ValidationSettings { every: r.whole("validation.every") },
+        save,
+        run: RunSettings { device },
+    })
+}
+
+fn dataset(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> Result<DatasetSettings, RecipeError> {
+    let multiple = base.size_multiple.max(1);
+    let resolution = fit(r.small("dataset.resolution"), multiple, "dataset.resolution", notes);
+    notes.decide("Resolution", format!("{resolution} px"), notes.why("dataset.resolution"));
+    let buckets = r.on("dataset.buckets");
+    let (step, min, max) =
+        (r.small("dataset.bucket_step"), r.small("dataset.bucket_min"), r.small("dataset.bucket_max"));
+    let no_upscale = r.on("dataset.no_upscale");
+    let mut bucket_step = step;
+    if buckets {
+        bucket_step = step.div_ceil(multiple) * multiple;
+        if bucket_step != step {
+            notes.warn(format!(
+                "dataset.bucket_step = {step} px is raised to {bucket_step}: {} takes sides that are multiples of {multiple} px",
+                base.display_name
+            ));
+        }
+        let conflict = |id, value: u32, other, other_value: u32, why: String| RecipeError::Conflict {
+            id,
+            value: value.to_string(),
+            other,
+            other_value: other_value.to_string(),
+            why,
+        };
+        if min > max {
+            let why = "the shortest side cannot be longer than the longest".to_owned();
+            return Err(conflict("dataset.bucket_min", min, "dataset.bucket_max", max, why));
+        }
+        if !(min..=max).contains(&resolution) {
+            let (id, value) = if resolution < min { ("dataset.bucket_min", min) } else { ("dataset.bucket_max", max) };
+            let why = "a square of the resolution must be among the shapes; set both together".to_owned();
+            return Err(conflict("dataset.resolution", resolution, id, value, why));
+        }
+    }
+    let validation_folder = r.text("dataset.validation_folder");
+    let split = r.number("dataset.validation_split");
+    let flip = r.on("dataset.flip");
+    notes.decide("Mirroring", on_off(flip), notes.why("dataset.flip"));
+    Ok(DatasetSettings {
+        folder: r.text("dataset.folder"),
+        validation_split: if validation_folder.is_empty() { split } else { 0.0 },
+        validation_folder,
+        resolution,
+        repeats: r.small("dataset.repeats"),
+        trigger: r.text("dataset.trigger"),
+        flip,
+        caption_dropout: r.number("dataset.caption_dropout"),
+        shuffle_tags: r.on("dataset.shuffle_tags"),
+        keep_tokens: r.small("dataset.keep_tokens"),
+        buckets,
+        bucket_step,
+        bucket_min: min,
+        bucket_max: max,
+        no_upscale,
+    })
+}
+
+fn network(r: &Reader<'_>, notes: &mut Notes<'_>) -> NetworkSettings {
+    let rank = r.small("network.rank").max(1);
+    let asked = r.number("network.alpha");
+    let alpha = if asked == 0.0 { f64::from(rank) } else { asked };
+    let network = NetworkSettings {
+        rank,
+        alpha,
+        dropout: r.number("network.dropout"),
+        text_encoder: r.on("network.text_encoder"),
+    };
+    notes.decide("Rank", rank.to_string(), notes.why("network.rank"));
+    notes.decide(
+        "Scale of the LoRA",
+        format!("alpha {alpha} / rank {rank} = {}", short(network.scale())),
+        notes.why("network.alpha"),
+    );
+    notes.decide(
+        "Text encoder",
+        if network.text_encoder { "trained".to_owned() } else { "left as it is".to_owned() },
+        notes.why("network.text_encoder"),
+    );
+    network
+}
+
+fn train(r: &Reader<'_>, notes: &mut Notes<'_>, network: &NetworkSettings) -> TrainSettings {
+    let learning_rate = r.number("train.learning_rate");
+    let asked_text_lr = r.number("train.text_encoder_lr");
+    let text_encoder_lr = if asked_text_lr == 0.0 { learning_rate / 2.0 } else { asked_text_lr };
+    let schedule = match r.text("train.schedule").as_str() {
+        "constant" => Schedule::Constant,
+        "linear" => Schedule::Linear,
+        _ => Schedule::Cosine,
+    };
+    let clip_norm = r.number("train.clip_norm");
+    let train = TrainSettings {
+        steps: r.whole("train.steps"),
+        batch: r.small("train.batch").max(1),
+        accumulation: r.small("train.accumulation").max(1),
+        learning_rate,
+        text_encoder_lr,
+        schedule,
+        warmup: r.whole("train.warmup"),
+        weight_decay: r.number("train.weight_decay"),
+        beta1: r.number("train.beta1"),
+        beta2: r.number("train.beta2"),
+        epsilon: r.number("train.epsilon"),
+        clip_norm: (clip_norm > 0.0).then_some(clip_norm),
+        seed: r.whole("train.seed"),
+        memory: match r.text("train.memory").as_str() {
+            "low" => Memory::Low,
+            "fast" => Memory::Fast,
+            _ => Memory::Auto,
+        },
+    };
+    notes.decide("Learning rate", format!("{learning_rate:?}"), notes.why("train.learning_rate"));
+    if network.text_encoder {
+        notes.decide("Text encoder's rate", format!("{text_encoder_lr:?}"), notes.why("train.text_encoder_lr"));
+    }
+    let batch = if train.accumulation == 1 {
+        train.batch.to_string()
+    } else {
+        format!("{} x {} = {}", train.batch, train.accumulation, u64::from(train.batch) * u64::from(train.accumulation))
+    };
+    notes.decide("Batch", batch, notes.why(if train.accumulation == 1 { "train.batch" } else { "train.accumulation" }));
+    train
+}
+
+fn loss(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> LossSettings {
+    let (prediction, reason) = match r.text("loss.prediction").as_str() {
+        "epsilon" => (Prediction::Epsilon, notes.why("loss.prediction")),
+        "v" => (Prediction::Velocity, notes.why("loss.prediction")),
+        _ => (base.prediction, "the base says so".to_owned()),
+    };
+    notes.decide("Prediction", prediction.id().to_owned(), reason);
+    let gamma = r.number("loss.min_snr_gamma");
+    LossSettings {
+        prediction,
+        min_snr_gamma: (gamma > 0.0).then_some(gamma),
+        noise_offset: r.number("loss.noise_offset"),
+    }
+}
+
+fn sample(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>, resolution: u32) -> SampleSettings {
+    let multiple = base.size_multiple.max(1);
+    let mut side = |id: &'static str| match r.small(id) {
+        0 => resolution,
+        asked => fit(asked, multiple, id, notes),
+    };
+    let (width, height) = (side("sample.width"), side("sample.height"));
+    SampleSettings {
+        prompts: r.list("sample.prompts"),
+        negative: r.text("sample.negative"),
+        every: r.whole("sample.every"),
+        unit: if r.text("sample.unit") == "epochs" { SampleUnit::Epochs } else { SampleUnit::Steps },
+        every_steps: 0,
+        steps: r.small("sample.steps").max(1),
+        cfg: r.number("sample.cfg"),
+        sampler: match r.text("sample.sampler").as_str() {
+            "euler" => Sampler::Euler,
+            "euler_a" => Sampler::EulerA,
+            "ddim" => Sampler::Ddim,
+            _ => Sampler::DpmPp2m,
+        },
+        width,
+        height,
+        seed: r.whole("sample.seed"),
+    }
+}
+
+fn save(r: &Reader<'_>, dataset: &DatasetSettings) -> SaveSettings {
+    let asked = r.text("save.name");
+    let folder_name = || Path::new(&dataset.folder).file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = match (asked.is_empty(), dataset.trigger.is_empty()) {
+        (false, _) => asked,
+        (true, false) => as_file_name(&dataset.trigger),
+        (true, true) => as_file_name(&folder_name().unwrap_or_default()),
+    };
+    SaveSettings {
+        every: r.whole("save.every"),
+        keep: r.small("save.keep"),
+        dtype: match r.text("save.dtype").as_str() {
+            "bf16" => SaveDtype::Bf16,
+            "f32" => SaveDtype::F32,
+            _ => SaveDtype::F16,
+        },
+        name,
+        folder: r.text("save.folder"),
+    }
+}
+
+/// The nearest size not above that the base can take, but at least one multiple.
+fn fit(asked: u32, multiple: u32, id: &str, notes: &mut Notes<'_>) -> u32 {
+    let fitted = (asked / multiple * multiple).max(multiple);
+    if fitted != asked {
+        notes.warn(format!(
+            "{id} = {asked} px is taken as {fitted}: the base takes sides that are multiples of {multiple} px"
+        ));
+    }
+    fitted
+}
+
+fn on_off(on: bool) -> String {
+    if on { "on" } else { "off" }.to_owned()
+}
+
+/// Up to four decimals, none that are zero.
+fn short(number: f64) -> String {
+    let text = format!("{number:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

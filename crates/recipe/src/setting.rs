@@ -1,0 +1,298 @@
+//! What a setting is: the types of the settings table.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The value of a setting. In JSON and TOML it is the bare value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<String>),
+}
+
+impl Value {
+    /// What kind of value this is, for messages.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Value::Bool(_) => "true or false",
+            Value::Int(_) => "a whole number",
+            Value::Float(_) => "a number",
+            Value::Text(_) => "text",
+            Value::List(_) => "a list of texts",
+        }
+    }
+
+    /// Zero, empty, or off: what [`Setting::zero_means`] speaks of.
+    pub fn is_zero(&self) -> bool {
+        match self {
+            Value::Bool(on) => !on,
+            Value::Int(number) => *number == 0,
+            Value::Float(number) => *number == 0.0,
+            Value::Text(text) => text.is_empty(),
+            Value::List(items) => items.is_empty(),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Bool(on) => write!(f, "{on}"),
+            Value::Int(number) => write!(f, "{number}"),
+            // Debug keeps small numbers short: 1e-8, not 0.00000001.
+            Value::Float(number) => write!(f, "{number:?}"),
+            Value::Text(text) => write!(f, "\"{text}\""),
+            Value::List(items) => write!(f, "{items:?}"),
+        }
+    }
+}
+
+/// A value that can stand in a `static` table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fixed {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(&'static str),
+    /// The only list that is a default.
+    EmptyList,
+}
+
+impl From<Fixed> for Value {
+    fn from(fixed: Fixed) -> Value {
+        match fixed {
+            Fixed::Bool(on) => Value::Bool(on),
+            Fixed::Int(number) => Value::Int(number),
+            Fixed::Float(number) => Value::Float(number),
+            Fixed::Text(text) => Value::Text(text.to_owned()),
+            Fixed::EmptyList => Value::List(Vec::new()),
+        }
+    }
+}
+
+/// What values a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Both ends included. A multiple of `step`, or 0 where the range includes it.
+    Int {
+        min: i64,
+        max: i64,
+        step: i64,
+    },
+    /// Both ends included.
+    Float {
+        min: f64,
+        max: f64,
+    },
+    Bool,
+    Choice(&'static [Choice]),
+    Text(TextRule),
+    /// One text a line in a form.
+    List,
+}
+
+/// One of the values of a [`Kind::Choice`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// As in TOML.
+    pub id: &'static str,
+    /// For a form.
+    pub label: &'static str,
+}
+
+/// What a free text may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextRule {
+    /// One line.
+    Line,
+    /// A folder: a form offers a folder dialog.
+    Folder,
+    /// A base model: `demo`, a folder or a file.
+    BasePath,
+    /// A file name without its ending, legal on every system.
+    FileName,
+    /// `auto`, `cpu`, `cuda`, `cuda:1`, `vulkan`, `vulkan:1`.
+    Device,
+}
+
+/// Who sees the setting in a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Basic,
+    Advanced,
+}
+
+/// What the user wants to teach. Chooses defaults; every value can still be changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// How pictures look: line, colour, light.
+    #[default]
+    Style,
+    /// One person, animal or figure in any scene.
+    Character,
+    /// One thing, place or idea.
+    Concept,
+}
+
+impl Preset {
+    pub const ALL: [Preset; 3] = [Preset::Style, Preset::Character, Preset::Concept];
+
+    /// As in TOML.
+    pub fn id(self) -> &'static str {
+        match self {
+            Preset::Style => "style",
+            Preset::Character => "character",
+            Preset::Concept => "concept",
+        }
+    }
+
+    /// For a form.
+    pub fn label(self) -> &'static str {
+        match self {
+            Preset::Style => "Style",
+            Preset::Character => "Character",
+            Preset::Concept => "Concept",
+        }
+    }
+
+    /// What to choose it for, in one sentence.
+    pub fn help(self) -> &'static str {
+        match self {
+            Preset::Style => "Teaches how pictures look, so that anything can be drawn that way.",
+            Preset::Character => "Teaches one person, animal or figure, to be put into any scene.",
+            Preset::Concept => "Teaches one thing, place or idea the model does not know.",
+        }
+    }
+
+    pub fn from_id(id: &str) -> Option<Preset> {
+        Preset::ALL.into_iter().find(|preset| preset.id().eq_ignore_ascii_case(id.trim()))
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// Bases that share their defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseClass {
+    /// The built-in demo base and others of that size: the Stable Diffusion 1 layout, under 50 M UNet parameters.
+    Demo,
+    /// Stable Diffusion 1.x at its full size.
+    Sd1,
+}
+
+impl BaseClass {
+    pub const ALL: [BaseClass; 2] = [BaseClass::Demo, BaseClass::Sd1];
+
+    /// For people.
+    pub fn label(self) -> &'static str {
+        match self {
+            BaseClass::Demo => "demo base",
+            BaseClass::Sd1 => "SD 1.x",
+        }
+    }
+}
+
+/// A default and why. `None` matches every preset or base.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DefaultRow {
+    pub preset: Option<Preset>,
+    pub base: Option<BaseClass>,
+    pub value: Fixed,
+    /// A sentence.
+    pub reason: &'static str,
+}
+
+/// When a setting has an effect; a form hides or greys it otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum When {
+    Always,
+    /// That setting is on, not 0, or not empty.
+    Set(&'static str),
+    /// That setting is off, 0, or empty.
+    Unset(&'static str),
+}
+
+/// One setting. The table of all is [`crate::SETTINGS`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setting {
+    /// `section.key`, as in TOML and on the command line.
+    pub id: &'static str,
+    /// For a form.
+    pub label: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// `px`, `steps`, ... or empty.
+    pub unit: &'static str,
+    pub kind: Kind,
+    pub level: Level,
+    pub when: When,
+    /// What 0 or an empty text stands for (`auto`, `off`, ...), or empty if it is a value like others or not allowed.
+    pub zero_means: &'static str,
+    /// From general to special: the last row that matches holds. The first matches everything.
+    pub defaults: &'static [DefaultRow],
+}
+
+impl Setting {
+    /// The part before the dot.
+    pub fn section(&self) -> &'static str {
+        self.id.split_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The part after the dot.
+    pub fn key(&self) -> &'static str {
+        self.id.split_once('.').map_or(self.id, |(_, key)| key)
+    }
+
+    /// The default with its reason.
+    pub fn default_row(&self, preset: Preset, base: BaseClass) -> &'static DefaultRow {
+        self.defaults
+            .iter()
+            .rev()
+            .find(|row| row.preset.is_none_or(|p| p == preset) && row.base.is_none_or(|b| b == base))
+            .unwrap_or(&self.defaults[0])
+    }
+
+    pub fn default_value(&self, preset: Preset, base: BaseClass) -> Value {
+        self.default_row(preset, base).value.into()
+    }
+
+    /// The allowed values in words, such as `1 to 256` or `one of constant, cosine, linear`.
+    pub fn allowed(&self) -> String {
+        let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", self.unit) };
+        match self.kind {
+            Kind::Int { min, max, step: 1 } => format!("{min} to {max}{unit}"),
+            Kind::Int { min, max, step } => format!("{min} to {max}{unit}, a multiple of {step}"),
+            Kind::Float { min, max } => format!("{min:?} to {max:?}{unit}"),
+            Kind::Bool => "true or false".to_owned(),
+            Kind::Choice(choices) => {
+                format!("one of {}", choices.iter().map(|choice| choice.id).collect::<Vec<_>>().join(", "))
+            }
+            Kind::Text(TextRule::Line) => "one line of text".to_owned(),
+            Kind::Text(TextRule::Folder) => "a folder".to_owned(),
+            Kind::Text(TextRule::BasePath) => "demo, a model folder or a .safetensors file".to_owned(),
+            Kind::Text(TextRule::FileName) => "a file name without folder and ending".to_owned(),
+            Kind::Text(TextRule::Device) => "auto, cpu, cuda, cuda:1, vulkan or vulkan:1".to_owned(),
+            Kind::List => "a list of texts".to_owned(),
+        }
+    }
+}
+
+/// A group of settings: one table in TOML, one card in a form.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Section {
+    pub id: &'static str,
+    /// For a form.
+    pub label: &'static str,
+    pub settings: &'static [Setting],
+}

@@ -1,0 +1,88 @@
+//! The settings table: each setting once. The form, the command line, the comments in a recipe and `docs/settings.md`
+//! are made from it.
+//!
+//! To tune a default, change its row; the last row of a setting that matches preset and base holds.
+
+mod dataset;
+mod output;
+mod steps;
+mod train;
+
+use crate::setting::{BaseClass, DefaultRow, Fixed, Preset, Section, Setting};
+
+pub use steps::{AutoSteps, auto_steps};
+
+/// The sections, in the order of a form and of a recipe file.
+pub static SECTIONS: &[Section] = &[
+    Section { id: "base", label: "Base model", settings: &dataset::BASE },
+    Section { id: "dataset", label: "Pictures", settings: &dataset::DATASET },
+    Section { id: "network", label: "LoRA", settings: &train::NETWORK },
+    Section { id: "train", label: "Training", settings: &train::TRAIN },
+    Section { id: "loss", label: "Loss", settings: &train::LOSS },
+    Section { id: "sample", label: "Previews", settings: &output::SAMPLE },
+    Section { id: "validation", label: "Validation", settings: &output::VALIDATION },
+    Section { id: "save", label: "Saving", settings: &output::SAVE },
+    Section { id: "run", label: "Computer", settings: &output::RUN },
+];
+
+/// All settings, in the order of [`SECTIONS`].
+pub static SETTINGS: &[Setting] = &ALL;
+
+const PARTS: [&[Setting]; 9] = [
+    &dataset::BASE,
+    &dataset::DATASET,
+    &train::NETWORK,
+    &train::TRAIN,
+    &train::LOSS,
+    &output::SAMPLE,
+    &output::VALIDATION,
+    &output::SAVE,
+    &output::RUN,
+];
+static ALL: [Setting; count()] = join();
+
+const fn count() -> usize {
+    let mut count = 0;
+    let mut part = 0;
+    while part < PARTS.len() {
+        count += PARTS[part].len();
+        part += 1;
+    }
+    count
+}
+
+const fn join() -> [Setting; count()] {
+    let mut all = [dataset::BASE[0]; count()];
+    let (mut part, mut at) = (0, 0);
+    while part < PARTS.len() {
+        let mut index = 0;
+        while index < PARTS[part].len() {
+            all[at] = PARTS[part][index];
+            at += 1;
+            index += 1;
+        }
+        part += 1;
+    }
+    all
+}
+
+/// The setting of that id.
+pub fn setting(id: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.id == id)
+}
+
+const fn any(value: Fixed, reason: &'static str) -> DefaultRow {
+    DefaultRow { preset: None, base: None, value, reason }
+}
+
+const fn on(base: BaseClass, value: Fixed, reason: &'static str) -> DefaultRow {
+    DefaultRow { preset: None, base: Some(base), value, reason }
+}
+
+const fn to(preset: Preset, value: Fixed, reason: &'static str) -> DefaultRow {
+    DefaultRow { preset: Some(preset), base: None, value, reason }
+}
+
+const fn to_on(preset: Preset, base: BaseClass, value: Fixed, reason: &'static str) -> DefaultRow {
+    DefaultRow { preset: Some(preset), base: Some(base), value, reason }
+}

@@ -1,0 +1,72 @@
+//! How long a run is when `train.steps` is 0. The numbers to tune stand in [`TABLE`].
+
+use crate::setting::{BaseClass, Preset};
+
+/// `looks` at each picture, but never fewer or more steps than the limits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AutoSteps {
+    pub preset: Preset,
+    pub base: BaseClass,
+    /// How often each picture is seen.
+    pub looks: u64,
+    pub min: u64,
+    pub max: u64,
+    pub reason: &'static str,
+}
+
+const TABLE: [AutoSteps; 6] = [
+    // 24 pictures in batches of 4: 300 steps, which two CPU cores must do in six minutes with previews.
+    AutoSteps {
+        preset: Preset::Style,
+        base: BaseClass::Demo,
+        looks: 50,
+        min: 200,
+        max: 400,
+        reason: "a style is learned from many pictures together, and a run on the demo base should take minutes",
+    },
+    AutoSteps {
+        preset: Preset::Character,
+        base: BaseClass::Demo,
+        looks: 60,
+        min: 200,
+        max: 400,
+        reason: "one figure needs more looks at each picture, and a run on the demo base should take minutes",
+    },
+    AutoSteps {
+        preset: Preset::Concept,
+        base: BaseClass::Demo,
+        looks: 70,
+        min: 200,
+        max: 400,
+        reason: "one thing from few pictures, and a run on the demo base should take minutes",
+    },
+    AutoSteps {
+        preset: Preset::Style,
+        base: BaseClass::Sd1,
+        looks: 80,
+        min: 800,
+        max: 4000,
+        reason: "a style is learned from many pictures together, so each is needed less often",
+    },
+    AutoSteps {
+        preset: Preset::Character,
+        base: BaseClass::Sd1,
+        looks: 120,
+        min: 800,
+        max: 3000,
+        reason: "a likeness needs many looks, but after some thousand steps only the pictures themselves are learned",
+    },
+    AutoSteps {
+        preset: Preset::Concept,
+        base: BaseClass::Sd1,
+        looks: 100,
+        min: 600,
+        max: 2500,
+        reason: "one thing is learned sooner than a likeness, and overlearned sooner too",
+    },
+];
+
+/// The row for a preset and base.
+pub fn auto_steps(preset: Preset, base: BaseClass) -> &'static AutoSteps {
+    TABLE.iter().find(|row| row.preset == preset && row.base == base).unwrap_or(&TABLE[0])
+}
