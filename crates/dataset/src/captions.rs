@@ -18,7 +18,7 @@ pub struct CaptionRules {
     pub trigger: String,
     /// Shuffle the comma-separated tags.
     pub shuffle: bool,
-    /// So many of the caption's own tags stay in front when shuffling.
+    /// So many of the caption's first tags stay in front when shuffling.
     pub keep_tokens: usize,
     /// Chance, 0 to 1, that the caption is left empty, trigger and all: what classifier-free guidance compares with.
     pub dropout: f64,
@@ -34,12 +34,15 @@ pub fn caption_for(picture: &Picture, rules: &CaptionRules, seed: u64, epoch: u6
     }
     let trigger = rules.trigger.trim();
     let caption = picture.caption.replace(PLACEHOLDER, trigger);
-    // A trigger among the tags is taken out, since it goes in front whatever happens to the others.
-    let mut tags: Vec<&str> = tags(&caption).filter(|tag| !same_word(tag, trigger)).collect();
+    let mut tags: Vec<&str> = tags(&caption).collect();
     let kept = rules.keep_tokens.min(tags.len());
     Stream::new(seed, Purpose::TagShuffle, &[epoch, key]).shuffle(&mut tags[kept..]);
+    // A trigger among the tags goes in front, wherever it was shuffled to.
+    let count = tags.len();
+    tags.retain(|tag| !same_word(tag, trigger));
     let text = tags.join(", ");
-    if trigger.is_empty() || contains_word(&text, trigger) { text } else { joined(trigger, &text) }
+    let has_trigger = tags.len() == count && contains_word(&text, trigger);
+    if trigger.is_empty() || has_trigger { text } else { joined(trigger, &text) }
 }
 
 /// What stands for the trigger word within a caption.
@@ -49,7 +52,7 @@ pub const PLACEHOLDER: &str = "[trigger]";
 pub fn with_trigger(caption: &str, trigger: &str) -> String {
     let trigger = trigger.trim();
     if caption.contains(PLACEHOLDER) {
-        return caption.replace(PLACEHOLDER, trigger).split_whitespace().collect::<Vec<_>>().join(" ");
+        return one_line(&caption.replace(PLACEHOLDER, trigger)).trim_start_matches([',', ' ']).to_owned();
     }
     if trigger.is_empty() || contains_word(caption, trigger) {
         return caption.to_owned();

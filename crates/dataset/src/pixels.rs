@@ -55,7 +55,7 @@ impl Pixels {
     /// Left becomes right.
     pub fn mirrored(mut self) -> Self {
         let width = self.width as usize;
-        for line in self.rgb.chunks_exact_mut(width * 3) {
+        for line in self.rgb.chunks_exact_mut((width * 3).max(1)) {
             for x in 0..width / 2 {
                 for channel in 0..3 {
                     line.swap(x * 3 + channel, (width - 1 - x) * 3 + channel);

@@ -21,7 +21,7 @@ use crate::{
 /// What a scan assumes where folder and files say nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanOptions {
-    /// How often an epoch shows each picture that lies in no `10_name` folder.
+    /// How often an epoch shows each picture, times the number of its `10_name` folder.
     pub repeats: u32,
     /// For pictures without caption file and `10_name` folder; may be empty.
     pub default_caption: String,
@@ -185,8 +185,34 @@ impl Found {
 
 /// 2 before 10, case only to tell otherwise equal names apart.
 fn natural_order(a: &DirEntry, b: &DirEntry) -> std::cmp::Ordering {
-    let text = |entry: &DirEntry| entry.file_name().to_string_lossy().into_owned();
-    natord::compare_ignore_case(&text(a), &text(b)).then_with(|| a.file_name().cmp(b.file_name()))
+    let pieces = |entry: &DirEntry| natural_pieces(&entry.file_name().to_string_lossy().to_lowercase());
+    pieces(a).cmp(&pieces(b)).then_with(|| a.file_name().cmp(b.file_name()))
+}
+
+/// Numbers compare by length without leading zeros, then digit by digit, which no count of digits overflows.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Piece {
+    Number(usize, String),
+    Text(String),
+}
+
+/// Comparing keys rather than names is what makes this a total order, without which sorting may panic.
+fn natural_pieces(name: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        let digits = first.is_ascii_digit();
+        let end = rest.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(rest.len());
+        let (piece, after) = rest.split_at(end);
+        pieces.push(if digits {
+            let digits = piece.trim_start_matches('0');
+            Piece::Number(digits.len(), digits.to_owned())
+        } else {
+            Piece::Text(piece.to_owned())
+        });
+        rest = after;
+    }
+    pieces
 }
 
 fn is_hidden(name: &OsStr) -> bool {
@@ -219,7 +245,7 @@ fn picture(root: &Path, path: &Path, options: &ScanOptions, warnings: &mut Vec<S
     }
     let header = header::read_file(path).map_err(|problem| problem.to_string())?;
     let numbered = numbered_folder(root, path);
-    let repeats = numbered.as_ref().map_or(options.repeats.max(1), |(repeats, _)| *repeats);
+    let repeats = numbered.as_ref().map_or(1, |(repeats, _)| *repeats).saturating_mul(options.repeats.max(1));
     if repeats == 0 {
         return Err("its folder's name asks for 0 repeats; rename the folder to use it".into());
     }

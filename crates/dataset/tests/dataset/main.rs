@@ -1,0 +1,11 @@
+//! One program for all tests of the crate: linking several takes longer than running them.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod buckets;
+mod captions;
+mod common;
+mod epoch;
+mod facts;
+mod pixels;
+mod scan;
+mod thumbnails;
