@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::component::{Component, Part};
 use crate::configs;
-use crate::detect::{Contents, DenoiserInput, Family, Layout, detect};
+use crate::detect::{Contents, DenoiserInput, Layout, detect};
 use crate::error::CheckpointError;
+use crate::family::Family;
 use crate::folder;
 use crate::keymap::{self, UnetNumbering};
 use crate::safetensors::SafetensorsFile;

@@ -1,60 +1,7 @@
 //! Which model a safetensors file holds, told by tensor names and shapes alone.
 
-use std::fmt;
-
+use crate::family::Family;
 use crate::safetensors::SafetensorsFile;
-
-/// A model family: files of one family share layer names and shapes of meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// Stable Diffusion 1.x, and models of its layout at other sizes (the demo base).
-    Sd1,
-    Sd2,
-    Sdxl,
-    SdxlRefiner,
-    /// SSD-1B, Vega, KOALA: SDXL with blocks taken out.
-    SdxlPruned,
-    Sd3,
-    Flux1Dev,
-    Flux1Schnell,
-    Flux2,
-    Chroma,
-    ChromaRadiance,
-    Lumina2,
-    ZImage,
-}
-
-impl Family {
-    /// The name people use.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Sd1 => "Stable Diffusion 1.x",
-            Self::Sd2 => "Stable Diffusion 2.x",
-            Self::Sdxl => "SDXL",
-            Self::SdxlRefiner => "the SDXL refiner",
-            Self::SdxlPruned => "a pruned SDXL (SSD-1B, Vega or KOALA)",
-            Self::Sd3 => "Stable Diffusion 3",
-            Self::Flux1Dev => "FLUX.1 dev",
-            Self::Flux1Schnell => "FLUX.1 schnell",
-            Self::Flux2 => "FLUX.2",
-            Self::Chroma => "Chroma",
-            Self::ChromaRadiance => "Chroma Radiance",
-            Self::Lumina2 => "Lumina 2",
-            Self::ZImage => "Z-Image",
-        }
-    }
-
-    /// Whether this version of Lorikeet can train it.
-    pub fn trainable(self) -> bool {
-        self == Self::Sd1
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(self.label())
-    }
-}
 
 /// What a denoiser is given besides the noisy latent; anything but `Plain` needs other training data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +123,7 @@ impl Contents {
             }
             Self::Model { .. } => format!("This version of Lorikeet trains Stable Diffusion 1.x only. {CHOOSE}"),
             Self::Lora { .. } => {
-                format!("A LoRA is used together with its base model, for example with `lorikeet sample`. {CHOOSE}")
+                "A LoRA is used together with its base model, for example by `lorikeet sample`.".to_owned()
             }
             Self::Quantised { .. } => "Get the f16, bf16 or f32 version of the model.".to_owned(),
             Self::Empty => "Save or download it again.".to_owned(),

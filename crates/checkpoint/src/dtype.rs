@@ -151,6 +151,7 @@ fn f8e4m3_to_f32(byte: u8) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
 
@@ -192,7 +193,7 @@ mod tests {
         assert_eq!(e4m3, [448.0, 1.0, 0.001953125, 0.015625, -2.0, 0.0]);
         assert!(to_f32(Dtype::F8E4M3, &[0x7f]).unwrap()[0].is_nan());
         let e5m2 = to_f32(Dtype::F8E5M2, &[0x7b, 0x3c, 0x01, 0xc0, 0x7c]).unwrap();
-        assert_eq!(e5m2, [57344.0, 1.0, 1.52587890625e-5, -2.0, f32::INFINITY]);
+        assert_eq!(e5m2, [57344.0, 1.0, 2f32.powi(-16), -2.0, f32::INFINITY]);
     }
 
     #[test]

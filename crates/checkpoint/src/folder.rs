@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::base::{BaseModel, Prediction};
 use crate::component::{Component, Part};
 use crate::configs;
-use crate::detect::Family;
 use crate::error::CheckpointError;
+use crate::family::Family;
 use crate::keymap;
 use crate::safetensors::SafetensorsFile;
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{Prediction, open_base};
 use crate::component::Part;
-use crate::detect::{Contents, Family, detect, is_lora_key};
+use crate::detect::{Contents, detect, is_lora_key};
 use crate::dtype::Dtype;
 use crate::error::CheckpointError;
+use crate::family::Family;
 use crate::folder;
 use crate::safetensors::SafetensorsFile;
 

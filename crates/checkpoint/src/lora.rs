@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::detect::{Contents, Family, detect, is_lora_key, lora_family};
+use crate::detect::{Contents, detect, is_lora_key, lora_family};
 use crate::dtype::{Dtype, from_f32, to_f32};
 use crate::error::CheckpointError;
+use crate::family::Family;
 use crate::lora_names::{Role, kohya_name, parse_key};
 use crate::metadata::{TrainingFacts, legacy_hash};
 use crate::safetensors::SafetensorsFile;

@@ -70,7 +70,7 @@ impl SafetensorsFile {
             return Err(sniff::as_error(path, &map, length));
         };
         let header_size = u64::from_le_bytes(*size_bytes);
-        if header_size > HEADER_LIMIT || header_size < 2 || rest.first().is_none_or(|&byte| byte != b'{') {
+        if !(2..=HEADER_LIMIT).contains(&header_size) || rest.first().is_none_or(|&byte| byte != b'{') {
             return Err(sniff::as_error(path, &map[..map.len().min(4096)], length));
         }
         let data_start = 8 + header_size;

@@ -93,6 +93,27 @@ pub fn write_atomically(
     Ok(())
 }
 
+/// Removes temporary files that saves of a killed program left in a folder, and returns how many there were. Only for
+/// a folder that no other program is saving to.
+pub fn remove_leftovers(folder: &Path) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if is_temporary(&entry.file_name().to_string_lossy()) {
+            fs::remove_file(entry.path())?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// Whether a name has the form `.NAME.PROCESS-COUNT.lorikeet.tmp`.
+fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(TEMPORARY_ENDING)
+}
+
+const TEMPORARY_ENDING: &str = ".lorikeet.tmp";
+
 /// SHA-256 of the tensor bytes in the order given.
 pub(crate) fn data_sha256(order: &[&TensorData<'_>]) -> String {
     let mut hash = Sha256::new();
@@ -175,7 +196,7 @@ impl Temporary {
         let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         let mut temporary = std::ffi::OsString::from(".");
         temporary.push(name);
-        temporary.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        temporary.push(format!(".{}-{}{TEMPORARY_ENDING}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         Ok(Self { path: path.with_file_name(temporary), created: false, done: false })
     }
 
@@ -211,6 +232,11 @@ fn reason(path: &Path, source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             format!("the disk that holds '{folder}' is full. Free some space or choose another folder")
+        }
+        io::ErrorKind::FileTooLarge => {
+            format!(
+                "the disk that holds '{folder}' takes no file that large (FAT32 drives stop at 4 GB). Choose another"
+            )
         }
         io::ErrorKind::ReadOnlyFilesystem => format!("'{folder}' is on a read-only disk. Choose another folder"),
         io::ErrorKind::PermissionDenied => {
