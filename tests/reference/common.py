@@ -42,11 +42,12 @@ def write(path, tensors, metadata=None):
     note(path, len(flat))
 
 
-def write_json(path, value):
+def write_rows(path, rows):
+    """JSON: a list with one row a line, ASCII only."""
     path = ROOT / path
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, ensure_ascii=True, indent=1) + "\n")
-    note(path, len(value))
+    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    note(path, len(rows))
 
 
 def write_model(module, folder):
