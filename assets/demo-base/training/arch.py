@@ -7,14 +7,15 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from common import BASE, WORK
 
+# Attention where the picture is decided (middle and the way up); the way down only sees noise when the thing is chosen.
 UNET = dict(
-    sample_size=16, in_channels=16, out_channels=16, block_out_channels=(64, 128, 192), layers_per_block=1,
-    down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    cross_attention_dim=128, attention_head_dim=4, norm_num_groups=16, use_linear_projection=False,
+    sample_size=16, in_channels=16, out_channels=16, block_out_channels=(64, 96, 224), layers_per_block=1,
+    down_block_types=("DownBlock2D", "DownBlock2D", "DownBlock2D"),
+    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    cross_attention_dim=96, attention_head_dim=4, norm_num_groups=16, use_linear_projection=False,
 )
 TEXT = dict(
-    vocab_size=49408, hidden_size=128, intermediate_size=512, projection_dim=128, num_hidden_layers=2, num_attention_heads=4,
+    vocab_size=49408, hidden_size=96, intermediate_size=384, projection_dim=96, num_hidden_layers=2, num_attention_heads=4,
     max_position_embeddings=77, hidden_act="quick_gelu", bos_token_id=49406, eos_token_id=49407, pad_token_id=49407,
 )
 SCHEDULER = dict(
@@ -57,10 +58,26 @@ def write_index():
 
 
 def new_unet():
-    return UNet2DConditionModel(**UNET)
+    """Residual branches and transformers start at zero, so that the untrained UNet is its shortest path."""
+    unet = UNet2DConditionModel(**UNET)
+    for name, m in unet.named_modules():
+        if name.endswith(("conv2", "proj_out", "conv_out")):
+            torch.nn.init.zeros_(m.weight), torch.nn.init.zeros_(m.bias)
+    return unet
 
 
-def new_text(vocab_size=TEXT["vocab_size"]):
-    text = CLIPTextModel(CLIPTextConfig(**{**TEXT, "vocab_size": vocab_size}))
-    torch.nn.init.normal_(text.get_input_embeddings().weight, std=0.1)  # larger than usual: words differ from the start
+def new_text(rows=TEXT["vocab_size"]):
+    """Starts so that the caption speaks loudest: positions and the special tokens (last two rows) are zero, so each of the
+    70 padding states is the normalised mean of the words before it, and an empty caption is zero."""
+    special = {} if rows == TEXT["vocab_size"] else dict(bos_token_id=rows - 2, eos_token_id=rows - 1, pad_token_id=rows - 1)
+    text = CLIPTextModel(CLIPTextConfig(**{**TEXT, "vocab_size": rows, **special}))
+    words = text.get_input_embeddings().weight
+    torch.nn.init.normal_(words, std=0.1)  # larger than usual: words differ from the start
+    with torch.no_grad():
+        words[-2:] = 0
+        for name, p in text.named_parameters():
+            if "position_embedding" in name:
+                p.zero_()
+            if name.endswith("layers.0.self_attn.out_proj.weight"):
+                p.mul_(8)  # else the mean is so short that one step of the optimiser turns it round
     return text
