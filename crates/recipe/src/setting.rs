@@ -21,7 +21,7 @@ impl Value {
         match self {
             Value::Bool(_) => "true or false",
             Value::Int(_) => "a whole number",
-            Value::Float(_) => "a number",
+            Value::Float(_) => "a number with a fraction",
             Value::Text(_) => "text",
             Value::List(_) => "a list of texts",
         }
@@ -273,7 +273,7 @@ impl Setting {
         match self.kind {
             Kind::Int { min, max, step: 1 } => format!("{min} to {max}{unit}"),
             Kind::Int { min, max, step } => format!("{min} to {max}{unit}, a multiple of {step}"),
-            Kind::Float { min, max } => format!("{min:?} to {max:?}{unit}"),
+            Kind::Float { min, max } => format!("{} to {}{unit}", bare(min), bare(max)),
             Kind::Bool => "true or false".to_owned(),
             Kind::Choice(choices) => {
                 format!("one of {}", choices.iter().map(|choice| choice.id).collect::<Vec<_>>().join(", "))
@@ -286,6 +286,12 @@ impl Setting {
             Kind::List => "a list of texts".to_owned(),
         }
     }
+}
+
+/// Without `.0`.
+fn bare(number: f64) -> String {
+    let text = format!("{number:?}");
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
 /// A group of settings: one table in TOML, one card in a form.

@@ -8,7 +8,7 @@ use toml_edit::{Array, Document, Item};
 
 use crate::error::RecipeError;
 use crate::recipe::{Recipe, known, preset_named};
-use crate::setting::{Preset, Setting, Value, When};
+use crate::setting::{BaseClass, Preset, Setting, Value, When};
 use crate::table::SECTIONS;
 
 impl Recipe {
@@ -55,6 +55,11 @@ impl Recipe {
 
     /// A file that explains itself: every setting with its help; those not typed are commented out with their default.
     pub fn to_toml(&self) -> String {
+        self.to_toml_on(self.base_class())
+    }
+
+    /// As [`Recipe::to_toml`], with the defaults for a base whose class is known better than by its path.
+    pub fn to_toml_on(&self, base: BaseClass) -> String {
         let mut text = String::from(
             "# A Lorikeet recipe. A line that starts with # is not in effect: it shows the default.\n\
              # Remove the # before a setting to change it.\n\n",
@@ -65,7 +70,7 @@ impl Recipe {
         for section in SECTIONS {
             let _ = writeln!(text, "\n# {}\n[{}]", section.label, section.id);
             for setting in section.settings {
-                self.write_setting(&mut text, setting);
+                self.write_setting(&mut text, setting, base);
             }
         }
         text
@@ -86,8 +91,8 @@ impl Recipe {
             .map_err(failed)
     }
 
-    fn write_setting(&self, text: &mut String, setting: &Setting) {
-        let row = setting.default_row(self.preset(), self.base_class());
+    fn write_setting(&self, text: &mut String, setting: &Setting, base: BaseClass) {
+        let row = setting.default_row(self.preset(), base);
         let default: Value = row.value.into();
         let mut facts = vec![format!("Allowed: {}", setting.allowed())];
         if !setting.zero_means.is_empty() && !matches!(default, Value::Bool(_)) {

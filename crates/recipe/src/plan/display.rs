@@ -11,7 +11,10 @@ const WIDTH: usize = 100;
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings = &self.settings;
-        writeln!(f, "{} LoRA \"{}\" for {} on {}", settings.preset, settings.save.name, self.base, self.device)?;
+        let cores =
+            if self.device == "cpu" { format!(" ({})", plural(self.cores.into(), "core")) } else { String::new() };
+        let (preset, name) = (settings.preset, &settings.save.name);
+        writeln!(f, "{preset} LoRA \"{name}\" for {} on {}{cores}", self.base, self.device)?;
 
         let shapes: Vec<String> =
             self.buckets.iter().map(|b| format!("{} x {}: {}", b.width, b.height, b.count)).collect();

@@ -1,5 +1,6 @@
 //! From a recipe to a plan: resolved, checked and counted, every decision with its reason.
 
+mod costs;
 mod display;
 mod prompts;
 mod resolve;
@@ -18,15 +19,12 @@ pub use settings::{
 
 use crate::error::RecipeError;
 use crate::facts::{BaseFacts, BucketFacts, DatasetFacts, MachineFacts, TargetFacts};
-use crate::memory::{Load, MemoryEstimate, Segments, estimate};
+use crate::memory::{MemoryEstimate, Segments};
 use crate::recipe::Recipe;
 use crate::table::auto_steps;
-use display::{bytes, count, plural};
+use display::{count, plural};
 use resolve::Notes;
 use settings::Reader;
-
-/// The part of the memory that one segment may fill; the rest is for the system, other programs and the estimate's error.
-const FILL: f64 = 0.6;
 
 /// Something the plan chose, or that the user should know the effect of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +44,8 @@ pub struct Plan {
     pub base: String,
     /// The device taken: `cpu`, `cuda:0`.
     pub device: String,
+    /// Processor cores.
+    pub cores: u32,
     /// Pictures to train on.
     pub images: u64,
     pub validation_images: u64,
@@ -109,6 +109,7 @@ fn plan_read(
     let steps_per_epoch = batches_per_epoch.div_ceil(settings.train.accumulation.into()).max(1);
     let steps = resolve_steps(&mut settings, data.images.len() as u64, looks_per_epoch, steps_per_epoch, &mut notes);
     let epochs = steps.div_ceil(steps_per_epoch);
+    note_trigger(&settings.dataset.trigger, data, &mut notes);
     resolve_outputs(&mut settings, data, steps_per_epoch, steps, &mut notes);
 
     let targets = || {
@@ -130,11 +131,13 @@ fn plan_read(
         ),
     );
 
-    let (segments, memory) = choose_segments(&settings, base, &buckets, trainable_parameters, machine, &mut notes);
-    let disk_bytes = disk(&settings, base, data, &buckets, trainable_parameters, steps, &mut notes);
+    let (segments, memory) =
+        costs::choose_segments(&settings, base, &buckets, trainable_parameters, machine, &mut notes);
+    let disk_bytes = costs::disk(&settings, base, data, &buckets, trainable_parameters, steps, &mut notes);
     let mut plan = Plan {
         base: base.display_name.clone(),
         device: machine.device.clone(),
+        cores: machine.cores,
         images: data.images.len() as u64,
         validation_images: data.validation_images,
         looks_per_epoch,
@@ -223,6 +226,21 @@ fn resolve_steps(
     steps
 }
 
+fn note_trigger(trigger: &str, data: &DatasetFacts, notes: &mut Notes<'_>) {
+    if trigger.is_empty() {
+        return;
+    }
+    let captions = || data.captions.iter().filter(|caption| !caption.trim().is_empty());
+    let having = captions().filter(|caption| caption.to_lowercase().contains(&trigger.to_lowercase())).count();
+    let lacking = captions().count() - having;
+    let reason = match (having, lacking) {
+        (0, 0) => "there are no captions, so it is the caption of every picture".to_owned(),
+        (_, 0) => "every caption has it already".to_owned(),
+        (_, lacking) => format!("put in front of {} without it", plural(lacking as u64, "caption")),
+    };
+    notes.decide("Trigger word", trigger.to_owned(), reason);
+}
+
 /// Previews, validation and saves, now that pictures and steps are known.
 fn resolve_outputs(
     settings: &mut PlanSettings,
@@ -238,7 +256,7 @@ fn resolve_outputs(
     } else {
         let unit = if sample.unit == SampleUnit::Epochs { steps_per_epoch } else { 1 };
         sample.every_steps = sample.every.saturating_mul(unit);
-        let rounds = 1 + steps.div_ceil(sample.every_steps);
+        let rounds = preview_rounds(sample.every_steps, steps);
         let reason = if sample.prompts.is_empty() {
             let (prompts, reason) = prompts::choose(settings.preset, &settings.dataset.trigger, &data.captions);
             sample.prompts = prompts;
@@ -279,108 +297,9 @@ fn resolve_outputs(
     }
 }
 
-fn choose_segments(
-    settings: &PlanSettings,
-    base: &BaseFacts,
-    buckets: &[BucketFacts],
-    trainable_parameters: u64,
-    machine: &MachineFacts,
-    notes: &mut Notes<'_>,
-) -> (Segments, MemoryEstimate) {
-    let edge = settings.dataset.resolution;
-    let largest = buckets.iter().max_by_key(|bucket| u64::from(bucket.width) * u64::from(bucket.height));
-    let load = Load {
-        width: largest.map_or(edge, |bucket| bucket.width),
-        height: largest.map_or(edge, |bucket| bucket.height),
-        batch: settings.train.batch.into(),
-        trainable_parameters,
-        text_encoder: settings.network.text_encoder,
-        preview: (settings.sample.every > 0).then_some((
-            settings.sample.width,
-            settings.sample.height,
-            settings.sample.cfg > 1.0,
-        )),
-        number_bytes: machine.number_bytes(),
-    };
-    let one = estimate(base, &load, Segments::One);
-    let per_block = estimate(base, &load, Segments::PerBlock);
-    let limit = (machine.memory_bytes as f64 * FILL) as u64;
-    let (segments, reason) = match settings.train.memory {
-        Memory::Fast => (Segments::One, notes.why("train.memory")),
-        Memory::Low => (Segments::PerBlock, notes.why("train.memory")),
-        Memory::Auto if one.peak_bytes <= limit => (
-            Segments::One,
-            format!(
-                "about {} fits in 60 % of {}, so nothing need be computed twice",
-                bytes(one.peak_bytes),
-                bytes(machine.memory_bytes)
-            ),
-        ),
-        Memory::Auto => (
-            Segments::PerBlock,
-            format!(
-                "all at once would need about {}, more than 60 % of {}; block by block needs about {} and takes about a third longer",
-                bytes(one.peak_bytes),
-                bytes(machine.memory_bytes),
-                bytes(per_block.peak_bytes)
-            ),
-        ),
-    };
-    let (value, memory) = match segments {
-        Segments::One => ("all at once", one),
-        Segments::PerBlock => ("block by block", per_block),
-    };
-    notes.decide("Backward pass", value.to_owned(), reason);
-    (segments, memory)
-}
-
-/// What the run writes: encoded pictures (mean and variance, f32, a second time if mirrored), encoded captions, LoRA
-/// files with their optimiser state (three f32 for each number), previews at about 2 bytes a pixel.
-fn disk(
-    settings: &PlanSettings,
-    base: &BaseFacts,
-    data: &DatasetFacts,
-    buckets: &[BucketFacts],
-    trainable_parameters: u64,
-    steps: u64,
-    notes: &mut Notes<'_>,
-) -> u64 {
-    let looks: u64 = buckets.iter().map(|bucket| bucket.count).sum();
-    let pixels: u64 = buckets.iter().map(|b| u64::from(b.width) * u64::from(b.height) * b.count).sum();
-    let images = data.images.len() as u64 + data.validation_images;
-    let latents = pixels * images / looks.max(1) / u64::from(base.latent_factor).pow(2).max(1);
-    let mirrored = 1 + u64::from(settings.dataset.flip);
-    let captions = if settings.network.text_encoder { 0 } else { images + settings.sample.prompts.len() as u64 + 2 };
-    let caches = latents * u64::from(base.latent_channels) * 2 * 4 * mirrored
-        + captions * base.text_tokens * base.unet.context_width * 4;
-    let made =
-        steps.checked_div(settings.save.every).map_or(1, |saves| saves + u64::from(steps % settings.save.every != 0));
-    let kept = if settings.save.keep == 0 { made } else { made.min(settings.save.keep.into()) };
-    let lora = trainable_parameters * settings.save.dtype.bytes();
-    let saves = kept * trainable_parameters * 12 + lora;
-    let rounds = steps.checked_div(settings.sample.every_steps).map_or(0, |rounds| rounds + 2);
-    let previews = rounds
-        * settings.sample.prompts.len() as u64
-        * u64::from(settings.sample.width)
-        * u64::from(settings.sample.height)
-        * 2;
-    notes.decide(
-        "Disk",
-        bytes(caches + saves + previews),
-        format!(
-            "encoded pictures and captions {}, {} {}, previews {}",
-            bytes(caches),
-            plural(kept, "save"),
-            bytes(saves),
-            bytes(previews)
-        ),
-    );
-    notes.decide(
-        "LoRA file",
-        bytes(lora),
-        format!("{}.safetensors in {:?}", settings.save.name, settings.save.dtype).to_lowercase(),
-    );
-    caches + saves + previews
+/// Step 0, every so many steps, and the end, which may fall together with one of them.
+fn preview_rounds(every_steps: u64, steps: u64) -> u64 {
+    if every_steps == 0 { 0 } else { 1 + steps.div_ceil(every_steps) }
 }
 
 #[cfg(test)]

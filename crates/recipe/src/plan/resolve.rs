@@ -93,8 +93,10 @@ fn dataset(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> Result<Da
     let resolution = fit(r.small("dataset.resolution"), multiple, "dataset.resolution", notes);
     notes.decide("Resolution", format!("{resolution} px"), notes.why("dataset.resolution"));
     let buckets = r.on("dataset.buckets");
-    let (step, min, max) =
-        (r.small("dataset.bucket_step"), r.small("dataset.bucket_min"), r.small("dataset.bucket_max"));
+    let step = r.small("dataset.bucket_step");
+    let or = |asked: u32, auto: u32| if asked == 0 { auto } else { asked };
+    let min = or(r.small("dataset.bucket_min"), resolution / 2);
+    let max = or(r.small("dataset.bucket_max"), resolution * 2);
     let no_upscale = r.on("dataset.no_upscale");
     let mut bucket_step = step;
     if buckets {
@@ -124,6 +126,12 @@ fn dataset(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> Result<Da
     }
     let validation_folder = r.text("dataset.validation_folder");
     let split = r.number("dataset.validation_split");
+    if buckets {
+        let range = format!("{min} to {max} px in steps of {bucket_step}");
+        notes.decide("Sides of pictures", range, notes.why("dataset.bucket_step"));
+    } else {
+        notes.decide("Sides of pictures", format!("{resolution} px, cropped to squares"), notes.why("dataset.buckets"));
+    }
     let flip = r.on("dataset.flip");
     notes.decide("Mirroring", on_off(flip), notes.why("dataset.flip"));
     Ok(DatasetSettings {

@@ -168,6 +168,15 @@ pub enum SaveDtype {
 }
 
 impl SaveDtype {
+    /// As in TOML.
+    pub fn id(self) -> &'static str {
+        match self {
+            SaveDtype::F16 => "f16",
+            SaveDtype::Bf16 => "bf16",
+            SaveDtype::F32 => "f32",
+        }
+    }
+
     /// Bytes of a number.
     pub fn bytes(self) -> u64 {
         if self == SaveDtype::F32 { 4 } else { 2 }

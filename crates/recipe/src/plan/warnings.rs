@@ -48,23 +48,12 @@ fn pictures(plan: &Plan, data: &DatasetFacts) -> Vec<String> {
         let verb = if uncaptioned == 1 { "has" } else { "have" };
         found.push(format!("{uncaptioned} of {} {verb} no caption.", plural(plan.images, "picture")));
     }
-    let lacking = |caption: &&String| !caption.to_lowercase().contains(&dataset.trigger.to_lowercase());
     if dataset.trigger.is_empty() && uncaptioned < plan.images {
         found.push(
             "There is no trigger word: the LoRA will colour everything drawn with it. Set dataset.trigger to call it by \
              a word, unless your captions already share one."
                 .to_owned(),
         );
-    } else if !dataset.trigger.is_empty() {
-        let lacking = data.captions.iter().filter(|caption| !caption.trim().is_empty()).filter(lacking).count();
-        if lacking > 0 {
-            found.push(format!(
-                "\"{}\" is put in front of {} that {} it.",
-                dataset.trigger,
-                plural(lacking as u64, "caption"),
-                if lacking == 1 { "lacks" } else { "lack" }
-            ));
-        }
     }
     let small = data.images.iter().filter(|image| {
         u64::from(image.width) * u64::from(image.height) * 4

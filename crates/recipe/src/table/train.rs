@@ -270,7 +270,7 @@ pub(super) const LOSS: [Setting; 3] = [
     Setting {
         id: "loss.min_snr_gamma",
         label: "Min-SNR gamma",
-        help: "Limits the weight of nearly clean pictures in the loss, after Hang et al. 2023.",
+        help: "Limits the weight of nearly clean pictures in the loss, after Hang and others 2023.",
         unit: "",
         kind: Kind::Float { min: 0.0, max: 100.0 },
         level: Level::Advanced,
