@@ -1,1 +1,12 @@
+//! The networks, one folder an architecture, under the names their checkpoints use.
+//!
+//! A model asks a [`lorikeet_nn::Loader`] for weights by name and runs forward. It knows nothing of adapters, training
+//! or files.
 
+pub mod clip;
+mod error;
+mod resnet;
+pub mod unet;
+pub mod vae;
+
+pub use error::ModelError;

@@ -1,1 +1,18 @@
+//! The tensor layer over Burn: devices, frozen layers, operations with their own backward, and segmented backward.
+//!
+//! Frozen weights are plain tensors that autodiff never sees. A layer carries its name and asks the forward
+//! [`Context`] for a delta under that name; that is the only way adapters reach a model.
 
+mod context;
+pub mod device;
+mod error;
+mod layers;
+pub mod ops;
+pub mod segmented;
+mod weights;
+
+pub use context::{Context, ConvGeometry, Deltas};
+pub use device::DeviceKind;
+pub use error::NnError;
+pub use layers::{Conv2d, GroupNorm, LayerInfo, LayerKind, LayerNorm, Linear};
+pub use weights::{Loader, WeightSource};

@@ -1,0 +1,115 @@
+use serde::Deserialize;
+
+use crate::ModelError;
+
+/// One number for all levels, or one a level.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum PerLevel {
+    All(usize),
+    Each(Vec<usize>),
+}
+
+impl PerLevel {
+    pub(crate) fn at(&self, level: usize) -> usize {
+        match self {
+            Self::All(n) => *n,
+            Self::Each(list) => list.get(level).or(list.last()).copied().unwrap_or(1),
+        }
+    }
+}
+
+/// The keys of diffusers' `unet/config.json` that this program reads.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UNetConfig {
+    pub in_channels: usize,
+    pub out_channels: usize,
+    pub block_out_channels: Vec<usize>,
+    pub down_block_types: Vec<String>,
+    pub up_block_types: Vec<String>,
+    pub layers_per_block: usize,
+    pub cross_attention_dim: usize,
+    /// The number of heads, in spite of its name (diffusers issue 2011).
+    pub(crate) attention_head_dim: PerLevel,
+    pub(crate) num_attention_heads: Option<PerLevel>,
+    #[serde(default = "one")]
+    pub(crate) transformer_layers_per_block: PerLevel,
+    pub norm_num_groups: usize,
+    pub norm_eps: f64,
+    #[serde(default)]
+    pub use_linear_projection: bool,
+    pub flip_sin_to_cos: bool,
+    pub freq_shift: f64,
+    act_fn: Option<String>,
+    addition_embed_type: Option<String>,
+    class_embed_type: Option<String>,
+    encoder_hid_dim: Option<usize>,
+    resnet_time_scale_shift: Option<String>,
+    mid_block_type: Option<String>,
+    #[serde(default)]
+    center_input_sample: bool,
+}
+
+fn one() -> PerLevel {
+    PerLevel::All(1)
+}
+
+impl UNetConfig {
+    /// # Errors
+    /// When a key is missing or asks for something this UNet does not have.
+    pub fn from_json(json: &serde_json::Value) -> Result<Self, ModelError> {
+        let config: Self = serde_json::from_value(json.clone())
+            .map_err(|error| ModelError::Config { part: "UNet", reason: error.to_string() })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ModelError> {
+        let unsupported =
+            |field, value: &str| Err(ModelError::Unsupported { part: "UNet", field, value: value.to_owned() });
+        for (field, value, known) in [
+            ("act_fn", &self.act_fn, "silu"),
+            ("resnet_time_scale_shift", &self.resnet_time_scale_shift, "default"),
+            ("mid_block_type", &self.mid_block_type, "UNetMidBlock2DCrossAttn"),
+            ("addition_embed_type", &self.addition_embed_type, ""),
+            ("class_embed_type", &self.class_embed_type, ""),
+        ] {
+            if let Some(value) = value.as_deref().filter(|v| *v != known) {
+                return unsupported(field, value);
+            }
+        }
+        if let Some(width) = self.encoder_hid_dim {
+            return unsupported("encoder_hid_dim", &width.to_string());
+        }
+        if self.center_input_sample {
+            return unsupported("center_input_sample", "true");
+        }
+        for block in self.down_block_types.iter().chain(&self.up_block_types) {
+            if !["DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"].contains(&block.as_str()) {
+                return unsupported("block types", block);
+            }
+        }
+        let levels = self.block_out_channels.len();
+        let reason = if levels == 0 || self.down_block_types.len() != levels || self.up_block_types.len() != levels {
+            "block_out_channels, down_block_types and up_block_types must have the same length"
+        } else if self.norm_num_groups == 0 || self.block_out_channels.iter().any(|c| c % self.norm_num_groups != 0) {
+            "every entry of block_out_channels must be a multiple of norm_num_groups"
+        } else if (0..levels).any(|l| self.heads(l) == 0 || self.block_out_channels[l] % self.heads(l) != 0) {
+            "every entry of block_out_channels must be a multiple of the number of heads"
+        } else if self.layers_per_block == 0 {
+            "layers_per_block must be at least 1"
+        } else {
+            return Ok(());
+        };
+        Err(ModelError::Config { part: "UNet", reason: reason.to_owned() })
+    }
+
+    pub(crate) fn heads(&self, level: usize) -> usize {
+        self.num_attention_heads.as_ref().unwrap_or(&self.attention_head_dim).at(level)
+    }
+
+    /// Latents' height and width must be multiples of this.
+    pub fn size_multiple(&self) -> usize {
+        1 << (self.block_out_channels.len() - 1)
+    }
+}

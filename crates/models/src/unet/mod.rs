@@ -1,0 +1,247 @@
+//! diffusers `UNet2DConditionModel` in the Stable Diffusion 1.x and 2.x layout.
+//!
+//! Ronneberger and others 2015 with the attention of Rombach and others 2022; names and order as in diffusers 0.42
+//! `models/unets/unet_2d_condition.py` and `unet_2d_blocks.py`.
+
+mod config;
+mod transformer;
+
+use burn::Tensor;
+use burn::tensor::{DType, Device, TensorData};
+use lorikeet_nn::{
+    Context, Conv2d, ConvGeometry, GroupNorm, LayerInfo, Linear, Loader, NnError,
+    ops::{silu, upsample_nearest},
+    segmented::{self, Blocks, Side, State},
+};
+
+use crate::ModelError;
+use crate::resnet::{ResnetBlock, ResnetConfig};
+pub use config::UNetConfig;
+use transformer::{Transformer, TransformerConfig};
+
+/// A noise predictor: latents, timestep and text in, noise or velocity out.
+#[derive(Debug)]
+pub struct UNet2DConditionModel {
+    time_linear_1: Linear,
+    time_linear_2: Linear,
+    blocks: Vec<Block>,
+    config: UNetConfig,
+    device: Device,
+    dtype: DType,
+}
+
+/// The smallest pieces that a segment may consist of.
+#[derive(Debug)]
+enum Block {
+    /// Its output is the first skip.
+    ConvIn(Conv2d),
+    /// A residual block with an optional transformer; its output is kept as a skip.
+    Down(ResnetBlock, Option<Transformer>),
+    Downsample(Conv2d),
+    Mid(ResnetBlock, Transformer, ResnetBlock),
+    /// Takes the latest skip.
+    Up(ResnetBlock, Option<Transformer>),
+    Upsample(Conv2d),
+    Out(GroupNorm, Conv2d),
+}
+
+impl UNet2DConditionModel {
+    /// # Errors
+    /// When a weight is missing or does not fit the configuration.
+    pub fn load(config: &UNetConfig, loader: &Loader) -> Result<Self, ModelError> {
+        Self::build(config, loader).map_err(|source| ModelError::Weights { part: "UNet", source })
+    }
+
+    fn build(config: &UNetConfig, loader: &Loader) -> Result<Self, NnError> {
+        let channels = &config.block_out_channels;
+        let levels = channels.len();
+        let time_width = 4 * channels[0];
+        let time = loader.at("time_embedding");
+        let resnet = |loader: Loader, inputs, outputs| {
+            let config = ResnetConfig {
+                inputs,
+                outputs,
+                time: Some(time_width),
+                groups: config.norm_num_groups,
+                epsilon: config.norm_eps,
+            };
+            ResnetBlock::load(&loader, &config)
+        };
+        let transformer = |loader: Loader, level: usize| {
+            let config = TransformerConfig {
+                channels: channels[level],
+                heads: config.heads(level),
+                text_width: config.cross_attention_dim,
+                depth: config.transformer_layers_per_block.at(level),
+                groups: config.norm_num_groups,
+                linear_projection: config.use_linear_projection,
+            };
+            Transformer::load(&loader, &config)
+        };
+
+        let mut blocks =
+            vec![Block::ConvIn(Conv2d::load_same(&loader.at("conv_in"), config.in_channels, channels[0], 3)?)];
+        let mut skips = vec![channels[0]];
+        let mut width = channels[0];
+        for (level, kind) in config.down_block_types.iter().enumerate() {
+            let at = loader.at("down_blocks").at(level);
+            for j in 0..config.layers_per_block {
+                let attention = match kind.starts_with("CrossAttn") {
+                    true => Some(transformer(at.at("attentions").at(j), level)?),
+                    false => None,
+                };
+                blocks.push(Block::Down(resnet(at.at("resnets").at(j), width, channels[level])?, attention));
+                width = channels[level];
+                skips.push(width);
+            }
+            if level + 1 < levels {
+                let at = at.at("downsamplers").at(0).at("conv");
+                let conv = Conv2d::load(&at, width, width, 3, ConvGeometry { stride: 2, padding: 1 })?;
+                blocks.push(Block::Downsample(conv));
+                skips.push(width);
+            }
+        }
+        let mid = loader.at("mid_block");
+        blocks.push(Block::Mid(
+            resnet(mid.at("resnets").at(0), width, width)?,
+            transformer(mid.at("attentions").at(0), levels - 1)?,
+            resnet(mid.at("resnets").at(1), width, width)?,
+        ));
+        for (i, kind) in config.up_block_types.iter().enumerate() {
+            let level = levels - 1 - i;
+            let at = loader.at("up_blocks").at(i);
+            for j in 0..=config.layers_per_block {
+                let attention = match kind.starts_with("CrossAttn") {
+                    true => Some(transformer(at.at("attentions").at(j), level)?),
+                    false => None,
+                };
+                let inputs = width + skips.pop().unwrap_or(0);
+                blocks.push(Block::Up(resnet(at.at("resnets").at(j), inputs, channels[level])?, attention));
+                width = channels[level];
+            }
+            if level > 0 {
+                let at = at.at("upsamplers").at(0).at("conv");
+                blocks.push(Block::Upsample(Conv2d::load_same(&at, width, width, 3)?));
+            }
+        }
+        blocks.push(Block::Out(
+            GroupNorm::load(&loader.at("conv_norm_out"), width, config.norm_num_groups, config.norm_eps)?,
+            Conv2d::load_same(&loader.at("conv_out"), width, config.out_channels, 3)?,
+        ));
+        Ok(Self {
+            time_linear_1: Linear::load(&time.at("linear_1"), channels[0], time_width, true)?,
+            time_linear_2: Linear::load(&time.at("linear_2"), time_width, time_width, true)?,
+            blocks,
+            config: config.clone(),
+            device: loader.device().clone(),
+            dtype: loader.dtype(),
+        })
+    }
+
+    /// `latents` `[b, c, h, w]`, `timesteps` of length b in [0, 1000), `text` `[b, n, d]` → `[b, c, h, w]`.
+    pub fn forward(&self, cx: &Context, latents: Tensor<4>, timesteps: &[f32], text: Tensor<3>) -> Tensor<4> {
+        segmented::forward(self, cx, latents, &self.side(timesteps, text))
+    }
+
+    /// What all blocks read: the text states and the timesteps' embedding `[b, 1, 4 c]`.
+    pub fn side(&self, timesteps: &[f32], text: Tensor<3>) -> Side {
+        let wave = sinusoid(timesteps, self.config.block_out_channels[0], &self.config);
+        let wave = Tensor::<3>::from_data(wave, (&self.device, DType::F32)).cast(self.dtype);
+        let cx = Context::base();
+        let time = self.time_linear_2.forward(&cx, silu(self.time_linear_1.forward(&cx, wave)));
+        vec![text, time]
+    }
+
+    pub fn config(&self) -> &UNetConfig {
+        &self.config
+    }
+
+    /// Every linear layer and convolution of the blocks, in the order of the forward pass.
+    pub fn layers(&self) -> Vec<LayerInfo> {
+        let mut layers = Vec::new();
+        for block in &self.blocks {
+            match block {
+                Block::ConvIn(conv) | Block::Downsample(conv) | Block::Upsample(conv) | Block::Out(_, conv) => {
+                    layers.push(conv.info());
+                }
+                Block::Down(resnet, transformer) | Block::Up(resnet, transformer) => {
+                    layers.extend(resnet.layers());
+                    layers.extend(transformer.iter().flat_map(Transformer::layers));
+                }
+                Block::Mid(first, transformer, second) => {
+                    layers.extend(first.layers().chain(transformer.layers()).chain(second.layers()));
+                }
+            }
+        }
+        layers
+    }
+}
+
+impl Blocks for UNet2DConditionModel {
+    fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn run(&self, cx: &Context, block: usize, mut state: State, side: &Side) -> State {
+        let (text, time) = (&side[0], Some(&side[1]));
+        let through = |resnet: &ResnetBlock, transformer: Option<&Transformer>, x: Tensor<4>| {
+            let x = resnet.forward(cx, x, time);
+            match transformer {
+                Some(transformer) => transformer.forward(cx, x, text),
+                None => x,
+            }
+        };
+        let keep = |state: &mut State, x: Tensor<4>| {
+            state[0] = x.clone();
+            state.push(x);
+        };
+        let x = state[0].clone();
+        match &self.blocks[block] {
+            Block::ConvIn(conv) => {
+                let x = conv.forward(cx, x);
+                keep(&mut state, x);
+            }
+            Block::Down(resnet, transformer) => {
+                let x = through(resnet, transformer.as_ref(), x);
+                keep(&mut state, x);
+            }
+            Block::Downsample(conv) => {
+                let x = conv.forward(cx, x);
+                keep(&mut state, x);
+            }
+            Block::Mid(first, transformer, second) => {
+                state[0] = second.forward(cx, through(first, Some(transformer), x), time);
+            }
+            Block::Up(resnet, transformer) => {
+                let skip = state.pop();
+                let x = Tensor::cat(std::iter::once(x).chain(skip).collect(), 1);
+                state[0] = through(resnet, transformer.as_ref(), x);
+            }
+            Block::Upsample(conv) => {
+                // The next skip has the size to come back to; for odd sizes that is not the double.
+                let [_, _, h, w] = state[state.len() - 1].dims();
+                state[0] = conv.forward(cx, upsample_nearest(x, [h, w]));
+            }
+            Block::Out(norm, conv) => state[0] = conv.forward(cx, silu(norm.forward(x))),
+        }
+        state
+    }
+}
+
+/// `[b, 1, width]`: sines and cosines of the timestep at frequencies from 1 to 1/10000 (Vaswani and others 2017; order
+/// and `freq_shift` as in diffusers `get_timestep_embedding`).
+fn sinusoid(timesteps: &[f32], width: usize, config: &UNetConfig) -> TensorData {
+    let half = width / 2;
+    let mut values = Vec::with_capacity(timesteps.len() * width);
+    for t in timesteps {
+        let angles = (0..half).map(|i| {
+            let exponent = -(10_000f64.ln()) * i as f64 / (half as f64 - config.freq_shift);
+            f64::from(*t) * exponent.exp()
+        });
+        let (sines, cosines): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.sin() as f32, a.cos() as f32)).unzip();
+        let (first, second) = if config.flip_sin_to_cos { (cosines, sines) } else { (sines, cosines) };
+        values.extend(first.into_iter().chain(second));
+        values.resize(values.len() + width % 2, 0.0);
+    }
+    TensorData::new(values, [timesteps.len(), 1, width])
+}

@@ -1,0 +1,169 @@
+//! Spatial transformer: self-attention, cross-attention to the text, gated feed-forward.
+
+use burn::Tensor;
+use lorikeet_nn::{
+    Context, Conv2d, GroupNorm, LayerInfo, LayerNorm, Linear, Loader, NnError,
+    ops::{geglu, sdpa},
+};
+
+/// diffusers `Transformer2DModel` over a feature map.
+#[derive(Debug)]
+pub(crate) struct Transformer {
+    norm: GroupNorm,
+    proj_in: Projection,
+    blocks: Vec<TransformerBlock>,
+    proj_out: Projection,
+}
+
+pub(crate) struct TransformerConfig {
+    pub(crate) channels: usize,
+    pub(crate) heads: usize,
+    pub(crate) text_width: usize,
+    pub(crate) depth: usize,
+    pub(crate) groups: usize,
+    pub(crate) linear_projection: bool,
+}
+
+/// Before the first and after the last block: a 1x1 convolution in SD1, a linear layer in SD2 and SDXL.
+#[derive(Debug)]
+enum Projection {
+    Conv(Conv2d),
+    Linear(Linear),
+}
+
+impl Projection {
+    fn load(loader: &Loader, channels: usize, linear: bool) -> Result<Self, NnError> {
+        Ok(match linear {
+            true => Self::Linear(Linear::load(loader, channels, channels, true)?),
+            false => Self::Conv(Conv2d::load_same(loader, channels, channels, 1)?),
+        })
+    }
+
+    fn info(&self) -> LayerInfo {
+        match self {
+            Self::Conv(layer) => layer.info(),
+            Self::Linear(layer) => layer.info(),
+        }
+    }
+}
+
+impl Transformer {
+    pub(crate) fn load(loader: &Loader, config: &TransformerConfig) -> Result<Self, NnError> {
+        let &TransformerConfig { channels, depth, groups, linear_projection, .. } = config;
+        Ok(Self {
+            norm: GroupNorm::load(&loader.at("norm"), channels, groups, 1e-6)?,
+            proj_in: Projection::load(&loader.at("proj_in"), channels, linear_projection)?,
+            blocks: (0..depth)
+                .map(|i| TransformerBlock::load(&loader.at("transformer_blocks").at(i), config))
+                .collect::<Result<_, _>>()?,
+            proj_out: Projection::load(&loader.at("proj_out"), channels, linear_projection)?,
+        })
+    }
+
+    /// `x` `[b, c, h, w]`, `text` `[b, n, text_width]` → `[b, c, h, w]`.
+    pub(crate) fn forward(&self, cx: &Context, x: Tensor<4>, text: &Tensor<3>) -> Tensor<4> {
+        let [b, c, h, w] = x.dims();
+        let to_tokens = |x: Tensor<4>| x.reshape([b, c, h * w]).swap_dims(1, 2);
+        let to_map = |x: Tensor<3>| x.swap_dims(1, 2).reshape([b, c, h, w]);
+        let normal = self.norm.forward(x.clone());
+        let mut tokens = match &self.proj_in {
+            Projection::Conv(layer) => to_tokens(layer.forward(cx, normal)),
+            Projection::Linear(layer) => layer.forward(cx, to_tokens(normal)),
+        };
+        for block in &self.blocks {
+            tokens = block.forward(cx, tokens, text);
+        }
+        let out = match &self.proj_out {
+            Projection::Conv(layer) => layer.forward(cx, to_map(tokens)),
+            Projection::Linear(layer) => to_map(layer.forward(cx, tokens)),
+        };
+        out + x
+    }
+
+    pub(crate) fn layers(&self) -> impl Iterator<Item = LayerInfo> {
+        let blocks = self.blocks.iter().flat_map(TransformerBlock::layers);
+        std::iter::once(self.proj_in.info()).chain(blocks).chain(std::iter::once(self.proj_out.info()))
+    }
+}
+
+/// diffusers `BasicTransformerBlock`.
+#[derive(Debug)]
+struct TransformerBlock {
+    norm1: LayerNorm,
+    attn1: Attention,
+    norm2: LayerNorm,
+    attn2: Attention,
+    norm3: LayerNorm,
+    ff_in: Linear,
+    ff_out: Linear,
+}
+
+impl TransformerBlock {
+    fn load(loader: &Loader, config: &TransformerConfig) -> Result<Self, NnError> {
+        let &TransformerConfig { channels, heads, text_width, .. } = config;
+        let norm = |name| LayerNorm::load(&loader.at(name), channels, 1e-5);
+        let ff = loader.at("ff").at("net");
+        Ok(Self {
+            norm1: norm("norm1")?,
+            attn1: Attention::load(&loader.at("attn1"), channels, channels, heads)?,
+            norm2: norm("norm2")?,
+            attn2: Attention::load(&loader.at("attn2"), channels, text_width, heads)?,
+            norm3: norm("norm3")?,
+            ff_in: Linear::load(&ff.at(0).at("proj"), channels, 8 * channels, true)?,
+            ff_out: Linear::load(&ff.at(2), 4 * channels, channels, true)?,
+        })
+    }
+
+    fn forward(&self, cx: &Context, x: Tensor<3>, text: &Tensor<3>) -> Tensor<3> {
+        let normal = self.norm1.forward(x.clone());
+        let x = self.attn1.forward(cx, normal.clone(), normal) + x;
+        let x = self.attn2.forward(cx, self.norm2.forward(x.clone()), text.clone()) + x;
+        let hidden = geglu(self.ff_in.forward(cx, self.norm3.forward(x.clone())));
+        self.ff_out.forward(cx, hidden) + x
+    }
+
+    fn layers(&self) -> impl Iterator<Item = LayerInfo> {
+        let ff = [self.ff_in.info(), self.ff_out.info()];
+        self.attn1.layers().into_iter().chain(self.attn2.layers()).chain(ff)
+    }
+}
+
+/// Multi-head attention without bias in q, k and v.
+#[derive(Debug)]
+struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    heads: usize,
+}
+
+impl Attention {
+    fn load(loader: &Loader, channels: usize, context: usize, heads: usize) -> Result<Self, NnError> {
+        Ok(Self {
+            to_q: Linear::load(&loader.at("to_q"), channels, channels, false)?,
+            to_k: Linear::load(&loader.at("to_k"), context, channels, false)?,
+            to_v: Linear::load(&loader.at("to_v"), context, channels, false)?,
+            to_out: Linear::load(&loader.at("to_out").at(0), channels, channels, true)?,
+            heads,
+        })
+    }
+
+    /// `x` `[b, n, c]`, `context` `[b, m, d]` → `[b, n, c]`.
+    fn forward(&self, cx: &Context, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+        let [b, n, c] = x.dims();
+        let split = |x: Tensor<3>| {
+            let [b, n, c] = x.dims();
+            x.reshape([b, n, self.heads, c / self.heads]).swap_dims(1, 2)
+        };
+        let q = split(self.to_q.forward(cx, x));
+        let k = split(self.to_k.forward(cx, context.clone()));
+        let v = split(self.to_v.forward(cx, context));
+        let mixed = sdpa(q, k, v).swap_dims(1, 2).reshape([b, n, c]);
+        self.to_out.forward(cx, mixed)
+    }
+
+    fn layers(&self) -> [LayerInfo; 4] {
+        [self.to_q.info(), self.to_k.info(), self.to_v.info(), self.to_out.info()]
+    }
+}

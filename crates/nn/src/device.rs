@@ -1,0 +1,196 @@
+//! Devices by name, chosen at run time among those this build holds.
+
+use std::{fmt, str::FromStr};
+
+use burn::tensor::{DType, Device, FloatDType};
+
+use crate::NnError;
+
+/// Where tensors live. `cpu`, `cuda`, `cuda:1`, `vulkan`, `vulkan:1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    Cpu,
+    Cuda(usize),
+    Vulkan(usize),
+}
+
+impl FromStr for DeviceKind {
+    type Err = NnError;
+
+    fn from_str(text: &str) -> Result<Self, NnError> {
+        let unknown = || NnError::UnknownDevice { text: text.to_owned() };
+        let lower = text.trim().to_ascii_lowercase();
+        let (kind, index) = match lower.split_once(':') {
+            Some((kind, index)) => (kind, index.parse().map_err(|_| unknown())?),
+            None => (lower.as_str(), 0),
+        };
+        match kind {
+            "cpu" if !lower.contains(':') => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(index)),
+            "vulkan" => Ok(Self::Vulkan(index)),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(0) => f.write_str("cuda"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::Vulkan(0) => f.write_str("vulkan"),
+            Self::Vulkan(index) => write!(f, "vulkan:{index}"),
+        }
+    }
+}
+
+/// A kind of device and whether it can be used here.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    pub kind: DeviceKind,
+    /// The hardware's own name where the driver tells it.
+    pub name: String,
+    /// Why it cannot be used, and what to do; empty for a usable device.
+    pub unusable: Option<(String, String)>,
+}
+
+/// Every device this build could use, usable or not, the fastest kind first.
+pub fn list() -> Vec<DeviceInfo> {
+    let mut devices = Vec::new();
+    for (count, make) in
+        [(cuda_count(), DeviceKind::Cuda as fn(usize) -> DeviceKind), (vulkan_count(), DeviceKind::Vulkan)]
+    {
+        let family = if make(0) == DeviceKind::Cuda(0) { "NVIDIA GPU (CUDA)" } else { "GPU (Vulkan)" };
+        match count {
+            Ok(n) => devices.extend((0..n).map(|i| DeviceInfo {
+                kind: make(i),
+                name: format!("{family} {i}"),
+                unusable: None,
+            })),
+            Err(reason) => devices.push(DeviceInfo { kind: make(0), name: family.to_owned(), unusable: Some(reason) }),
+        }
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    devices.push(DeviceInfo { kind: DeviceKind::Cpu, name: format!("CPU, {cores} threads"), unusable: None });
+    devices
+}
+
+/// # Errors
+/// When this build lacks the feature, the driver is missing, or there is no device of that number.
+pub fn open(kind: DeviceKind) -> Result<Device, NnError> {
+    let unavailable =
+        |(why, todo): (String, String)| NnError::DeviceUnavailable { device: kind.to_string(), why, todo };
+    let check = |count: Result<usize, (String, String)>, index: usize| match count.map_err(unavailable)? {
+        n if index < n => Ok(()),
+        n => Err(unavailable((format!("there are only {n} of that kind"), "Choose a lower number".to_owned()))),
+    };
+    match kind {
+        DeviceKind::Cpu => Ok(Device::flex()),
+        DeviceKind::Cuda(index) => {
+            check(cuda_count(), index)?;
+            Ok(cuda_device(index))
+        }
+        DeviceKind::Vulkan(index) => {
+            check(vulkan_count(), index)?;
+            Ok(vulkan_device(index))
+        }
+    }
+}
+
+/// Number format of activations and frozen weights: f32 on CPU, bf16 on CUDA, f32 on Vulkan.
+pub fn compute_dtype(kind: DeviceKind, device: &Device) -> DType {
+    match kind {
+        DeviceKind::Cuda(_) if device.supports_dtype(FloatDType::BF16) => DType::BF16,
+        _ => DType::F32,
+    }
+}
+
+/// Bytes in use on the device, where it tells.
+pub fn memory_in_use(device: &Device) -> Option<u64> {
+    device.memory_pool_usage().map(|usage| usage.bytes_in_use)
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_count() -> Result<usize, (String, String)> {
+    match Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len() {
+        0 => Err((
+            "no NVIDIA driver or no NVIDIA GPU was found".to_owned(),
+            "Install the NVIDIA driver, then see `lorikeet doctor`".to_owned(),
+        )),
+        n => Ok(n),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_count() -> Result<usize, (String, String)> {
+    Err(without_feature("cuda"))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_device(index: usize) -> Device {
+    Device::cuda(index)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_device(_: usize) -> Device {
+    Device::flex()
+}
+
+#[cfg(feature = "vulkan")]
+fn vulkan_count() -> Result<usize, (String, String)> {
+    match Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec().len() {
+        0 => Err((
+            "no Vulkan driver was found".to_owned(),
+            "Install your GPU's driver (on Debian without a GPU: mesa-vulkan-drivers)".to_owned(),
+        )),
+        n => Ok(n),
+    }
+}
+
+#[cfg(not(feature = "vulkan"))]
+fn vulkan_count() -> Result<usize, (String, String)> {
+    Err(without_feature("vulkan"))
+}
+
+#[cfg(feature = "vulkan")]
+fn vulkan_device(index: usize) -> Device {
+    // Falls back to the default when the list changed in between, which the next call reports.
+    Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec().into_iter().nth(index).unwrap_or_default()
+}
+
+#[cfg(not(feature = "vulkan"))]
+fn vulkan_device(_: usize) -> Device {
+    Device::flex()
+}
+
+#[cfg(not(all(feature = "cuda", feature = "vulkan")))]
+fn without_feature(feature: &str) -> (String, String) {
+    (
+        format!("this program was built without the {feature} feature"),
+        format!("Build it with `cargo build --release --features {feature}`, or use --device cpu"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_written() {
+        for name in ["cpu", "cuda", "cuda:1", "vulkan", "vulkan:2"] {
+            assert_eq!(name.parse::<DeviceKind>().unwrap().to_string(), name);
+        }
+        assert_eq!("CUDA:0".parse::<DeviceKind>().unwrap(), DeviceKind::Cuda(0));
+        for name in ["", "gpu", "cuda:x", "cuda:-1", "cpu:1"] {
+            assert!(name.parse::<DeviceKind>().is_err(), "{name}");
+        }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_missing_feature_is_named_with_what_to_do() {
+        let message = open(DeviceKind::Cuda(0)).unwrap_err().to_string();
+        assert!(message.contains("without the cuda feature") && message.contains("--features cuda"), "{message}");
+    }
+}

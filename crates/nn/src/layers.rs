@@ -1,0 +1,148 @@
+use burn::Tensor;
+use burn::tensor::module::linear;
+
+use crate::{Context, ConvGeometry, Loader, NnError, ops};
+
+/// A layer that an adapter may be put on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerInfo {
+    /// Component and diffusers path, for example `unet.down_blocks.0.attentions.0.proj_in`.
+    pub name: String,
+    pub kind: LayerKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerKind {
+    Linear { inputs: usize, outputs: usize },
+    Conv2d { inputs: usize, outputs: usize, kernel: usize },
+}
+
+/// `y = x W + b` with a frozen `W`, kept `[in, out]` so that the product needs no transposed copy.
+#[derive(Debug)]
+pub struct Linear {
+    name: String,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+}
+
+impl Linear {
+    pub fn load(loader: &Loader, inputs: usize, outputs: usize, bias: bool) -> Result<Self, NnError> {
+        let weight = loader.transposed("weight", outputs, inputs)?;
+        let bias = if bias { Some(loader.tensor("bias", [outputs])?) } else { None };
+        Ok(Self { name: loader.layer_name(), weight, bias })
+    }
+
+    /// `x` `[.., in]` → `[.., out]`.
+    pub fn forward<const D: usize>(&self, cx: &Context, x: Tensor<D>) -> Tensor<D> {
+        let delta = cx.deltas().and_then(|deltas| {
+            let dims = x.dims();
+            let inputs = dims[D - 1];
+            // Adapters see [batch, rows, in]: the first axis stays the batch, so that their dropout can be per sample.
+            let batch = if D > 1 { dims[0] } else { 1 };
+            let rows = dims.iter().product::<usize>() / (batch * inputs).max(1);
+            deltas.linear(&self.name, &x.clone().reshape([batch, rows, inputs]))
+        });
+        let y = linear(x, self.weight.clone(), self.bias.clone());
+        match delta {
+            Some(delta) => {
+                let dims = y.dims();
+                y + delta.reshape(dims)
+            }
+            None => y,
+        }
+    }
+
+    pub fn info(&self) -> LayerInfo {
+        let [inputs, outputs] = self.weight.dims();
+        LayerInfo { name: self.name.clone(), kind: LayerKind::Linear { inputs, outputs } }
+    }
+}
+
+/// A frozen convolution with a square kernel.
+#[derive(Debug)]
+pub struct Conv2d {
+    name: String,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    geometry: ConvGeometry,
+}
+
+impl Conv2d {
+    pub fn load(
+        loader: &Loader,
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        geometry: ConvGeometry,
+    ) -> Result<Self, NnError> {
+        Ok(Self {
+            name: loader.layer_name(),
+            weight: loader.tensor("weight", [outputs, inputs, kernel, kernel])?,
+            bias: Some(loader.tensor("bias", [outputs])?),
+            geometry,
+        })
+    }
+
+    /// Stride 1 and the padding that keeps the size.
+    pub fn load_same(loader: &Loader, inputs: usize, outputs: usize, kernel: usize) -> Result<Self, NnError> {
+        Self::load(loader, inputs, outputs, kernel, ConvGeometry { stride: 1, padding: kernel / 2 })
+    }
+
+    /// `x` `[b, in, h, w]` → `[b, out, h', w']`.
+    pub fn forward(&self, cx: &Context, x: Tensor<4>) -> Tensor<4> {
+        let delta = cx.deltas().and_then(|deltas| deltas.conv2d(&self.name, &x, self.geometry));
+        let y = ops::frozen_conv2d(x, self.weight.clone(), self.bias.clone(), self.geometry);
+        match delta {
+            Some(delta) => y + delta,
+            None => y,
+        }
+    }
+
+    pub fn info(&self) -> LayerInfo {
+        let [outputs, inputs, kernel, _] = self.weight.dims();
+        LayerInfo { name: self.name.clone(), kind: LayerKind::Conv2d { inputs, outputs, kernel } }
+    }
+}
+
+/// Group normalisation over `[b, c, h, w]`, statistics in f32 (Wu and He 2018).
+#[derive(Debug)]
+pub struct GroupNorm {
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    groups: usize,
+    epsilon: f64,
+}
+
+impl GroupNorm {
+    pub fn load(loader: &Loader, channels: usize, groups: usize, epsilon: f64) -> Result<Self, NnError> {
+        Ok(Self {
+            weight: loader.tensor("weight", [channels])?,
+            bias: loader.tensor("bias", [channels])?,
+            groups,
+            epsilon,
+        })
+    }
+
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        ops::group_norm(x, self.weight.clone(), self.bias.clone(), self.groups, self.epsilon)
+    }
+}
+
+/// Layer normalisation over the last axis, statistics in f32 (Ba and others 2016).
+#[derive(Debug)]
+pub struct LayerNorm {
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    pub fn load(loader: &Loader, width: usize, epsilon: f64) -> Result<Self, NnError> {
+        Ok(Self { weight: loader.tensor("weight", [width])?, bias: loader.tensor("bias", [width])?, epsilon })
+    }
+
+    /// `x` `[b, n, width]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        ops::layer_norm(x, self.weight.clone(), self.bias.clone(), self.epsilon)
+    }
+}

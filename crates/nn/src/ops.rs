@@ -1,0 +1,85 @@
+//! Operations with a backward of their own, and compositions that keep their statistics in f32.
+
+mod extension;
+mod norm;
+
+use burn::Tensor;
+use burn::backend::Dispatch;
+use burn::tensor::activation::{gelu, sigmoid};
+use burn::tensor::module::interpolate;
+use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
+
+use crate::ConvGeometry;
+use extension::FrozenOps as _;
+pub use norm::{group_norm, layer_norm};
+
+/// Scaled dot-product attention without a mask, `softmax(q k^T / sqrt(head_dim)) v`.
+///
+/// `q` `[b, heads, queries, head_dim]`, `k` and `v` `[b, heads, keys, head_dim]`. Its backward recomputes the scores
+/// for a few query rows at a time, so no `[queries, keys]` matrix is kept (the scheme of Dao and others 2022, without
+/// their tiling over keys).
+pub fn sdpa(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::sdpa(q.into_dispatch(), k.into_dispatch(), v.into_dispatch()))
+}
+
+/// Convolution with a weight that is never trained: keeps no input and computes no weight gradient.
+///
+/// `x` `[b, in, h, w]`, `weight` `[out, in, k, k]`, `bias` `[out]`.
+pub fn frozen_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, geometry: ConvGeometry) -> Tensor<4> {
+    let options = conv_options(geometry);
+    let y = Tensor::from_dispatch(Dispatch::frozen_conv2d(x.into_dispatch(), weight.into_dispatch(), options));
+    match bias {
+        Some(bias) => {
+            let channels = bias.dims()[0];
+            y + bias.reshape([1, channels, 1, 1])
+        }
+        None => y,
+    }
+}
+
+/// Convolution whose weight is trained.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, geometry: ConvGeometry) -> Tensor<4> {
+    burn::tensor::module::conv2d(x, weight, None, conv_options(geometry))
+}
+
+fn conv_options(geometry: ConvGeometry) -> ConvOptions<2> {
+    let ConvGeometry { stride, padding } = geometry;
+    ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)
+}
+
+/// `x * sigmoid(x)`.
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.clone() * sigmoid(x)
+}
+
+/// OpenAI CLIP's approximation, `x * sigmoid(1.702 x)`.
+pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    x.clone() * sigmoid(x * 1.702)
+}
+
+/// First half of the last axis times the exact GELU of the second (Shazeer 2020). `[b, n, 2 d]` → `[b, n, d]`.
+pub fn geglu(x: Tensor<3>) -> Tensor<3> {
+    let half = x.dims()[2] / 2;
+    x.clone().narrow(2, 0, half) * gelu(x.narrow(2, half, half))
+}
+
+/// Each pixel becomes four. `[b, c, h, w]` → `[b, c, 2 h, 2 w]`.
+pub fn upsample_nearest_2x(x: Tensor<4>) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    upsample_nearest(x, [2 * height, 2 * width])
+}
+
+/// To the given `[height, width]`.
+pub fn upsample_nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    let [b, c, height, width] = x.dims();
+    if size == [2 * height, 2 * width] {
+        // Repeating along inserted axes has an exact and cheap backward: a sum.
+        return x.reshape([b, c, height, 1, width, 1]).expand([b, c, height, 2, width, 2]).reshape([
+            b,
+            c,
+            2 * height,
+            2 * width,
+        ]);
+    }
+    interpolate(x, InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size))
+}

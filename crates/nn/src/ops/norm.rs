@@ -1,0 +1,28 @@
+//! Normalisations with statistics in f32, whatever the dtype of the activations.
+
+use burn::Tensor;
+use burn::tensor::DType;
+
+/// `x` `[b, c, h, w]`, `weight` and `bias` `[c]`. Wu and He 2018.
+pub fn group_norm(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, groups: usize, epsilon: f64) -> Tensor<4> {
+    let [b, c, h, w] = x.dims();
+    let dtype = x.dtype();
+    let normal = standardise(x.reshape([b, groups, c / groups * h * w]), epsilon);
+    let affine = |t: Tensor<1>| t.cast(DType::F32).reshape([1, c, 1, 1]);
+    (normal.reshape([b, c, h, w]) * affine(weight) + affine(bias)).cast(dtype)
+}
+
+/// Over the last axis. `x` `[b, n, width]`, `weight` and `bias` `[width]`. Ba, Kiros and Hinton 2016.
+pub fn layer_norm(x: Tensor<3>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<3> {
+    let dtype = x.dtype();
+    let affine = |t: Tensor<1>| t.cast(DType::F32).unsqueeze::<3>();
+    (standardise(x, epsilon) * affine(weight) + affine(bias)).cast(dtype)
+}
+
+/// `(x - mean) / sqrt(variance + epsilon)` over the last axis, in f32.
+fn standardise(x: Tensor<3>, epsilon: f64) -> Tensor<3> {
+    let x = x.cast(DType::F32);
+    let centred = x.clone() - x.mean_dim(2);
+    let variance = (centred.clone() * centred.clone()).mean_dim(2);
+    centred * (variance + epsilon).sqrt().recip()
+}
