@@ -1,0 +1,16 @@
+use burn::Tensor;
+use lorikeet_nn::{ConvGeometry, Deltas};
+
+/// Several adapters at once: their deltas add up.
+#[derive(Default)]
+pub struct Combined<'a>(pub Vec<Box<dyn Deltas + 'a>>);
+
+impl Deltas for Combined<'_> {
+    fn linear(&self, name: &str, x: &Tensor<3>) -> Option<Tensor<3>> {
+        self.0.iter().filter_map(|deltas| deltas.linear(name, x)).reduce(|a, b| a + b)
+    }
+
+    fn conv2d(&self, name: &str, x: &Tensor<4>, geometry: ConvGeometry) -> Option<Tensor<4>> {
+        self.0.iter().filter_map(|deltas| deltas.conv2d(name, x, geometry)).reduce(|a, b| a + b)
+    }
+}
