@@ -1,1 +1,102 @@
+//! The window: choose pictures and a base, train, watch, export.
+//!
+//! [`run`] opens it; [`StudioApp`] is the same without a window, for tests. The studio sees a worker only as
+//! [`Engine`](lorikeet_protocol::Engine): it sends commands and draws what events tell. `ui` functions only read and
+//! collect [`Action`](app::Action)s; whatever may wait for a disk or a person happens on other threads (`work`).
 
+mod actions;
+mod app;
+mod base;
+mod draft;
+pub mod format;
+mod kit;
+mod pages;
+mod pictures;
+mod prefs;
+pub mod series;
+mod shell;
+pub mod state;
+mod work;
+
+use std::path::PathBuf;
+
+use lorikeet_protocol::Engine;
+use lorikeet_recipe::Preset;
+
+pub use app::StudioApp;
+pub use kit::tokens;
+pub use pages::Page;
+pub use work::{Choice, Choose, Chooser};
+
+/// What the binary tells the studio at start.
+#[derive(Clone, Debug, Default)]
+pub struct StartUp {
+    /// Folder of the built-in base, that `demo` in a recipe stands for.
+    pub demo_base: PathBuf,
+    /// The first one is chosen at the first start.
+    pub examples: Vec<Example>,
+    pub devices: Vec<DeviceChoice>,
+    /// Where runs are kept unless the recipe says otherwise.
+    pub runs_folder: PathBuf,
+}
+
+/// Pictures that come with the program.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// `Teach a style`.
+    pub title: String,
+    pub preset: Preset,
+    pub folder: PathBuf,
+    pub trigger: String,
+    /// One sentence.
+    pub blurb: String,
+}
+
+/// A device that training can run on.
+#[derive(Clone, Debug)]
+pub struct DeviceChoice {
+    /// As in a recipe: `cpu`, `cuda:0`.
+    pub id: String,
+    pub label: String,
+    pub available: bool,
+    /// What is missing, and what to do about it.
+    pub why_not: Option<String>,
+}
+
+/// Why there is no window.
+#[derive(Debug, thiserror::Error)]
+pub enum StudioError {
+    #[error("there is no display to open a window on. Set DISPLAY or WAYLAND_DISPLAY, or use the command line")]
+    NoDisplay,
+    #[error("the window cannot be opened: {0}. Update the graphics driver, or use the command line")]
+    Window(String),
+}
+
+/// Opens the window and returns when it is closed.
+pub fn run(engine: Box<dyn Engine>, start: StartUp) -> Result<(), StudioError> {
+    // Asking winit first would end in its own words, or on some systems in a panic.
+    let named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if cfg!(all(unix, not(target_os = "macos"))) && !["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"].into_iter().any(named) {
+        return Err(StudioError::NoDisplay);
+    }
+    let viewport = egui::ViewportBuilder::default()
+        .with_title("Lorikeet")
+        .with_app_id("lorikeet")
+        .with_inner_size([1280.0, 800.0])
+        .with_min_inner_size([880.0, 560.0])
+        .with_drag_and_drop(true);
+    let options = eframe::NativeOptions { viewport, renderer: eframe::Renderer::Glow, ..Default::default() };
+    eframe::run_native(
+        "lorikeet",
+        options,
+        Box::new(|cc| {
+            let mut app = StudioApp::new(&cc.egui_ctx, engine, start);
+            app.restore(cc.storage);
+            Ok(Box::new(app))
+        }),
+    )
+    .map_err(|error| match error {
+        eframe::Error::WinitEventLoop(_) => StudioError::NoDisplay,
+        other => StudioError::Window(other.to_string()),
+    })
+}

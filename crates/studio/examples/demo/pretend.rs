@@ -1,0 +1,116 @@
+//! Events of a run that does not happen.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::time::Duration;
+
+use lorikeet_protocol::{Command, Event, Stage};
+
+use crate::fake::{self, Fake};
+
+pub const STEPS: u64 = 400;
+const PROMPTS: [(&str, &str); 4] = [
+    ("red apple, ink style", "apple"),
+    ("a cat sitting, ink style", "cat"),
+    ("sailing boat on the sea, ink style", "boat"),
+    ("an umbrella in the rain, ink style", "umbrella"),
+];
+
+/// Previews at `step`, from coloured to black and white; returns their events.
+pub fn previews(step: u64, folder: &Path) -> Vec<Event> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets-example/ink-style");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&source)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "png")).collect())
+        .unwrap_or_default();
+    files.sort();
+    std::fs::create_dir_all(folder).ok();
+    let colour = 1.0 - (step as f32 / STEPS as f32).min(1.0);
+    PROMPTS
+        .iter()
+        .enumerate()
+        .filter_map(|(i, (prompt, name))| {
+            let file = files.get(i * 5 % files.len().max(1))?;
+            let mut picture = image::open(file).ok()?.to_rgb8();
+            let tint = [[255.0, 120.0, 90.0], [250.0, 190.0, 80.0], [90.0, 170.0, 250.0], [150.0, 120.0, 240.0]][i];
+            for pixel in picture.pixels_mut() {
+                for (channel, tint) in pixel.0.iter_mut().zip(tint) {
+                    let value = f32::from(*channel) / 255.0;
+                    let coloured = tint * (0.35 + 0.65 * value);
+                    *channel = (coloured * colour + f32::from(*channel) * (1.0 - colour)) as u8;
+                }
+            }
+            let path = folder.join(format!("{step:06}-{name}.png"));
+            picture.save(&path).ok()?;
+            Some(fake::sample(step, i, prompt, path))
+        })
+        .collect()
+}
+
+/// What a run tells up to `step`.
+pub fn up_to(step: u64, folder: &Path) -> Vec<Event> {
+    let mut events = vec![Event::Started { run_dir: folder.to_owned(), resumed_at: 0 }];
+    events.extend(previews(0, folder));
+    for at in 1..=step {
+        events.push(fake::step(at, STEPS));
+        if at % 50 == 0 {
+            let loss = 0.1 + 0.06 * (-(at as f32) / 120.0).exp();
+            events.push(Event::Validation { step: at, loss, base_loss: 0.16 });
+            events.extend(previews(at, folder));
+        }
+        if at % 100 == 0 {
+            events.push(Event::Saved { step: at, path: folder.join(format!("checkpoints/step-{at:06}")) });
+        }
+    }
+    events
+}
+
+/// Obeys commands on a thread of its own, at a pace to watch.
+pub fn live(engine: Fake, folder: PathBuf) {
+    let (sender, commands) = mpsc::channel();
+    engine.forward_to(sender);
+    std::thread::spawn(move || {
+        while let Ok(command) = commands.recv() {
+            match command {
+                Command::Start { .. } => run(&engine, &commands, &folder),
+                Command::Export { to, .. } => engine.push(Event::Exported { path: to, modules: 48 }),
+                _ => {}
+            }
+        }
+    });
+}
+
+fn run(engine: &Fake, commands: &Receiver<Command>, folder: &Path) {
+    engine.push(Event::Started { run_dir: folder.to_owned(), resumed_at: 0 });
+    for done in 0..=24 {
+        engine.push(Event::Stage { stage: Stage::CacheLatents, done, total: 24 });
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    previews(0, folder).into_iter().for_each(|event| engine.push(event));
+    let mut paused = false;
+    let mut at = 0;
+    while at < STEPS {
+        match commands.try_recv() {
+            Ok(Command::Pause) => {
+                paused = true;
+                engine.push(Event::Paused { step: at });
+            }
+            Ok(Command::Resume) => {
+                paused = false;
+                engine.push(Event::Resumed { step: at });
+            }
+            Ok(Command::SaveNow) => engine.push(Event::Saved { step: at, path: folder.join(format!("checkpoints/step-{at:06}")) }),
+            Ok(Command::Stop) | Err(TryRecvError::Disconnected) => break,
+            _ => {}
+        }
+        std::thread::sleep(Duration::from_millis(40));
+        if !paused {
+            at += 1;
+            engine.push(fake::step(at, STEPS));
+            if at.is_multiple_of(50) {
+                previews(at, folder).into_iter().for_each(|event| engine.push(event));
+            }
+        }
+    }
+    engine.push(Event::Saved { step: at, path: folder.join(format!("checkpoints/step-{at:06}")) });
+    engine.push(Event::Finished { run_dir: folder.to_owned(), step: at, lora: Some(folder.join("ink-style.safetensors")), seconds: 168.0 });
+}

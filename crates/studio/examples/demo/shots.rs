@@ -1,0 +1,163 @@
+//! Pictures of the real window, taken by itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use eframe::egui::{self, Context, ThemePreference, Ui, UserData, ViewportCommand, vec2};
+use lorikeet_protocol::{Event, Failure, Stage};
+use lorikeet_studio::{Page, StartUp};
+
+use crate::fake::Fake;
+use crate::pretend;
+use crate::StudioApp;
+
+/// Frames drawn before a picture is taken: layouts settle in two, fades in some more.
+const FRAMES: u32 = 8;
+
+type Prepare = fn(&mut StudioApp, &Fake, &Path);
+
+/// Name, and what makes the studio look so, after the one before.
+const STATES: &[(&str, Prepare)] = &[
+    ("01-welcome", |app, _, _| app.go(Page::Dataset)),
+    ("02-model", |app, _, _| app.go(Page::Model)),
+    ("03-training", |app, _, _| app.go(Page::Training)),
+    ("04-advanced", |app, _, _| app.show_advanced(true)),
+    ("05-monitor-empty", |app, _, _| {
+        app.show_advanced(false);
+        app.go(Page::Monitor);
+    }),
+    ("06-samples-empty", |app, _, _| app.go(Page::Samples)),
+    ("07-runs", |app, _, _| app.go(Page::Runs)),
+    ("08-settings", |app, _, _| app.go(Page::Settings)),
+    ("09-encoding", |app, engine, folder| {
+        app.train();
+        engine.push(Event::Started { run_dir: folder.to_owned(), resumed_at: 0 });
+        engine.push(Event::Stage { stage: Stage::CacheLatents, done: 9, total: 24 });
+    }),
+    ("10-running", |_, engine, folder| pretend::up_to(230, folder).into_iter().for_each(|event| engine.push(event))),
+    ("11-running-samples", |app, _, _| app.go(Page::Samples)),
+    ("12-enlarged", |app, _, _| app.enlarge(Some((1, 200)))),
+    ("13-running-training", |app, _, _| {
+        app.enlarge(None);
+        app.go(Page::Training);
+    }),
+    ("14-running-dataset", |app, _, _| app.go(Page::Dataset)),
+    ("15-stop", |app, _, _| {
+        app.go(Page::Monitor);
+        app.ask_stop(true);
+    }),
+    ("16-finished", |app, engine, folder| {
+        app.ask_stop(false);
+        pretend::up_to(pretend::STEPS, folder).into_iter().skip(1).for_each(|event| engine.push(event));
+        engine.push(Event::Finished {
+            run_dir: folder.to_owned(),
+            step: pretend::STEPS,
+            lora: Some(folder.join("ink-style.safetensors")),
+            seconds: 168.0,
+        });
+    }),
+    ("17-export", |app, _, _| app.ask_export()),
+    ("18-failed", |app, engine, folder| {
+        app.cancel_export();
+        app.train();
+        engine.push(Event::Started { run_dir: folder.to_owned(), resumed_at: 0 });
+        pretend::up_to(120, folder).into_iter().skip(1).for_each(|event| engine.push(event));
+        engine.push(Event::Warning { message: "picture broken.png was left out: its contents are not a picture".to_owned() });
+        engine.push(Event::Failed(Failure {
+            what: "The loss is not a number at step 121".to_owned(),
+            why: "The numbers in the LoRA grew until they overflowed, mostly because the learning rate of 1.0e-2 is too high for rank 16".to_owned(),
+            todo: "Lower the learning rate to 2.0e-4 and start again, or continue from the last good save".to_owned(),
+            last_save: Some(folder.join("checkpoints/step-000100")),
+        }));
+    }),
+    ("19-no-pictures", |app, _, folder| {
+        std::fs::create_dir_all(folder.join("empty")).ok();
+        app.choose_folder(folder.join("empty"));
+        app.go(Page::Dataset);
+    }),
+];
+
+struct Shots {
+    app: StudioApp,
+    engine: Fake,
+    folder: PathBuf,
+    out: PathBuf,
+    name: String,
+    state: usize,
+    frames: u32,
+    waiting: bool,
+}
+
+/// One window for each theme and size.
+pub fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+    std::fs::create_dir_all(&out)?;
+    let name = std::env::var("SHOT").unwrap_or_else(|_| "dark-1280x800".to_owned());
+    let (theme, size) = name.split_once('-').ok_or("SHOT is a theme and a size: dark-1280x800")?;
+    let (width, height) = size.split_once('x').ok_or("a size is WIDTHxHEIGHT")?;
+    let size = vec2(width.parse()?, height.parse()?);
+    let theme = if theme == "light" { ThemePreference::Light } else { ThemePreference::Dark };
+    let folder = start.runs_folder.join("ink-style-1");
+    std::fs::create_dir_all(folder.join("checkpoints/step-000250"))?;
+    std::fs::write(folder.join("recipe.toml"), "")?;
+    std::fs::write(folder.join("plan.json"), "{\"steps\": 400}")?;
+    let options = eframe::NativeOptions {
+        viewport: egui::ViewportBuilder::default().with_inner_size(size).with_decorations(false).with_position([0.0, 0.0]),
+        renderer: eframe::Renderer::Glow,
+        ..Default::default()
+    };
+    eframe::run_native(
+        "studio shots",
+        options,
+        Box::new(move |cc| {
+            let mut app = StudioApp::new(&cc.egui_ctx, Box::new(engine.clone()), start);
+            app.set_theme(theme);
+            Ok(Box::new(Shots { app, engine, folder, out, name, state: 0, frames: 0, waiting: false }))
+        }),
+    )?;
+    Ok(())
+}
+
+impl Shots {
+    fn drive(&mut self, ctx: &Context) {
+        ctx.request_repaint();
+        let picture = ctx.input(|i| {
+            i.events.iter().find_map(|event| match event {
+                egui::Event::Screenshot { image, .. } => Some(Arc::clone(image)),
+                _ => None,
+            })
+        });
+        if let Some(picture) = picture {
+            let path = self.out.join(format!("{}-{}.png", STATES[self.state].0, self.name));
+            let [width, height] = picture.size;
+            let bytes: Vec<u8> = picture.pixels.iter().flat_map(|p| p.to_array()).collect();
+            image::save_buffer(&path, &bytes, width as u32, height as u32, image::ExtendedColorType::Rgba8).ok();
+            self.state += 1;
+            self.frames = 0;
+            self.waiting = false;
+        }
+        let Some((_, prepare)) = STATES.get(self.state) else {
+            ctx.send_viewport_cmd(ViewportCommand::Close);
+            return;
+        };
+        if self.frames == 0 {
+            prepare(&mut self.app, &self.engine, &self.folder);
+        }
+        self.frames += 1;
+        if self.frames < FRAMES {
+            self.app.settle();
+        } else if !self.waiting {
+            self.waiting = true;
+            ctx.send_viewport_cmd(ViewportCommand::Screenshot(UserData::default()));
+        }
+    }
+}
+
+impl eframe::App for Shots {
+    fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
+        self.drive(ctx);
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        self.app.ui(ui);
+    }
+}

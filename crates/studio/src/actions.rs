@@ -1,0 +1,126 @@
+//! What pages ask for, and how it is done.
+
+use std::path::PathBuf;
+
+use lorikeet_protocol::{Command, ExportDtype};
+use lorikeet_recipe::Preset;
+
+use crate::app::StudioApp;
+use crate::draft::Load;
+use crate::pages::{ExportForm, Page};
+use crate::prefs::Theme;
+use crate::state::{Asked, Phase};
+use crate::work::Choose;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    Go(Page),
+    Train,
+    Pause,
+    Resume,
+    Stop,
+    SaveNow,
+    SampleNow,
+    /// Goes on with a run from its last save.
+    ResumeRun(PathBuf),
+    OpenExport,
+    Export { to: PathBuf, dtype: ExportDtype, step: Option<u64> },
+    Choose(Choose),
+    /// By path as typed.
+    UseFolder(PathBuf),
+    Rescan,
+    UseExample(usize),
+    UseBase(String),
+    SetPreset(Preset),
+    /// In the file manager.
+    Open(PathBuf),
+    ListRuns,
+    Theme(Theme),
+    Device(String),
+    Welcome(bool),
+    Enlarge(Option<(usize, u64)>),
+}
+
+impl StudioApp {
+    pub(crate) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Go(page) => {
+                self.page = page;
+                if page == Page::Runs && !matches!(self.runs, Load::Loading(_)) {
+                    self.perform(Action::ListRuns);
+                }
+            }
+            Action::Train => {
+                if self.can_train() {
+                    let recipe = Box::new(self.outgoing());
+                    self.state.starting();
+                    self.send(Command::Start { recipe });
+                    self.enlarged = None;
+                    self.page = Page::Monitor;
+                }
+            }
+            Action::ResumeRun(run_dir) => {
+                if !self.state.active() {
+                    // The curve of the same run is kept, as it goes on from there.
+                    if self.state.run_dir.as_ref() == Some(&run_dir) {
+                        self.state.phase = Phase::Starting;
+                    } else {
+                        self.state.starting();
+                    }
+                    self.send(Command::ResumeRun { run_dir });
+                    self.page = Page::Monitor;
+                }
+            }
+            Action::Pause => self.send(Command::Pause),
+            Action::Resume => self.send(Command::Resume),
+            Action::Stop => {
+                self.confirm_stop = false;
+                if self.state.active() {
+                    self.state.phase = Phase::Stopping;
+                    self.send(Command::Stop);
+                }
+            }
+            Action::SaveNow => self.send(Command::SaveNow),
+            Action::SampleNow => self.send(Command::SampleNow),
+            Action::OpenExport => {
+                if let Some(run_dir) = self.state.run_dir.clone() {
+                    self.state.export_failure = None;
+                    self.export = Some(ExportForm::suggest(&run_dir, &self.draft.name(), &self.state));
+                }
+            }
+            Action::Export { to, dtype, step } => {
+                if let Some(run_dir) = self.state.run_dir.clone() {
+                    self.state.asking(Asked::Export);
+                    self.send(Command::Export { run_dir, step, to, dtype });
+                    if let Some(form) = &mut self.export {
+                        form.sent = true;
+                    }
+                }
+            }
+            Action::Choose(what) => self.work.choose(&self.chooser, what),
+            Action::UseFolder(folder) => self.use_folder(folder),
+            Action::Rescan => self.rescan(),
+            Action::UseExample(index) => self.use_example(index),
+            Action::UseBase(path) => self.use_base(path),
+            Action::SetPreset(preset) => self.draft.set_preset(preset),
+            Action::Open(path) => self.work.open(path),
+            Action::ListRuns => {
+                let folder = match self.draft.text("save.folder") {
+                    folder if self.draft.recipe.is_set("save.folder") => PathBuf::from(folder),
+                    _ => self.start.runs_folder.clone(),
+                };
+                if self.runs.ready().is_none() {
+                    self.runs = Load::Loading(0);
+                }
+                self.work.list_runs(folder);
+            }
+            Action::Theme(theme) => self.prefs.theme = theme,
+            Action::Device(device) => {
+                self.prefs.device = device;
+                self.draft.touch();
+            }
+            Action::Welcome(show) => self.prefs.welcome = show,
+            Action::Enlarge(which) => self.enlarged = which,
+        }
+    }
+}

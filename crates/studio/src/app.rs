@@ -1,0 +1,414 @@
+//! The studio's parts put together: what happens between frames, and how a frame is drawn.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use egui::{Context, Key, KeyboardShortcut, Modifiers, Ui};
+use lorikeet_dataset::ScanOptions;
+use lorikeet_protocol::{Command, Engine, Event};
+use lorikeet_recipe::{Recipe, Value};
+
+use crate::actions::Action;
+use crate::draft::{Draft, Load};
+use crate::kit::{Tone, theme, toast::Toasts};
+use crate::pages::{AdvancedView, ExportForm, Page};
+use crate::pictures::Pictures;
+use crate::prefs::{self, Prefs};
+use crate::state::{Asked, Message, State};
+use crate::work::{Answer, Choose, Chooser, Dropped, RunEntry, Work, native_dialogs};
+use crate::{StartUp, shell};
+
+/// Seconds without a change before a plan is asked for.
+const PROBE_AFTER: f64 = 0.3;
+/// The engine may wake the window this often.
+const WAKE_EVERY: Duration = Duration::from_millis(100);
+const TRAIN: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::Enter);
+
+/// The studio. In a window through [`crate::run`]; in tests through [`StudioApp::ui`].
+pub struct StudioApp {
+    engine: Box<dyn Engine>,
+    pub(crate) start: StartUp,
+    pub(crate) state: State,
+    pub(crate) draft: Draft,
+    pub(crate) work: Work,
+    pub(crate) pictures: Pictures,
+    pub(crate) toasts: Toasts,
+    pub(crate) prefs: Prefs,
+    pub(crate) page: Page,
+    pub(crate) chooser: Chooser,
+    /// Asked for by what is drawn, done after it is drawn.
+    pub(crate) actions: Vec<Action>,
+    /// Pictures of the examples, for their tiles.
+    pub(crate) examples: Vec<Vec<PathBuf>>,
+    pub(crate) runs: Load<Vec<RunEntry>>,
+    pub(crate) export: Option<ExportForm>,
+    /// Index of prompt, and step, of the preview shown large.
+    pub(crate) enlarged: Option<(usize, u64)>,
+    pub(crate) confirm_stop: bool,
+    pub(crate) advanced: AdvancedView,
+    pub(crate) log_scale: bool,
+    /// When a plan is to be asked for, in egui's seconds.
+    probe_at: Option<f64>,
+}
+
+impl StudioApp {
+    /// Sets fonts and themes of `ctx`, chooses the demo base and the first example.
+    pub fn new(ctx: &Context, mut engine: Box<dyn Engine>, start: StartUp) -> Self {
+        theme::install(ctx);
+        let waking = ctx.clone();
+        engine.set_waker(Box::new(move || waking.request_repaint_after(WAKE_EVERY)));
+        let cache = directories::ProjectDirs::from("", "", "lorikeet").map(|dirs| dirs.cache_dir().join("thumbnails"));
+        let mut app = Self {
+            engine,
+            state: State::default(),
+            draft: Draft::default(),
+            work: Work::new(ctx),
+            pictures: Pictures::new(ctx, cache),
+            toasts: Toasts::default(),
+            prefs: Prefs::default(),
+            page: Page::Dataset,
+            chooser: native_dialogs(),
+            actions: Vec::new(),
+            examples: vec![Vec::new(); start.examples.len()],
+            runs: Load::Nothing,
+            export: None,
+            enlarged: None,
+            confirm_stop: false,
+            advanced: AdvancedView::default(),
+            log_scale: false,
+            probe_at: None,
+            start,
+        };
+        for (index, example) in app.start.examples.iter().enumerate() {
+            app.work.example(index, example.folder.clone());
+        }
+        app.use_base("demo".to_owned());
+        if !app.start.examples.is_empty() {
+            app.use_example(0);
+        }
+        app
+    }
+
+    /// Replaces the system's dialogs, for tests and for machines without any.
+    #[must_use]
+    pub fn with_dialogs(mut self, chooser: Chooser) -> Self {
+        self.chooser = chooser;
+        self
+    }
+
+    /// What events have told so far.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The recipe as it would be started.
+    pub fn recipe(&self) -> Recipe {
+        self.outgoing()
+    }
+
+    pub fn page(&self) -> Page {
+        self.page
+    }
+
+    pub fn go(&mut self, page: Page) {
+        self.perform(Action::Go(page));
+    }
+
+    pub fn set_theme(&mut self, theme: egui::ThemePreference) {
+        self.prefs.theme = match theme {
+            egui::ThemePreference::System => prefs::Theme::System,
+            egui::ThemePreference::Light => prefs::Theme::Light,
+            egui::ThemePreference::Dark => prefs::Theme::Dark,
+        };
+    }
+
+    /// As the Train button.
+    pub fn train(&mut self) {
+        self.perform(Action::Train);
+    }
+
+    /// As dropping a folder.
+    pub fn choose_folder(&mut self, folder: PathBuf) {
+        self.use_folder(folder);
+    }
+
+    /// Shows a preview large, by index of prompt and step.
+    pub fn enlarge(&mut self, which: Option<(usize, u64)>) {
+        self.perform(Action::Enlarge(which));
+    }
+
+    pub fn show_advanced(&mut self, open: bool) {
+        self.advanced.open = open;
+    }
+
+    pub fn ask_stop(&mut self, ask: bool) {
+        self.confirm_stop = ask;
+    }
+
+    pub fn ask_export(&mut self) {
+        self.perform(Action::OpenExport);
+    }
+
+    pub fn cancel_export(&mut self) {
+        self.export = None;
+    }
+
+    /// Waits for all that threads are doing. For tests and screenshots: a window never waits.
+    pub fn settle(&mut self) {
+        while let Some(answer) = self.work.wait() {
+            self.answer(answer);
+        }
+        self.pictures.settle();
+    }
+
+    /// What was remembered from the last time.
+    pub(crate) fn restore(&mut self, storage: Option<&dyn eframe::Storage>) {
+        if let Some(prefs) = storage.and_then(|storage| eframe::get_value(storage, prefs::KEY)) {
+            self.prefs = prefs;
+        }
+    }
+
+    /// A whole frame: what happened since the last, then drawing.
+    pub fn ui(&mut self, ui: &mut Ui) {
+        self.between_frames(ui.ctx());
+        self.draw(ui);
+    }
+
+    fn between_frames(&mut self, ctx: &Context) {
+        let wanted = self.prefs.theme.into();
+        if ctx.options(|options| options.theme_preference) != wanted {
+            ctx.set_theme(wanted);
+        }
+        let mut events = Vec::new();
+        self.engine.poll(&mut |event| events.push(event));
+        for event in events {
+            self.event(event);
+        }
+        for answer in self.work.answers() {
+            self.answer(answer);
+        }
+        for file in ctx.input(|i| i.raw.dropped_files.clone()) {
+            self.work.dropped(file.path().to_owned());
+        }
+        if ctx.input_mut(|i| i.consume_shortcut(&TRAIN)) && self.can_train() {
+            self.perform(Action::Train);
+        }
+        self.probe(ctx);
+    }
+
+    fn draw(&mut self, ui: &mut Ui) {
+        self.pictures.begin_frame();
+        shell::show(self, ui);
+        self.toasts.show(ui.ctx());
+        for action in std::mem::take(&mut self.actions) {
+            self.perform(action);
+            // What an action changed is to be seen at once.
+            ui.ctx().request_repaint();
+        }
+    }
+
+    pub(crate) fn can_train(&self) -> bool {
+        !self.state.active() && self.draft.missing().is_none()
+    }
+
+    pub(crate) fn send(&mut self, command: Command) {
+        self.engine.send(command);
+    }
+
+    /// The draft with what Settings and the program's start say where nothing was typed.
+    pub(crate) fn outgoing(&self) -> Recipe {
+        let mut recipe = self.draft.recipe.clone();
+        let fill = [
+            ("run.device", self.prefs.device.clone(), self.prefs.device != "auto"),
+            ("save.folder", self.start.runs_folder.to_string_lossy().into_owned(), self.start.runs_folder != PathBuf::new()),
+        ];
+        for (id, value, wanted) in fill {
+            if wanted && !recipe.is_set(id) {
+                // A value that does not hold is left to the default, which the plan then tells.
+                recipe.set(id, Value::Text(value)).ok();
+            }
+        }
+        recipe
+    }
+
+    /// Asks for a plan once the draft has been still for a moment.
+    fn probe(&mut self, ctx: &Context) {
+        let now = ctx.input(|i| i.time);
+        if self.draft.take_changed() {
+            self.probe_at = Some(now + PROBE_AFTER);
+        }
+        let Some(at) = self.probe_at else { return };
+        if self.state.active() || self.draft.missing().is_some() {
+            // The answers that are awaited mark the draft as changed again.
+            if self.draft.missing().is_some() && !self.state.active() {
+                self.state.plan = None;
+                self.state.plan_failure = None;
+                self.probe_at = None;
+            }
+        } else if now >= at {
+            self.probe_at = None;
+            self.state.asking(Asked::Plan);
+            self.send(Command::Probe { recipe: Box::new(self.outgoing()) });
+        } else {
+            ctx.request_repaint_after(Duration::from_secs_f64(at - now));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let ended = matches!(event, Event::Finished { .. } | Event::Failed(_));
+        let was_active = self.state.active();
+        self.state.apply(event);
+        if ended && was_active && !self.state.active() {
+            self.confirm_stop = false;
+            // Settings changed during the run have no plan yet.
+            self.draft.touch();
+            if !matches!(self.runs, Load::Nothing) {
+                self.perform(Action::ListRuns);
+            }
+        }
+        if self.state.exported.is_some() && self.export.as_ref().is_some_and(|form| form.sent) {
+            self.export = None;
+        }
+        for message in self.state.take_messages() {
+            match message {
+                Message::Good(text) => self.toasts.add(Tone::Ok, text),
+                Message::Warning(text) => self.toasts.add(Tone::Warn, text),
+                Message::Bad(text) => self.toasts.add(Tone::Error, text),
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Scanned { ticket, result } if self.draft.data.awaits(ticket) => {
+                self.draft.data = result.map_or_else(Load::Failed, Load::Ready);
+                self.draft.touch();
+            }
+            Answer::Inspected { ticket, result } if self.draft.base.awaits(ticket) => {
+                self.draft.base = result.map_or_else(Load::Failed, Load::Ready);
+                self.draft.touch();
+            }
+            // Of a folder or base that is no longer chosen.
+            Answer::Scanned { .. } | Answer::Inspected { .. } | Answer::Done => {}
+            Answer::Example { index, pictures } => {
+                if let Some(slot) = self.examples.get_mut(index) {
+                    *slot = pictures;
+                }
+            }
+            Answer::Chosen { what, path: Some(path) } => self.chosen(what, path),
+            Answer::Chosen { path: None, .. } => {}
+            Answer::Dropped(dropped) => self.dropped(dropped),
+            Answer::RecipeRead(Ok(recipe)) => self.use_recipe(*recipe),
+            Answer::RecipeSaved(Ok(path)) => self.toasts.add(Tone::Ok, format!("Saved {}", path.display())),
+            Answer::RecipeRead(Err(error)) | Answer::RecipeSaved(Err(error)) => self.toasts.add(Tone::Error, error),
+            Answer::Runs(result) => self.runs = result.map_or_else(Load::Failed, Load::Ready),
+            Answer::NotOpened(error) => self.toasts.add(Tone::Warn, error),
+        }
+    }
+
+    fn chosen(&mut self, what: Choose, path: PathBuf) {
+        match what {
+            Choose::DatasetFolder => self.use_folder(path),
+            Choose::BaseFolder | Choose::BaseFile => self.use_base(path.to_string_lossy().into_owned()),
+            Choose::ExportFile(_) => {
+                if let Some(form) = &mut self.export {
+                    form.to = path.to_string_lossy().into_owned();
+                }
+            }
+            Choose::RecipeToOpen => self.work.read_recipe(path),
+            Choose::RecipeToSave(_) => self.work.save_recipe(self.draft.recipe.clone(), path),
+            Choose::SettingFolder(id) => {
+                if let Err(error) = self.draft.set_text(id, path.to_string_lossy()) {
+                    self.toasts.add(Tone::Error, error);
+                }
+            }
+        }
+    }
+
+    fn dropped(&mut self, dropped: Dropped) {
+        if self.state.active() {
+            self.toasts.add(Tone::Warn, "A run is going on. Stop it, or wait for it, before changing pictures or base");
+            return;
+        }
+        match dropped {
+            Dropped::Pictures(folder) => {
+                self.use_folder(folder);
+                self.page = Page::Dataset;
+            }
+            Dropped::Base(path) => {
+                self.use_base(path.to_string_lossy().into_owned());
+                self.page = Page::Model;
+            }
+            Dropped::Recipe(path) => self.work.read_recipe(path),
+            Dropped::Unknown(path) => self.toasts.add(
+                Tone::Warn,
+                format!("{} is no folder of pictures, no model and no recipe", path.display()),
+            ),
+        }
+    }
+
+    pub(crate) fn use_folder(&mut self, folder: PathBuf) {
+        // A trigger word or name of an example has nothing to do with another folder.
+        if self.draft.example.take().is_some() {
+            self.draft.reset("dataset.trigger");
+        }
+        if let Err(error) = self.draft.set_text("dataset.folder", folder.to_string_lossy()) {
+            self.toasts.add(Tone::Error, error);
+            return;
+        }
+        self.rescan();
+    }
+
+    pub(crate) fn rescan(&mut self) {
+        if let Some(folder) = self.draft.folder() {
+            let repeats = self.draft.int("dataset.repeats").clamp(1, i64::from(u32::MAX)) as u32;
+            let ticket = self.work.scan(folder, ScanOptions { repeats, ..ScanOptions::default() });
+            self.draft.data = Load::Loading(ticket);
+            self.draft.touch();
+        }
+    }
+
+    pub(crate) fn use_base(&mut self, path: String) {
+        if path == "demo" {
+            self.draft.reset("base.path");
+        } else if let Err(error) = self.draft.set_text("base.path", path) {
+            self.toasts.add(Tone::Error, error);
+            return;
+        }
+        let ticket = self.work.inspect(self.draft.base_path(&self.start.demo_base));
+        self.draft.base = Load::Loading(ticket);
+    }
+
+    pub(crate) fn use_example(&mut self, index: usize) {
+        let Some(example) = self.start.examples.get(index).cloned() else { return };
+        self.draft.example = None;
+        self.draft.set_preset(example.preset);
+        self.use_folder(example.folder);
+        self.draft.example = Some(index);
+        if let Err(error) = self.draft.set_text("dataset.trigger", example.trigger) {
+            self.toasts.add(Tone::Error, error);
+        }
+    }
+
+    fn use_recipe(&mut self, recipe: Recipe) {
+        self.draft = Draft::new(recipe);
+        self.use_base(self.draft.text("base.path"));
+        self.rescan();
+        self.draft.touch();
+        self.page = Page::Training;
+    }
+}
+
+impl eframe::App for StudioApp {
+    fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
+        self.between_frames(ctx);
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        self.draw(ui);
+    }
+
+    fn save(&mut self, storage: &mut dyn eframe::Storage) {
+        eframe::set_value(storage, prefs::KEY, &self.prefs);
+    }
+}

@@ -1,0 +1,195 @@
+//! The recipe being written, with what the disk says about its folder and base.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use lorikeet_dataset::Dataset;
+use lorikeet_recipe::{Preset, Recipe, Setting, Value};
+
+use crate::base::Base;
+
+/// Something that a thread reads.
+#[derive(Debug, Default)]
+pub(crate) enum Load<T> {
+    #[default]
+    Nothing,
+    /// The answer with this ticket is awaited.
+    Loading(u64),
+    Ready(T),
+    Failed(String),
+}
+
+impl<T> Load<T> {
+    pub(crate) fn ready(&self) -> Option<&T> {
+        match self {
+            Load::Ready(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn awaits(&self, ticket: u64) -> bool {
+        matches!(self, Load::Loading(t) if *t == ticket)
+    }
+}
+
+/// Text in a field that is being typed, or that does not hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Typed {
+    pub text: String,
+    pub error: Option<String>,
+}
+
+#[derive(Default)]
+pub(crate) struct Draft {
+    pub recipe: Recipe,
+    pub data: Load<Dataset>,
+    pub base: Load<Base>,
+    pub typed: HashMap<&'static str, Typed>,
+    /// Of the examples at start.
+    pub example: Option<usize>,
+    changed: bool,
+}
+
+impl Draft {
+    pub(crate) fn new(recipe: Recipe) -> Self {
+        Self { recipe, ..Self::default() }
+    }
+
+    pub(crate) fn text(&self, id: &str) -> String {
+        match self.recipe.get(id) {
+            Value::Text(text) => text,
+            other => other.to_string(),
+        }
+    }
+
+    pub(crate) fn int(&self, id: &str) -> i64 {
+        match self.recipe.get(id) {
+            Value::Int(number) => number,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn float(&self, id: &str) -> f64 {
+        match self.recipe.get(id) {
+            Value::Float(number) => number,
+            Value::Int(number) => number as f64,
+            _ => 0.0,
+        }
+    }
+
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        Some(self.text("dataset.folder")).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+    }
+
+    /// Where the base lies; `demo` for the built-in one.
+    pub(crate) fn base_path(&self, demo: &Path) -> PathBuf {
+        let path = self.text("base.path");
+        if path == "demo" { demo.to_owned() } else { PathBuf::from(path) }
+    }
+
+    pub(crate) fn is_demo(&self) -> bool {
+        self.text("base.path") == "demo"
+    }
+
+    /// Typed by the user, or back to the default. The error is for below the field.
+    pub(crate) fn set(&mut self, setting: &Setting, value: Value) -> Result<(), String> {
+        let default = setting.default_value(self.recipe.preset(), self.recipe.base_class());
+        if value == default {
+            self.recipe.unset(setting.id);
+        } else {
+            self.recipe.set(setting.id, value).map_err(|error| error.to_string())?;
+        }
+        self.typed.remove(setting.id);
+        self.changed = true;
+        Ok(())
+    }
+
+    pub(crate) fn set_text(&mut self, id: &str, text: impl Into<String>) -> Result<(), String> {
+        self.recipe.set(id, Value::Text(text.into())).map_err(|error| error.to_string())?;
+        self.typed.remove(id);
+        self.changed = true;
+        Ok(())
+    }
+
+    pub(crate) fn reset(&mut self, id: &str) {
+        self.recipe.unset(id);
+        self.typed.remove(id);
+        self.changed = true;
+    }
+
+    pub(crate) fn set_preset(&mut self, preset: Preset) {
+        self.recipe.set_preset(preset);
+        self.changed = true;
+    }
+
+    pub(crate) fn touch(&mut self) {
+        self.changed = true;
+    }
+
+    /// Whether anything changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What the run is called: as typed, else after the folder.
+    pub(crate) fn name(&self) -> String {
+        let typed = self.text("save.name");
+        if !typed.is_empty() {
+            return typed;
+        }
+        self.folder()
+            .and_then(|folder| folder.file_name().map(|name| name.to_string_lossy().into_owned()))
+            .unwrap_or_else(|| "Untitled".to_owned())
+    }
+
+    /// Why training cannot start yet, as what to do about it.
+    pub(crate) fn missing(&self) -> Option<String> {
+        if let Some(error) = self.typed.values().find_map(|typed| typed.error.clone()) {
+            return Some(error);
+        }
+        match &self.data {
+            Load::Nothing => return Some("Choose a folder of pictures first".to_owned()),
+            Load::Loading(_) => return Some("Still looking at the pictures".to_owned()),
+            Load::Failed(error) => return Some(error.clone()),
+            Load::Ready(data) if data.images.is_empty() => return Some("No picture in the folder can be used".to_owned()),
+            Load::Ready(_) => {}
+        }
+        match &self.base {
+            Load::Nothing => Some("Choose a base model first".to_owned()),
+            Load::Loading(_) => Some("Still looking at the base model".to_owned()),
+            Load::Failed(error) => Some(error.clone()),
+            Load::Ready(base) => base.problem.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lorikeet_recipe::setting;
+
+    #[test]
+    fn a_value_equal_to_the_default_is_not_kept_as_typed() {
+        let mut draft = Draft::default();
+        let rank = setting("network.rank").unwrap();
+        let Value::Int(default) = draft.recipe.get("network.rank") else { panic!("rank is a whole number") };
+        draft.set(rank, Value::Int(default + 1)).unwrap();
+        assert!(draft.recipe.is_set("network.rank"));
+        assert!(draft.take_changed());
+        assert!(!draft.take_changed());
+        draft.set(rank, Value::Int(default)).unwrap();
+        assert!(!draft.recipe.is_set("network.rank"));
+        assert!(draft.set(rank, Value::Int(-1)).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_is_said_in_working_order() {
+        let mut draft = Draft::default();
+        assert_eq!(draft.missing().as_deref(), Some("Choose a folder of pictures first"));
+        draft.data = Load::Failed("the folder is empty".to_owned());
+        assert_eq!(draft.missing().as_deref(), Some("the folder is empty"));
+        assert_eq!(draft.name(), "Untitled");
+        draft.set_text("dataset.folder", "/pictures/Blåbär and more").unwrap();
+        assert_eq!(draft.name(), "Blåbär and more");
+    }
+}

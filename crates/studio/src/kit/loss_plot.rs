@@ -1,0 +1,83 @@
+//! Loss by step: raw values faint, the average over them, validation as points, saves as ticks.
+
+use egui::Ui;
+use egui_plot::{AxisHints, Line, MarkerShape, Plot, PlotPoints, Points, VLine};
+
+use super::Tokens;
+use crate::format;
+use crate::state::State;
+
+/// `log`: losses as powers of ten.
+pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) {
+    let t = Tokens::get(ui);
+    let y = |loss: f32| if log { f64::from(loss.max(1e-8)).log10() } else { f64::from(loss) };
+    let back = move |y: f64| if log { 10f64.powf(y) as f32 } else { y as f32 };
+    // A group of steps is drawn as its lowest and highest loss: at most two points a pixel.
+    let points = state.losses.downsampled(ui.available_width() as usize);
+    let raw: Vec<[f64; 2]> = points
+        .iter()
+        .flat_map(|p| {
+            let x = p.step as f64;
+            let both = [[x, y(p.low)], [x, y(p.high)]];
+            if p.low == p.high { both[..1].to_vec() } else { both.to_vec() }
+        })
+        .collect();
+    let smoothed: Vec<[f64; 2]> = points.iter().map(|p| [p.step as f64, y(p.smoothed)]).collect();
+    let validation: Vec<[f64; 2]> =
+        state.validation.iter().filter(|v| v.loss.is_finite()).map(|v| [v.step as f64, y(v.loss)]).collect();
+    let last = state.step.as_ref().map_or(1, |step| step.steps).max(1) as f64;
+    let label = move |name: &str, x: f64, value: f64| format!("{name}\nStep {}\nLoss {}", format::count(x.max(0.0) as u64), format::loss(back(value)));
+
+    Plot::new("loss")
+        .height(height)
+        .show_background(false)
+        .allow_scroll(false)
+        .allow_zoom(false)
+        .allow_drag(false)
+        .allow_boxed_zoom(false)
+        .allow_axis_zoom_drag(false)
+        .allow_double_click_reset(false)
+        .show_crosshair(false)
+        .set_margin_fraction(egui::vec2(0.0, 0.08))
+        .grid_color(t.line)
+        .grid_spacing(36.0..=120.0)
+        .include_x(0.0)
+        .include_x(last)
+        .custom_x_axes(vec![
+            AxisHints::new_x()
+                .tick_label_color(t.mute)
+                .formatter(|mark, _| if mark.value < 0.0 || mark.value.fract() != 0.0 { String::new() } else { format::count(mark.value as u64) }),
+        ])
+        .custom_y_axes(vec![
+            AxisHints::new_y().tick_label_color(t.mute).min_thickness(44.0).formatter(move |mark, _| format::plain(f64::from(back(mark.value)))),
+        ])
+        .label_formatter(move |hover| match hover {
+            egui_plot::HoverPosition::NearDataPoint { plot_name, position, .. } => Some(label(plot_name, position.x, position.y)),
+            egui_plot::HoverPosition::Elsewhere { .. } => None,
+        })
+        .show(ui, |plot| {
+            for step in state.saves.keys() {
+                plot.vline(VLine::new("", *step as f64).color(t.line).width(1.0).allow_hover(false));
+            }
+            plot.line(Line::new("Raw", PlotPoints::from(raw)).color(t.accent.gamma_multiply(0.25)).width(1.0).allow_hover(false));
+            plot.line(Line::new("Smoothed", PlotPoints::from(smoothed)).color(t.accent).width(2.0));
+            if !validation.is_empty() {
+                plot.line(Line::new("Validation", PlotPoints::from(validation.clone())).color(t.warn.gamma_multiply(0.6)).width(1.0).allow_hover(false));
+                plot.points(Points::new("Validation", PlotPoints::from(validation)).color(t.warn).radius(3.5).shape(MarkerShape::Circle));
+            }
+        });
+}
+
+/// The colours of the lines, in words.
+pub(crate) fn legend(ui: &mut Ui, state: &State) {
+    let t = Tokens::get(ui);
+    let mut entries = vec![("Raw", t.accent.gamma_multiply(0.45)), ("Smoothed", t.accent)];
+    if !state.validation.is_empty() {
+        entries.push(("Validation", t.warn));
+    }
+    for (name, color) in entries {
+        let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 8.0), egui::Sense::hover());
+        ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, color));
+        ui.label(egui::RichText::new(name).small().color(t.dim));
+    }
+}

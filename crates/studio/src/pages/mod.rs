@@ -1,0 +1,85 @@
+//! The pages in the order one works through them.
+
+mod dataset;
+mod dialogs;
+mod fields;
+mod model;
+mod monitor;
+mod picture;
+mod plan;
+mod runs;
+mod samples;
+mod settings;
+mod training;
+mod welcome;
+
+use egui::Ui;
+
+use crate::app::StudioApp;
+use crate::kit::Icon;
+
+pub(crate) use dialogs::{ExportForm, dialogs};
+pub(crate) use monitor::rail;
+pub(crate) use training::AdvancedView;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    Dataset,
+    Model,
+    Training,
+    Monitor,
+    Samples,
+    Runs,
+    Settings,
+}
+
+impl Page {
+    pub const ALL: [Page; 7] =
+        [Page::Dataset, Page::Model, Page::Training, Page::Monitor, Page::Samples, Page::Runs, Page::Settings];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Page::Dataset => "Dataset",
+            Page::Model => "Model",
+            Page::Training => "Training",
+            Page::Monitor => "Monitor",
+            Page::Samples => "Samples",
+            Page::Runs => "Runs",
+            Page::Settings => "Settings",
+        }
+    }
+
+    pub(crate) fn icon(self) -> Icon {
+        match self {
+            Page::Dataset => Icon::Images,
+            Page::Model => Icon::Boxes,
+            Page::Training => Icon::Sliders,
+            Page::Monitor => Icon::Activity,
+            Page::Samples => Icon::Sparkles,
+            Page::Runs => Icon::History,
+            Page::Settings => Icon::Settings,
+        }
+    }
+}
+
+pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
+    match app.page {
+        Page::Dataset => dataset::show(app, ui),
+        Page::Model => model::show(app, ui),
+        Page::Training => training::show(app, ui),
+        Page::Monitor => monitor::show(app, ui),
+        Page::Samples => samples::show(app, ui),
+        Page::Runs => runs::show(app, ui),
+        Page::Settings => settings::show(app, ui),
+    }
+}
+
+/// Keeps forms from stretching over a wide window.
+fn column<R>(ui: &mut Ui, body: impl FnOnce(&mut Ui) -> R) -> R {
+    let width = ui.available_width().min(crate::kit::tokens::COLUMN_WIDTH);
+    ui.allocate_ui(egui::vec2(width, 0.0), |ui| {
+        ui.set_width(width);
+        body(ui)
+    })
+    .inner
+}

@@ -1,0 +1,237 @@
+//! The run as it goes: how far, how well, and how it ended.
+
+use egui::{Rect, RichText, Sense, Ui, pos2, vec2};
+use lorikeet_protocol::Failure;
+
+use super::{picture, plan};
+use crate::actions::Action;
+use crate::app::StudioApp;
+use crate::format;
+use crate::kit::{
+    Icon, Tokens, Tone, card, card::card_with, card::empty, card::hint, loss_plot, notice, primary_button, progress,
+    quiet_button, text_button, theme, tokens,
+};
+use crate::pages::Page;
+use crate::pictures::PREVIEW;
+use crate::state::{Finish, Phase, State};
+
+const LATEST: usize = 8;
+
+pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
+    if !app.state.has_run() {
+        let can = app.can_train();
+        let actions = &mut app.actions;
+        empty(ui, Icon::Activity, "Nothing is training yet", "Progress, loss and memory appear here when a run starts", |ui| {
+            if primary_button(ui, Icon::Play, "Start training", can).clicked() {
+                actions.push(Action::Train);
+            }
+        });
+        return;
+    }
+    match app.state.phase.clone() {
+        Phase::Failed(failure) => failed(app, ui, &failure),
+        Phase::Finished(finish) => finished(app, ui, &finish),
+        _ => {}
+    }
+    progress_card(app, ui);
+    figures(&app.state, ui);
+    loss(app, ui, 260.0);
+    latest(app, ui);
+    if !app.state.warnings.is_empty() {
+        card(ui, "Warnings", |ui| {
+            for warning in &app.state.warnings {
+                notice(ui, Tone::Warn, super::dataset::sentence(warning.trim_end_matches('.')));
+            }
+        });
+    }
+}
+
+/// Beside the pages of the recipe: the plan, and the run when there is one.
+pub(crate) fn rail(app: &mut StudioApp, ui: &mut Ui) {
+    if app.state.has_run() {
+        if let Phase::Failed(failure) = app.state.phase.clone() {
+            failed(app, ui, &failure);
+        }
+        progress_card(app, ui);
+        loss(app, ui, 180.0);
+        latest(app, ui);
+    }
+    if !app.state.active() {
+        plan::show(app, ui);
+    }
+}
+
+fn progress_card(app: &mut StudioApp, ui: &mut Ui) {
+    let state = &app.state;
+    let title = match state.phase {
+        Phase::Paused => "Paused",
+        Phase::Stopping => "Stopping",
+        Phase::Finished(_) => "Finished",
+        Phase::Failed(_) => "Stopped",
+        _ => "Progress",
+    };
+    card(ui, title, |ui| {
+        if let Some(step) = &state.step {
+            let pace = format::pace(step.seconds);
+            let left = if state.phase == Phase::Running { format::time_left(step.seconds_left) } else { String::new() };
+            let beside = [pace, left].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ");
+            let what = format!("Step {}", format::count_of(step.step, step.steps));
+            progress::labelled(ui, &what, &beside, state.fraction());
+            hint(ui, format!("Epoch {}", format::count_of(step.epoch, step.epochs)));
+        }
+        if let Some(stage) = state.stage {
+            progress::counted(ui, stage.stage.label(), stage.done, stage.total);
+        } else if state.step.is_none() && state.active() {
+            progress::labelled(ui, "Starting", "", None);
+        }
+    });
+}
+
+/// Numbers side by side.
+fn figures(state: &State, ui: &mut Ui) {
+    let Some(step) = &state.step else { return };
+    let mut figures = vec![
+        (format::loss(step.smoothed), "Loss, smoothed".to_owned()),
+        (format::learning_rate(step.learning_rate), "Learning rate".to_owned()),
+    ];
+    if let Some(validation) = state.validation.last() {
+        let name = match format::change(validation.loss, validation.base_loss) {
+            Some(change) => format!("Validation loss, {change} to the base"),
+            None => "Validation loss".to_owned(),
+        };
+        figures.insert(1, (format::loss(validation.loss), name));
+    }
+    let total = state.plan.as_ref().map_or(0, |plan| plan.memory_bytes);
+    figures.push(match step.device_memory_bytes {
+        Some(bytes) => (format::memory_of(bytes, total), "Device memory".to_owned()),
+        None => (format::bytes(step.memory_bytes), "Memory used".to_owned()),
+    });
+    card(ui, "", |ui| {
+        let width = ui.available_width() / figures.len() as f32;
+        ui.horizontal_top(|ui| {
+            ui.spacing_mut().item_spacing.x = 0.0;
+            for (value, name) in &figures {
+                ui.allocate_ui(vec2(width, 44.0), |ui| {
+                    ui.set_width(width);
+                    progress::figure(ui, value, name);
+                });
+            }
+        });
+    });
+}
+
+fn loss(app: &mut StudioApp, ui: &mut Ui, height: f32) {
+    if app.state.losses.is_empty() {
+        return;
+    }
+    let log = app.log_scale;
+    let mut wanted = log;
+    let state = &app.state;
+    card_with(
+        ui,
+        "Loss",
+        |ui| {
+            ui.checkbox(&mut wanted, "Log scale");
+        },
+        |ui| {
+            loss_plot::show(ui, state, height, log);
+            ui.horizontal(|ui| loss_plot::legend(ui, state));
+        },
+    );
+    app.log_scale = wanted;
+}
+
+/// The newest preview of each prompt.
+fn latest(app: &mut StudioApp, ui: &mut Ui) {
+    let (prompts, steps) = app.state.sample_grid();
+    let Some(last) = steps.last().copied() else { return };
+    let shown: Vec<_> = prompts.iter().filter_map(|(index, _)| app.state.sample(*index, last)).take(LATEST).cloned().collect();
+    let title = if last == 0 { "Previews of the base".to_owned() } else { format!("Previews at step {}", format::count(last)) };
+    let mut all = false;
+    card_with(
+        ui,
+        &title,
+        |ui| all = quiet_button(ui, Icon::Sparkles, "All").clicked(),
+        |ui| {
+            let width = ui.available_width();
+            let columns = ((width / 120.0).round() as usize).clamp(2, LATEST);
+            let edge = ((width - 8.0 * (columns - 1) as f32) / columns as f32).floor();
+            for row in shown.chunks(columns) {
+                let (rect, _) = ui.allocate_exact_size(vec2(width, edge), Sense::hover());
+                for (i, sample) in row.iter().enumerate() {
+                    let at = Rect::from_min_size(pos2(rect.left() + i as f32 * (edge + 8.0), rect.top()), vec2(edge, edge));
+                    let name = format!("Preview of {}", sample.prompt);
+                    let picture = app.pictures.get(&sample.path, PREVIEW);
+                    let response = picture::tile(ui, at, ui.scope_id().with(("latest", sample.prompt_index)), &name, &picture);
+                    if response.clicked() {
+                        app.actions.push(Action::Enlarge(Some((sample.prompt_index, sample.step))));
+                    }
+                    response.on_hover_text(&sample.prompt);
+                }
+            }
+        },
+    );
+    if all {
+        app.actions.push(Action::Go(Page::Samples));
+    }
+}
+
+fn finished(app: &mut StudioApp, ui: &mut Ui, finish: &Finish) {
+    let t = Tokens::get(ui);
+    let run_dir = app.state.run_dir.clone();
+    let all = app.state.step.as_ref().is_none_or(|step| finish.step >= step.steps);
+    card(ui, "", |ui| {
+        ui.horizontal(|ui| {
+            Tone::Ok.icon().show(ui, 20.0, t.ok);
+            let title = if all { "The LoRA is ready" } else { "Stopped and saved" };
+            ui.label(RichText::new(title).text_style(theme::title()).color(t.text));
+        });
+        let text = format!("{} in {}", format::plural(finish.step, "step", "steps"), format::duration(finish.seconds));
+        ui.label(RichText::new(text).color(t.dim));
+        if let Some(lora) = &finish.lora {
+            ui.add(egui::Label::new(RichText::new(lora.display().to_string()).monospace().color(t.dim)).truncate())
+                .on_hover_text(lora.display().to_string());
+        }
+        ui.horizontal(|ui| {
+            if text_button(ui, Icon::Share, "Export LoRA…", app.state.can_export()).clicked() {
+                app.actions.push(Action::OpenExport);
+            }
+            if let Some(run_dir) = run_dir {
+                if text_button(ui, Icon::FolderOpen, "Open folder", true).clicked() {
+                    app.actions.push(Action::Open(run_dir.clone()));
+                }
+                if !all && text_button(ui, Icon::Play, "Continue", true).clicked() {
+                    app.actions.push(Action::ResumeRun(run_dir));
+                }
+            }
+        });
+    });
+}
+
+fn failed(app: &mut StudioApp, ui: &mut Ui, failure: &Failure) {
+    let t = Tokens::get(ui);
+    egui::Frame::new()
+        .fill(t.card)
+        .stroke(egui::Stroke::new(1.0, t.error))
+        .corner_radius(tokens::CARD_RADIUS)
+        .inner_margin(tokens::CARD_PADDING)
+        .show(ui, |ui| {
+            ui.set_width(ui.available_width());
+            plan::failure_text(ui, failure);
+            if let Some(save) = &failure.last_save {
+                ui.add(egui::Label::new(RichText::new(format!("The last good save is {}", save.display())).small().color(t.mute)).truncate())
+                    .on_hover_text(save.display().to_string());
+            }
+            let Some(run_dir) = app.state.run_dir.clone() else { return };
+            ui.horizontal(|ui| {
+                let resumable = failure.last_save.is_some() || !app.state.saves.is_empty();
+                if resumable && text_button(ui, Icon::Play, "Continue from last save", true).clicked() {
+                    app.actions.push(Action::ResumeRun(run_dir.clone()));
+                }
+                if text_button(ui, Icon::FolderOpen, "Open folder", true).clicked() {
+                    app.actions.push(Action::Open(run_dir));
+                }
+            });
+        });
+    ui.add_space(4.0);
+}

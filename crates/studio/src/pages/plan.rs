@@ -1,0 +1,79 @@
+//! The plan: what a run would be, and why.
+
+use egui::{RichText, Ui};
+use lorikeet_protocol::Failure;
+use lorikeet_recipe::Plan;
+
+use crate::app::StudioApp;
+use crate::base::parameters;
+use crate::format;
+use crate::kit::{Tokens, Tone, card, card::fact, card::hint, notice, progress, theme};
+
+pub(super) fn show(app: &StudioApp, ui: &mut Ui) {
+    card(ui, "Plan", |ui| {
+        if let Some(failure) = &app.state.plan_failure {
+            failure_text(ui, failure);
+        } else if let Some(missing) = app.draft.missing() {
+            hint(ui, super::dataset::sentence(&missing));
+        } else if let Some(plan) = &app.state.plan {
+            planned(ui, plan);
+        } else {
+            progress::labelled(ui, "Working out the plan", "", None);
+        }
+    });
+}
+
+fn planned(ui: &mut Ui, plan: &Plan) {
+    let t = Tokens::get(ui);
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 28.0;
+        progress::figure(ui, &format::count(plan.steps), if plan.steps == 1 { "step" } else { "steps" });
+        progress::figure(ui, &format::count(plan.epochs), if plan.epochs == 1 { "epoch" } else { "epochs" });
+        progress::figure(ui, &format::count(plan.images), if plan.images == 1 { "picture" } else { "pictures" });
+    });
+    ui.add_space(4.0);
+    if plan.validation_images > 0 {
+        fact(ui, "Held out", format::plural(plan.validation_images, "picture", "pictures"));
+    }
+    fact(ui, "Runs on", &plan.device);
+    fact(ui, "Learns", format!("{} numbers on {} layers", parameters(plan.trainable_parameters), format::count(plan.adapted_layers)));
+    fact(ui, "Memory, about", format::memory_of(plan.memory.peak_bytes, plan.memory_bytes));
+    if plan.memory_bytes > 0 {
+        let part = plan.memory.peak_bytes as f32 / plan.memory_bytes as f32;
+        progress::bar(ui, Some(part), "Memory");
+    }
+    fact(ui, "Disk, about", format!("{} of {} free", format::bytes(plan.disk_bytes), format::bytes(plan.disk_free_bytes)));
+    for warning in &plan.warnings {
+        notice(ui, Tone::Warn, super::dataset::sentence(warning.trim_end_matches('.')));
+    }
+    let title = RichText::new("Why these values").color(t.dim);
+    egui::CollapsingHeader::new(title).id_salt("decisions").show_unindented(ui, |ui| {
+        for decision in &plan.decisions {
+            ui.spacing_mut().item_spacing.y = 2.0;
+            fact(ui, &decision.what, &decision.value);
+            hint(ui, decision.reason.trim_end_matches('.'));
+            ui.add_space(6.0);
+        }
+    });
+}
+
+/// What, why, and what to do.
+pub(super) fn failure_text(ui: &mut Ui, failure: &Failure) {
+    let t = Tokens::get(ui);
+    ui.horizontal_top(|ui| {
+        Tone::Error.icon().show(ui, 18.0, t.error);
+        ui.add(egui::Label::new(RichText::new(trim(&failure.what)).text_style(theme::section()).color(t.text)).wrap());
+    });
+    if !failure.why.is_empty() {
+        ui.add(egui::Label::new(RichText::new(trim(&failure.why)).color(t.dim)).wrap());
+    }
+    if !failure.todo.is_empty() {
+        ui.add_space(2.0);
+        ui.label(RichText::new("What to do").small().color(t.mute));
+        ui.add(egui::Label::new(RichText::new(trim(&failure.todo)).color(t.text)).wrap());
+    }
+}
+
+fn trim(text: &str) -> String {
+    super::dataset::sentence(text.trim_end_matches('.'))
+}

@@ -1,0 +1,103 @@
+//! Previews: prompts down, steps across, the untouched base first.
+
+use egui::{Rect, RichText, ScrollArea, Sense, Ui, pos2, vec2};
+
+use super::picture;
+use crate::actions::Action;
+use crate::app::StudioApp;
+use crate::format;
+use crate::kit::{Icon, Tokens, card::empty, card::page_title, text_button, theme};
+use crate::pictures::PREVIEW;
+use crate::state::Phase;
+
+const GAP: f32 = 8.0;
+const SMALL: f32 = 128.0;
+const LARGE: f32 = 232.0;
+
+pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
+    if app.state.samples.is_empty() {
+        let text = if app.state.active() {
+            "The first previews show the untouched base, to compare with"
+        } else {
+            "Previews appear here while a run goes on, one column for each time they are drawn"
+        };
+        empty(ui, Icon::Sparkles, "No previews yet", text, |_| {});
+        return;
+    }
+    let t = Tokens::get(ui);
+    ui.horizontal(|ui| {
+        ui.vertical(|ui| {
+            page_title(ui, "Previews", "The same prompts and seeds at each step; choose one to see it beside the base");
+        });
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            let running = app.state.phase == Phase::Running;
+            if app.state.active() && text_button(ui, Icon::Camera, "Draw now", running).clicked() {
+                app.actions.push(Action::SampleNow);
+            }
+        });
+    });
+    let (prompts, steps) = app.state.sample_grid();
+    let prompts: Vec<(usize, String)> = prompts.into_iter().map(|(index, prompt)| (index, prompt.to_owned())).collect();
+    let room = ui.available_width() - GAP * (steps.len().max(1) - 1) as f32;
+    let edge = (room / steps.len().max(1) as f32).floor().clamp(SMALL, LARGE);
+    ScrollArea::horizontal().id_salt("previews").auto_shrink([false, true]).stick_to_right(true).show(ui, |ui| {
+        let width = steps.len() as f32 * (edge + GAP) - GAP;
+        header(app, ui, &steps, edge, width);
+        for (index, prompt) in &prompts {
+            let (rect, _) = ui.allocate_exact_size(vec2(width, 18.0), Sense::hover());
+            // Stays in view however far the grid is scrolled.
+            let visible = ui.clip_rect().left().max(rect.left());
+            let mut job = egui::text::LayoutJob::simple_singleline(prompt.clone(), egui::TextStyle::Body.resolve(ui.style()), t.text);
+            job.wrap = egui::text::TextWrapping::truncate_at_width(ui.clip_rect().width() - 12.0);
+            let galley = ui.painter().layout_job(job);
+            ui.painter().galley(pos2(visible, rect.top()), galley, t.text);
+            row(app, ui, *index, &steps, edge, width);
+            ui.add_space(8.0);
+        }
+    });
+}
+
+fn header(app: &StudioApp, ui: &mut Ui, steps: &[u64], edge: f32, width: f32) {
+    let t = Tokens::get(ui);
+    let (rect, _) = ui.allocate_exact_size(vec2(width, 20.0), Sense::hover());
+    for (i, step) in steps.iter().enumerate() {
+        let at = pos2(rect.left() + i as f32 * (edge + GAP), rect.center().y);
+        let text = if *step == 0 { "Base".to_owned() } else { format!("Step {}", format::count(*step)) };
+        let color = if i + 1 == steps.len() { t.text } else { t.dim };
+        let at = ui.painter().text(at, egui::Align2::LEFT_CENTER, text, theme::section().resolve(ui.style()), color);
+        let epoch = app.state.samples.iter().find(|sample| sample.step == *step).map_or(0, |sample| sample.epoch);
+        if *step > 0 && at.width() + 60.0 < edge {
+            let small = egui::TextStyle::Small.resolve(ui.style());
+            ui.painter().text(at.right_center() + vec2(8.0, 0.0), egui::Align2::LEFT_CENTER, format!("epoch {epoch}"), small, t.mute);
+        }
+    }
+}
+
+fn row(app: &mut StudioApp, ui: &mut Ui, index: usize, steps: &[u64], edge: f32, width: f32) {
+    let t = Tokens::get(ui);
+    let (rect, _) = ui.allocate_exact_size(vec2(width, edge), Sense::hover());
+    if !ui.is_rect_visible(rect) {
+        return;
+    }
+    for (i, step) in steps.iter().enumerate() {
+        let at = Rect::from_min_size(pos2(rect.left() + i as f32 * (edge + GAP), rect.top()), vec2(edge, edge));
+        if !ui.is_rect_visible(at) {
+            continue;
+        }
+        let Some(sample) = app.state.sample(index, *step).cloned() else {
+            ui.painter().rect_stroke(at, 6, egui::Stroke::new(1.0, t.line), egui::StrokeKind::Inside);
+            continue;
+        };
+        let picture = app.pictures.get(&sample.path, PREVIEW);
+        let when = if *step == 0 { "the base".to_owned() } else { format!("step {}", format::count(*step)) };
+        let name = format!("{} at {when}", sample.prompt);
+        let response = picture::tile(ui, at, ui.scope_id().with(("sample", index, step)), &name, &picture);
+        if response.clicked() {
+            app.actions.push(Action::Enlarge(Some((index, *step))));
+        }
+        response.on_hover_ui(|ui| {
+            ui.label(&sample.prompt);
+            ui.label(RichText::new(format!("{when} · seed {}", sample.seed)).small().color(t.mute));
+        });
+    }
+}

@@ -1,0 +1,63 @@
+//! What holds for every run: look, and the device to train on.
+
+use egui::{RichText, Ui};
+
+use super::column;
+use crate::actions::Action;
+use crate::app::StudioApp;
+use crate::kit::{Icon, Tokens, buttons::segmented, card, card::fact, card::hint, card::page_title, text_button};
+use crate::prefs::Theme;
+
+pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
+    column(ui, |ui| {
+        page_title(ui, "Settings", "");
+        card(ui, "Look", |ui| {
+            let choices = [(Some(Icon::Monitor), "Follow system"), (Some(Icon::Sun), "Light"), (Some(Icon::Moon), "Dark")];
+            let themes = [Theme::System, Theme::Light, Theme::Dark];
+            let chosen = themes.iter().position(|theme| *theme == app.prefs.theme).unwrap_or(0);
+            if let Some(picked) = segmented(ui, &choices, chosen) {
+                app.actions.push(Action::Theme(themes[picked]));
+            }
+        });
+        card(ui, "Device", |ui| devices(app, ui));
+        card(ui, "Folders", |ui| {
+            fact(ui, "Runs", app.start.runs_folder.display().to_string());
+            if text_button(ui, Icon::FolderOpen, "Open folder", true).clicked() {
+                app.actions.push(Action::Open(app.start.runs_folder.clone()));
+            }
+        });
+        card(ui, "About", |ui| {
+            fact(ui, "Lorikeet", env!("CARGO_PKG_VERSION"));
+            let mut welcome = app.prefs.welcome;
+            if ui.checkbox(&mut welcome, "Offer examples on the Dataset page").changed() {
+                app.actions.push(Action::Welcome(welcome));
+            }
+        });
+    });
+}
+
+fn devices(app: &mut StudioApp, ui: &mut Ui) {
+    let t = Tokens::get(ui);
+    let held = app.state.active();
+    ui.add_enabled_ui(!held, |ui| {
+        if ui.radio(app.prefs.device == "auto", "Automatic: the fastest one found").clicked() {
+            app.actions.push(Action::Device("auto".to_owned()));
+        }
+        for device in &app.start.devices {
+            let response =
+                ui.add_enabled(device.available, egui::RadioButton::new(app.prefs.device == device.id, RichText::new(&device.label)));
+            if response.clicked() {
+                app.actions.push(Action::Device(device.id.clone()));
+            }
+            if let Some(why) = &device.why_not {
+                ui.horizontal_top(|ui| {
+                    ui.add_space(24.0);
+                    ui.add(egui::Label::new(RichText::new(why).small().color(t.mute)).wrap());
+                });
+            }
+        }
+    });
+    if held {
+        hint(ui, "Can be changed when no run is going on");
+    }
+}

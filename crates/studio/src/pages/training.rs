@@ -1,0 +1,211 @@
+//! The recipe as a form, made from its table of settings.
+
+use egui::{Rect, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo, pos2, vec2};
+use lorikeet_recipe::{Level, Preset, SECTIONS, Section, Setting, setting};
+
+use super::{column, fields, plan};
+use crate::actions::Action;
+use crate::app::StudioApp;
+use crate::draft::Draft;
+use crate::format;
+use crate::kit::{Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, quiet_button, theme, tokens};
+use crate::work::Choose;
+
+/// These stand on the first card.
+const ON_TOP: [&str; 2] = ["dataset.trigger", "save.name"];
+
+/// The part of the page that starts folded.
+#[derive(Default)]
+pub(crate) struct AdvancedView {
+    pub(crate) open: bool,
+    filter: String,
+}
+
+pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
+    column(ui, |ui| {
+        if app.state.active() {
+            hint(ui, "A run is going on with the settings it was started with. Changes here are for the next one");
+        }
+        teach(app, ui);
+        for section in SECTIONS {
+            basic(app, ui, section);
+        }
+        advanced(app, ui);
+        if ui.ctx().content_rect().width() < tokens::RAIL_FROM_WIDTH {
+            plan::show(app, ui);
+        }
+        ui.horizontal(|ui| {
+            if quiet_button(ui, Icon::FolderOpen, "Open recipe…").clicked() {
+                app.actions.push(Action::Choose(Choose::RecipeToOpen));
+            }
+            if quiet_button(ui, Icon::Save, "Save recipe…").clicked() {
+                app.actions.push(Action::Choose(Choose::RecipeToSave(app.draft.name())));
+            }
+        });
+    });
+}
+
+fn teach(app: &mut StudioApp, ui: &mut Ui) {
+    card(ui, "What to teach", |ui| {
+        let width = ((ui.available_width() - 16.0) / 3.0).floor();
+        let chosen = app.draft.recipe.preset();
+        ui.horizontal_top(|ui| {
+            for preset in Preset::ALL {
+                if preset_tile(ui, preset, preset == chosen, width) && preset != chosen {
+                    app.actions.push(Action::SetPreset(preset));
+                }
+            }
+        });
+        for id in ON_TOP {
+            if let Some(setting) = setting(id) {
+                fields::field(ui, &mut app.draft, &app.state, &mut app.actions, setting);
+            }
+        }
+    });
+}
+
+fn preset_tile(ui: &mut Ui, preset: Preset, on: bool, width: f32) -> bool {
+    let t = Tokens::get(ui);
+    let pad = 10.0;
+    let small = egui::TextStyle::Small.resolve(ui.style());
+    let help = preset.help().trim_end_matches('.').to_owned();
+    let help = ui.painter().layout(help, small, if on { t.dim } else { t.mute }, width - 2.0 * pad);
+    let height = pad + 20.0 + 4.0 + help.size().y.max(42.0) + pad;
+    let (rect, response) = ui.allocate_exact_size(vec2(width, height), Sense::click());
+    response.widget_info(|| WidgetInfo::selected(egui::Role::RadioButton, true, on, preset.label()));
+    let fill = if response.hovered() && !on { t.raised } else { t.field };
+    ui.painter().rect_filled(rect, tokens::RADIUS, fill);
+    let stroke = if on { Stroke::new(1.5, t.accent) } else { Stroke::new(1.0, t.line) };
+    ui.painter().rect_stroke(rect, tokens::RADIUS, stroke, StrokeKind::Inside);
+    focus_ring(ui, &response, tokens::RADIUS);
+    let icon = match preset {
+        Preset::Style => Icon::Palette,
+        Preset::Character => Icon::Smile,
+        Preset::Concept => Icon::Shapes,
+    };
+    let (left, top) = (rect.left() + pad, rect.top() + pad);
+    icon.paint(ui, Rect::from_min_size(pos2(left, top + 2.0), vec2(16.0, 16.0)), if on { t.accent } else { t.dim });
+    let font = theme::section().resolve(ui.style());
+    ui.painter().text(pos2(left + 24.0, top + 10.0), egui::Align2::LEFT_CENTER, preset.label(), font, t.text);
+    ui.painter().galley(pos2(left, top + 24.0), help, t.dim);
+    response.clicked()
+}
+
+fn basic(app: &mut StudioApp, ui: &mut Ui, section: &'static Section) {
+    let wanted = |setting: &&'static Setting| {
+        setting.level == Level::Basic && fields::in_form(setting) && !ON_TOP.contains(&setting.id)
+    };
+    if !section.settings.iter().any(|setting| wanted(&setting)) {
+        return;
+    }
+    card(ui, section.label, |ui| {
+        for setting in section.settings.iter().filter(wanted) {
+            fields::field(ui, &mut app.draft, &app.state, &mut app.actions, setting);
+            if setting.id == "network.alpha" {
+                scale(app, ui);
+            }
+        }
+        if section.id == "train"
+            && let Some(plan) = &app.state.plan
+        {
+            hint(
+                ui,
+                format!(
+                    "{}, {} an epoch: {} in {}",
+                    format::plural(plan.images, "picture", "pictures"),
+                    format::plural(plan.steps_per_epoch, "step", "steps"),
+                    format::plural(plan.steps, "step", "steps"),
+                    format::plural(plan.epochs, "epoch", "epochs"),
+                ),
+            );
+        }
+    });
+}
+
+/// alpha says little by itself: what counts is alpha over rank.
+fn scale(app: &StudioApp, ui: &mut Ui) {
+    let alpha = app.draft.float("network.alpha");
+    let rank = app.draft.int("network.rank").max(1) as f64;
+    let scale = match (&app.state.plan, alpha == 0.0) {
+        (Some(plan), true) => Some(plan.settings.network.scale()),
+        (None, true) => None,
+        _ => Some(alpha / rank),
+    };
+    if let Some(scale) = scale {
+        ui.horizontal(|ui| {
+            ui.add_space(tokens::LABEL_WIDTH + ui.spacing().item_spacing.x);
+            hint(ui, format!("Scale alpha / rank: {}", format::plain(scale)));
+        });
+    }
+}
+
+fn advanced(app: &mut StudioApp, ui: &mut Ui) {
+    let t = Tokens::get(ui);
+    let settings = || SECTIONS.iter().flat_map(|s| s.settings).filter(|s| s.level == Level::Advanced && fields::in_form(s));
+    let changed = settings().filter(|s| app.draft.recipe.is_set(s.id)).count() as u64;
+    let AdvancedView { open, mut filter } = std::mem::take(&mut app.advanced);
+    let mut toggled = false;
+    card_with(
+        ui,
+        "",
+        |_| {},
+        |ui| {
+            ui.horizontal(|ui| {
+                let icon = if open { Icon::ChevronDown } else { Icon::ChevronRight };
+                let text = RichText::new("Advanced").text_style(theme::section()).color(t.text);
+                let button = egui::Button::image_and_text(icon.sized(16.0, t.dim), text).frame(false);
+                let response = ui.add(button);
+                response.widget_info(|| WidgetInfo::selected(egui::Role::DisclosureTriangle, true, open, "Advanced"));
+                toggled = response.clicked();
+                let about = match changed {
+                    0 => format!("{} settings, all at their defaults", settings().count()),
+                    n => format!("{} settings, {} changed", settings().count(), format::count(n)),
+                };
+                ui.add(egui::Label::new(RichText::new(about).color(t.mute)).truncate());
+            });
+            if !open {
+                return;
+            }
+            ui.horizontal(|ui| {
+                Icon::Search.show(ui, 16.0, t.mute);
+                let field = TextEdit::singleline(&mut filter).hint_text("Find a setting").desired_width(240.0).margin(egui::Margin::symmetric(8, 5));
+                let response = ui.add(field);
+                response.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Find a setting"));
+            });
+            let mut found = false;
+            for section in SECTIONS {
+                found |= advanced_section(ui, &mut app.draft, &app.state, &mut app.actions, section, &filter);
+            }
+            if !found {
+                hint(ui, "No setting is called that");
+            }
+        },
+    );
+    app.advanced = AdvancedView { open: open != toggled, filter };
+}
+
+fn advanced_section(
+    ui: &mut Ui,
+    draft: &mut Draft,
+    state: &crate::state::State,
+    actions: &mut Vec<Action>,
+    section: &'static Section,
+    filter: &str,
+) -> bool {
+    let t = Tokens::get(ui);
+    let filter = filter.trim().to_lowercase();
+    let matches = |setting: &Setting| {
+        filter.is_empty()
+            || [setting.label, setting.help, setting.id].iter().any(|text| text.to_lowercase().contains(&filter))
+    };
+    let mut found = false;
+    for setting in section.settings.iter().filter(|s| s.level == Level::Advanced && fields::in_form(s) && matches(s)) {
+        if !found {
+            ui.add_space(4.0);
+            ui.label(RichText::new(section.label).text_style(theme::section()).color(t.dim));
+            found = true;
+        }
+        fields::field(ui, draft, state, actions, setting);
+    }
+    found
+}

@@ -1,0 +1,41 @@
+//! What the studio remembers of itself between starts. Recipes are files of their own.
+
+use egui::ThemePreference;
+use serde::{Deserialize, Serialize};
+
+/// Under which eframe keeps it.
+pub(crate) const KEY: &str = "studio";
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Prefs {
+    pub theme: Theme,
+    /// A device id, or `auto`.
+    pub device: String,
+    /// Whether the examples are offered at the top of the first page.
+    pub welcome: bool,
+}
+
+impl Default for Prefs {
+    fn default() -> Self {
+        Self { theme: Theme::System, device: "auto".to_owned(), welcome: true }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Theme {
+    #[default]
+    System,
+    Light,
+    Dark,
+}
+
+impl From<Theme> for ThemePreference {
+    fn from(theme: Theme) -> Self {
+        match theme {
+            Theme::System => Self::System,
+            Theme::Light => Self::Light,
+            Theme::Dark => Self::Dark,
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Everything that may wait for a disk or a person, on threads of its own. Answers come back through [`Work::answers`].
+
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, mpsc};
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::SystemTime;
+
+use lorikeet_dataset::{Dataset, ScanOptions};
+use lorikeet_recipe::Recipe;
+
+use crate::base::{self, Base};
+
+/// What a native dialog is opened for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Choose {
+    DatasetFolder,
+    BaseFolder,
+    BaseFile,
+    /// Where to write a LoRA; the suggestion.
+    ExportFile(PathBuf),
+    RecipeToOpen,
+    RecipeToSave(String),
+    /// A folder for the setting of this id.
+    SettingFolder(&'static str),
+}
+
+/// The path that a person chose, or none.
+pub type Choice = Pin<Box<dyn Future<Output = Option<PathBuf>> + Send>>;
+/// Opens a dialog. Called on the window's thread, as macOS wants it; waited for on another.
+pub type Chooser = Box<dyn Fn(&Choose) -> Choice>;
+
+/// What a dropped path is to the studio.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Dropped {
+    Pictures(PathBuf),
+    Base(PathBuf),
+    Recipe(PathBuf),
+    Unknown(PathBuf),
+}
+
+pub(crate) enum Answer {
+    Scanned { ticket: u64, result: Result<Dataset, String> },
+    Inspected { ticket: u64, result: Result<Base, String> },
+    Example { index: usize, pictures: Vec<PathBuf> },
+    Chosen { what: Choose, path: Option<PathBuf> },
+    Dropped(Dropped),
+    RecipeRead(Result<Box<Recipe>, String>),
+    RecipeSaved(Result<PathBuf, String>),
+    Runs(Result<Vec<RunEntry>, String>),
+    NotOpened(String),
+    /// The job has nothing to say.
+    Done,
+}
+
+/// A run folder in the list of runs.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunEntry {
+    pub path: PathBuf,
+    pub name: String,
+    pub modified: SystemTime,
+    /// Of the newest save.
+    pub saved_step: Option<u64>,
+    pub steps: Option<u64>,
+    /// The LoRA lies in the folder.
+    pub lora: Option<PathBuf>,
+}
+
+pub(crate) struct Work {
+    sender: mpsc::Sender<Answer>,
+    receiver: mpsc::Receiver<Answer>,
+    outstanding: usize,
+    ticket: u64,
+    ctx: egui::Context,
+}
+
+impl Work {
+    pub(crate) fn new(ctx: &egui::Context) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        Self { sender, receiver, outstanding: 0, ticket: 0, ctx: ctx.clone() }
+    }
+
+    pub(crate) fn answers(&mut self) -> Vec<Answer> {
+        let answers: Vec<_> = self.receiver.try_iter().collect();
+        self.outstanding -= answers.len();
+        answers
+    }
+
+    /// Waits for one answer; none when nothing is under way. For tests, which have no frame loop to come back in.
+    pub(crate) fn wait(&mut self) -> Option<Answer> {
+        if self.outstanding == 0 {
+            return None;
+        }
+        let answer = self.receiver.recv().ok();
+        self.outstanding -= usize::from(answer.is_some());
+        answer
+    }
+
+    fn spawn(&mut self, job: impl FnOnce() -> Answer + Send + 'static) {
+        let (sender, ctx) = (self.sender.clone(), self.ctx.clone());
+        let spawned = thread::Builder::new().name("studio work".to_owned()).spawn(move || {
+            // The window may be closed meanwhile; then nobody wants the answer.
+            sender.send(job()).ok();
+            ctx.request_repaint();
+        });
+        self.outstanding += usize::from(spawned.is_ok());
+    }
+
+    /// The ticket tells this answer from those of earlier calls.
+    pub(crate) fn scan(&mut self, folder: PathBuf, options: ScanOptions) -> u64 {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        self.spawn(move || Answer::Scanned {
+            ticket,
+            result: lorikeet_dataset::scan(&folder, &options).map_err(|error| error.to_string()),
+        });
+        ticket
+    }
+
+    pub(crate) fn inspect(&mut self, path: PathBuf) -> u64 {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        self.spawn(move || Answer::Inspected { ticket, result: base::inspect(&path) });
+        ticket
+    }
+
+    /// The first pictures of an example, for its tile.
+    pub(crate) fn example(&mut self, index: usize, folder: PathBuf) {
+        self.spawn(move || {
+            let pictures = lorikeet_dataset::scan(&folder, &ScanOptions::default())
+                .map(|data| data.images.into_iter().map(|picture| picture.path).collect())
+                .unwrap_or_default();
+            Answer::Example { index, pictures }
+        });
+    }
+
+    pub(crate) fn choose(&mut self, chooser: &Chooser, what: Choose) {
+        let choice = chooser(&what);
+        self.spawn(move || Answer::Chosen { path: wait_for(choice), what });
+    }
+
+    pub(crate) fn dropped(&mut self, path: PathBuf) {
+        self.spawn(move || Answer::Dropped(classify(path)));
+    }
+
+    pub(crate) fn read_recipe(&mut self, path: PathBuf) {
+        self.spawn(move || {
+            Answer::RecipeRead(Recipe::load(&path).map(Box::new).map_err(|error| error.to_string()))
+        });
+    }
+
+    pub(crate) fn save_recipe(&mut self, recipe: Recipe, path: PathBuf) {
+        self.spawn(move || {
+            Answer::RecipeSaved(recipe.save(&path).map(|()| path).map_err(|error| error.to_string()))
+        });
+    }
+
+    pub(crate) fn list_runs(&mut self, folder: PathBuf) {
+        self.spawn(move || Answer::Runs(list_runs(&folder)));
+    }
+
+    /// Shows a folder, or the folder of a file, in the system's file manager.
+    pub(crate) fn open(&mut self, path: PathBuf) {
+        self.spawn(move || {
+            let folder = if path.is_file() { path.parent().unwrap_or(&path) } else { &path };
+            match open::that_detached(folder) {
+                Ok(()) => Answer::Done,
+                Err(error) => Answer::NotOpened(format!("No file manager answered ({error}). The folder is {}", folder.display())),
+            }
+        });
+    }
+}
+
+fn classify(path: PathBuf) -> Dropped {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if path.is_dir() {
+        if path.join("model_index.json").is_file() { Dropped::Base(path) } else { Dropped::Pictures(path) }
+    } else {
+        match extension.as_str() {
+            "safetensors" | "ckpt" | "gguf" | "pt" | "bin" => Dropped::Base(path),
+            "toml" => Dropped::Recipe(path),
+            "png" | "jpg" | "jpeg" | "webp" | "bmp" | "txt" | "caption" => match path.parent() {
+                Some(folder) => Dropped::Pictures(folder.to_owned()),
+                None => Dropped::Unknown(path),
+            },
+            _ => Dropped::Unknown(path),
+        }
+    }
+}
+
+fn list_runs(folder: &Path) -> Result<Vec<RunEntry>, String> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(format!("The folder of runs cannot be read ({error}): {}. Check its permissions", folder.display()));
+        }
+    };
+    let mut runs: Vec<_> = entries.flatten().filter_map(|entry| run_entry(&entry.path())).collect();
+    runs.sort_by(|a, b| b.modified.cmp(&a.modified).then_with(|| b.name.cmp(&a.name)));
+    Ok(runs)
+}
+
+fn run_entry(path: &Path) -> Option<RunEntry> {
+    let recipe = path.join("recipe.toml");
+    if !recipe.is_file() {
+        return None;
+    }
+    let newest = |path: &Path| fs::metadata(path).and_then(|facts| facts.modified()).ok();
+    let modified = newest(&path.join("metrics.jsonl")).or_else(|| newest(&recipe))?;
+    let saved_step = fs::read_dir(path.join("checkpoints"))
+        .ok()
+        .and_then(|saves| saves.flatten().filter_map(|save| number_in(&save.file_name().to_string_lossy())).max());
+    let steps = fs::read(path.join("plan.json"))
+        .ok()
+        .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
+        .and_then(|plan| plan.get("steps").and_then(serde_json::Value::as_u64));
+    let lora = fs::read_dir(path)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    Some(RunEntry { path: path.to_owned(), name, modified, saved_step, steps, lora })
+}
+
+/// The step in a name such as `step-000250`; unfinished saves have other endings.
+fn number_in(name: &str) -> Option<u64> {
+    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.parse().ok()
+}
+
+/// The dialogs of the system.
+pub(crate) fn native_dialogs() -> Chooser {
+    Box::new(|what| {
+        let dialog = rfd::AsyncFileDialog::new();
+        let future: Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>> = match what {
+            Choose::DatasetFolder => Box::pin(dialog.set_title("Choose a folder of pictures").pick_folder()),
+            Choose::BaseFolder => Box::pin(dialog.set_title("Choose a model folder").pick_folder()),
+            Choose::SettingFolder(_) => Box::pin(dialog.set_title("Choose a folder").pick_folder()),
+            Choose::BaseFile => Box::pin(
+                dialog.set_title("Choose a model file").add_filter("Models", &["safetensors"]).add_filter("All files", &["*"]).pick_file(),
+            ),
+            Choose::RecipeToOpen => Box::pin(dialog.set_title("Open recipe").add_filter("Recipes", &["toml"]).pick_file()),
+            Choose::RecipeToSave(name) => {
+                Box::pin(dialog.set_title("Save recipe").add_filter("Recipes", &["toml"]).set_file_name(format!("{name}.toml")).save_file())
+            }
+            Choose::ExportFile(suggestion) => {
+                let mut dialog = dialog.set_title("Export LoRA").add_filter("LoRA", &["safetensors"]);
+                if let Some(folder) = suggestion.parent() {
+                    dialog = dialog.set_directory(folder);
+                }
+                if let Some(name) = suggestion.file_name() {
+                    dialog = dialog.set_file_name(name.to_string_lossy());
+                }
+                Box::pin(dialog.save_file())
+            }
+        };
+        Box::pin(async move { future.await.map(|handle| handle.path().to_owned()) })
+    })
+}
+
+/// Runs one future on this thread, which may sleep as long as a dialog stays open.
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_path_is_taken_for_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = folder.path().join("10_cat");
+        let base = folder.path().join("base");
+        fs::create_dir_all(&pictures).unwrap();
+        fs::create_dir_all(&base).unwrap();
+        fs::write(base.join("model_index.json"), "{}").unwrap();
+        assert_eq!(classify(pictures.clone()), Dropped::Pictures(pictures.clone()));
+        assert_eq!(classify(base.clone()), Dropped::Base(base));
+        assert_eq!(classify(pictures.join("a.PNG")), Dropped::Pictures(pictures));
+        assert_eq!(classify("m.safetensors".into()), Dropped::Base("m.safetensors".into()));
+        assert_eq!(classify("r.toml".into()), Dropped::Recipe("r.toml".into()));
+        assert_eq!(classify("notes.docx".into()), Dropped::Unknown("notes.docx".into()));
+    }
+
+    #[test]
+    fn runs_are_folders_with_a_recipe_and_tell_their_newest_save() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(list_runs(&folder.path().join("not there yet")), Ok(Vec::new()));
+        let run = folder.path().join("ink");
+        for save in ["step-000100", "step-000250", "step-000300.part"] {
+            fs::create_dir_all(run.join("checkpoints").join(save)).unwrap();
+        }
+        fs::create_dir_all(folder.path().join("something else")).unwrap();
+        fs::write(run.join("recipe.toml"), "").unwrap();
+        fs::write(run.join("plan.json"), r#"{"steps": 400}"#).unwrap();
+        let runs = list_runs(folder.path()).unwrap();
+        assert_eq!(runs.len(), 1);
+        assert_eq!((runs[0].name.as_str(), runs[0].saved_step, runs[0].steps), ("ink", Some(250), Some(400)));
+        assert_eq!(runs[0].lora, None);
+    }
+
+    #[test]
+    fn waiting_for_a_future_returns_its_value() {
+        assert_eq!(wait_for(std::future::ready(3)), 3);
+    }
+}
