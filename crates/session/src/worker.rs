@@ -1,0 +1,223 @@
+//! The thread behind a [`crate::ThreadEngine`].
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use lorikeet_protocol::{Command, Event, Failure};
+use lorikeet_recipe::{Recipe, Value};
+
+use crate::error::SessionError;
+use crate::folder::{RunFolder, run_name};
+use crate::jobs::{Done, Host, Jobs};
+use crate::queue::EventQueue;
+use crate::recorder::Recorder;
+
+pub(crate) struct Worker {
+    commands: Receiver<Command>,
+    events: Arc<EventQueue>,
+    jobs: Box<dyn Jobs>,
+}
+
+impl Worker {
+    pub(crate) fn new(commands: Receiver<Command>, events: Arc<EventQueue>, jobs: Box<dyn Jobs>) -> Worker {
+        Worker { commands, events, jobs }
+    }
+
+    /// Until the face is gone.
+    pub(crate) fn work(self) {
+        while let Ok(command) = self.commands.recv() {
+            match command {
+                Command::Start { recipe } => self.start(&recipe),
+                Command::ResumeRun { run_dir } => self.resume(&run_dir),
+                Command::Probe { .. } | Command::Export { .. } => self.quick(command),
+                Command::Pause | Command::Resume | Command::Stop | Command::SaveNow | Command::SampleNow => {
+                    self.warn("No run is on, so there is nothing to pause, stop, save or draw");
+                }
+            }
+        }
+    }
+
+    fn start(&self, recipe: &Recipe) {
+        // Before a folder is made: what cannot be planned leaves nothing behind.
+        let planned = guarded(None, || self.jobs.probe(recipe));
+        if let Err(failure) = planned {
+            return self.events.push(Event::Failed(failure));
+        }
+        let recipe = with_absolute_paths(recipe);
+        let parent = PathBuf::from(text(&recipe, "save.folder"));
+        let folder = match RunFolder::create(&parent, &run_name(&recipe)) {
+            Ok(folder) => folder,
+            Err(error) => return self.events.push(Event::Failed(error.failure())),
+        };
+        if let Err(error) = recipe.save(&folder.path().join("recipe.toml")) {
+            let failure = Failure {
+                what: "The run cannot be kept".to_owned(),
+                why: error.to_string(),
+                todo: "Choose an output folder on a disk with room (save.folder)".to_owned(),
+                last_save: None,
+            };
+            folder.discard();
+            return self.events.push(Event::Failed(failure));
+        }
+        self.run(folder, |folder, host| self.jobs.train(&recipe, folder, host));
+    }
+
+    fn resume(&self, run_dir: &Path) {
+        match RunFolder::open(run_dir) {
+            Ok(folder) => self.run(folder, |folder, host| self.jobs.resume(folder, host)),
+            Err(error) => self.events.push(Event::Failed(error.failure())),
+        }
+    }
+
+    fn run(&self, folder: RunFolder, job: impl FnOnce(&Path, &mut dyn Host) -> Result<Done, Failure>) {
+        let recorder = match Recorder::open(folder.path()) {
+            Ok(recorder) => recorder,
+            Err(source) => {
+                let error = SessionError::Write { path: folder.path().to_owned(), source };
+                return self.events.push(Event::Failed(error.failure()));
+            }
+        };
+        let log = recorder.log_path();
+        let mut host = RunHost { worker: self, recorder, last_save: None, face_gone: false };
+        let end = guarded(Some(&log), || job(folder.path(), &mut host));
+        host.event(match end {
+            Ok(done) => {
+                Event::Finished { run_dir: done.run_dir, step: done.step, lora: done.lora, seconds: done.seconds }
+            }
+            Err(mut failure) => {
+                failure.last_save = failure.last_save.or_else(|| host.last_save.clone());
+                Event::Failed(failure)
+            }
+        });
+    }
+
+    /// Probe and Export.
+    fn quick(&self, command: Command) {
+        let answer = guarded(None, || match command {
+            Command::Probe { recipe } => {
+                self.jobs.probe(&recipe).map(|plan| Some(Event::Planned { plan: Box::new(plan) }))
+            }
+            Command::Export { run_dir, step, to, dtype } => {
+                let exported = self.jobs.export(&run_dir, step, &to, dtype)?;
+                Ok(Some(Event::Exported { path: exported.path, modules: exported.modules }))
+            }
+            _ => Ok(None),
+        });
+        match answer {
+            Ok(Some(event)) => self.events.push(event),
+            Ok(None) => {}
+            Err(failure) => self.events.push(Event::Failed(failure)),
+        }
+    }
+
+    fn warn(&self, message: &str) {
+        self.events.push(Event::Warning { message: message.to_owned() });
+    }
+}
+
+/// What the trainer sees of the face and the run folder.
+struct RunHost<'a> {
+    worker: &'a Worker,
+    recorder: Recorder,
+    last_save: Option<PathBuf>,
+    face_gone: bool,
+}
+
+impl RunHost<'_> {
+    /// What is for the run itself; the rest is answered here.
+    fn for_the_run(&self, command: Command) -> Option<Command> {
+        match command {
+            Command::Start { .. } | Command::ResumeRun { .. } => {
+                self.worker.warn("A run is on already. Stop it first, or wait until it is done");
+                None
+            }
+            Command::Probe { .. } | Command::Export { .. } => {
+                self.worker.quick(command);
+                None
+            }
+            command => Some(command),
+        }
+    }
+}
+
+impl Host for RunHost<'_> {
+    fn event(&mut self, event: Event) {
+        if let Event::Saved { path, .. } = &event {
+            self.last_save = Some(path.clone());
+        }
+        if let Some(message) = self.recorder.record(&event) {
+            self.worker.warn(&message);
+        }
+        self.worker.events.push(event);
+    }
+
+    fn command(&mut self) -> Option<Command> {
+        loop {
+            match self.worker.commands.try_recv() {
+                Ok(command) => match self.for_the_run(command) {
+                    Some(command) => return Some(command),
+                    None => continue,
+                },
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) if std::mem::replace(&mut self.face_gone, true) => return None,
+                Err(TryRecvError::Disconnected) => return Some(Command::Stop),
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Option<Command> {
+        loop {
+            let command = self.worker.commands.recv().ok()?;
+            if let Some(command) = self.for_the_run(command) {
+                return Some(command);
+            }
+        }
+    }
+}
+
+/// A mistake of ours ends the job, not the program.
+fn guarded<T>(log: Option<&Path>, job: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    // Nothing the job changed is used after a panic: a run goes on from its files.
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|payload| {
+        let report = "Please report it, with what you did before";
+        Err(Failure {
+            what: "Lorikeet made a mistake of its own".to_owned(),
+            why: panic_message(&*payload),
+            todo: match log {
+                Some(log) => {
+                    format!("{report} and the log, {}. The run can be continued from its last save", log.display())
+                }
+                None => report.to_owned(),
+            },
+            last_save: None,
+        })
+    })
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason was given").to_owned()
+}
+
+/// A run can be continued from another working folder than the one it was started in.
+fn with_absolute_paths(recipe: &Recipe) -> Recipe {
+    let mut absolute = recipe.clone();
+    for id in ["base.path", "dataset.folder", "dataset.validation_folder", "save.folder"] {
+        let path = text(recipe, id);
+        if path.is_empty() || (id == "base.path" && path == "demo") {
+            continue;
+        }
+        if let Some(path) = std::path::absolute(&path).ok().and_then(|path| path.into_os_string().into_string().ok()) {
+            // A path that the setting refuses in this form stays as it was typed.
+            absolute.set(id, Value::Text(path)).ok();
+        }
+    }
+    absolute
+}
+
+fn text(recipe: &Recipe, id: &str) -> String {
+    if let Value::Text(text) = recipe.get(id) { text } else { String::new() }
+}

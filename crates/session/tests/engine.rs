@@ -1,0 +1,266 @@
+//! The engine with a quick job in the trainer's place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use lorikeet_protocol::{Command, Engine as _, Event, ExportDtype, Failure, Step};
+use lorikeet_recipe::{Plan, Preset, Recipe, example, plan};
+use lorikeet_session::{Done, Exported, Host, Jobs, RunFolder, ThreadEngine};
+
+type Body = Box<dyn Fn(&Path, &mut dyn Host) -> Result<Done, Failure> + Send>;
+
+/// Trains with a closure.
+struct Fake {
+    train: Body,
+}
+
+impl Jobs for Fake {
+    fn probe(&self, recipe: &Recipe) -> Result<Plan, Failure> {
+        plan(recipe, &example::demo_base(), &example::pictures(24, 128), &example::machine())
+            .map_err(|error| failure(&error.to_string()))
+    }
+
+    fn train(&self, _: &Recipe, run_dir: &Path, host: &mut dyn Host) -> Result<Done, Failure> {
+        host.event(Event::Started { run_dir: run_dir.to_owned(), resumed_at: 0 });
+        (self.train)(run_dir, host)
+    }
+
+    fn resume(&self, run_dir: &Path, host: &mut dyn Host) -> Result<Done, Failure> {
+        host.event(Event::Started { run_dir: run_dir.to_owned(), resumed_at: 2 });
+        (self.train)(run_dir, host)
+    }
+
+    fn export(&self, _: &Path, _: Option<u64>, to: &Path, _: ExportDtype) -> Result<Exported, Failure> {
+        Ok(Exported { path: to.to_owned(), modules: 192 })
+    }
+}
+
+fn failure(why: &str) -> Failure {
+    Failure { what: "It failed".to_owned(), why: why.to_owned(), todo: "Mend it".to_owned(), last_save: None }
+}
+
+fn done(run_dir: &Path, step: u64) -> Result<Done, Failure> {
+    Ok(Done { run_dir: run_dir.to_owned(), step, lora: None, seconds: 0.1 })
+}
+
+fn step(step: u64) -> Event {
+    Event::Step(Step {
+        step,
+        steps: 10,
+        epoch: 1,
+        epochs: 1,
+        loss: 0.5,
+        smoothed: 0.5,
+        learning_rate: 1e-4,
+        grad_norm: 1.0,
+        seconds: 0.1,
+        seconds_left: 1.0,
+        memory_bytes: 0,
+        device_memory_bytes: None,
+    })
+}
+
+/// An engine, and a way to wait for its events.
+struct Bench {
+    engine: ThreadEngine,
+    woken: Receiver<()>,
+    seen: Vec<Event>,
+    runs: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(train: impl Fn(&Path, &mut dyn Host) -> Result<Done, Failure> + Send + 'static) -> Bench {
+        let mut engine = ThreadEngine::with_jobs(Box::new(Fake { train: Box::new(train) })).unwrap();
+        let (wake, woken) = channel();
+        let wake = Mutex::new(wake);
+        engine.set_waker(Box::new(move || {
+            wake.lock().unwrap().send(()).ok();
+        }));
+        Bench { engine, woken, seen: Vec::new(), runs: tempfile::tempdir().unwrap() }
+    }
+
+    fn recipe(&self) -> Box<Recipe> {
+        let mut recipe = Recipe::new(Preset::Style);
+        recipe.set_text("dataset.folder", "pictures/ink").unwrap();
+        recipe.set_text("save.folder", self.runs.path().to_str().unwrap()).unwrap();
+        Box::new(recipe)
+    }
+
+    fn start(&mut self) {
+        let recipe = self.recipe();
+        self.engine.send(Command::Start { recipe });
+    }
+
+    /// Everything up to and with the first event that `wanted` likes.
+    fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        loop {
+            if let Some(at) = self.seen.iter().position(&wanted) {
+                return self.seen.drain(..=at).collect();
+            }
+            self.woken.recv().expect("the worker lives as long as the engine");
+            let seen = &mut self.seen;
+            self.engine.poll(&mut |event| seen.push(event));
+        }
+    }
+
+    fn run_dir(&self) -> PathBuf {
+        self.runs.path().join("ink-001")
+    }
+}
+
+fn finished(event: &Event) -> bool {
+    matches!(event, Event::Finished { .. } | Event::Failed(_))
+}
+
+#[test]
+fn a_run_is_told_in_order_and_written_down() {
+    let mut bench = Bench::new(|run_dir, host| {
+        (1..=3).for_each(|number| host.event(step(number)));
+        host.event(Event::Validation { step: 3, loss: 0.25, base_loss: 0.5 });
+        done(run_dir, 3)
+    });
+    bench.start();
+    let events = bench.until(finished);
+    let steps: Vec<_> =
+        events.iter().filter_map(|e| if let Event::Step(s) = e { Some(s.step) } else { None }).collect();
+    assert_eq!(steps, [1, 2, 3]);
+    assert!(matches!(events.last(), Some(Event::Finished { step: 3, .. })), "{events:?}");
+
+    let read = |name: &str| fs::read_to_string(bench.run_dir().join(name)).unwrap();
+    assert_eq!(read("metrics.jsonl").lines().count(), 4);
+    let kept: Vec<Event> = read("events.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(matches!(kept[..], [Event::Started { .. }, Event::Validation { .. }, Event::Finished { .. }]), "{kept:?}");
+    assert!(read("log.txt").contains("Validation loss at step 3: 0.2500 (base 0.5000)"));
+    let recipe = Recipe::from_toml(&read("recipe.toml")).unwrap();
+    let folder = recipe.get("dataset.folder").to_string();
+    assert!(folder.ends_with("pictures/ink\"") && Path::new(folder.trim_matches('"')).is_absolute(), "{folder}");
+}
+
+#[test]
+fn commands_reach_the_run_in_order() {
+    let (heard, hear) = channel();
+    let bench_heard: Mutex<Sender<Command>> = Mutex::new(heard);
+    let mut bench = Bench::new(move |run_dir, host| {
+        host.event(Event::Paused { step: 0 });
+        while let Some(command) = host.wait() {
+            bench_heard.lock().unwrap().send(command.clone()).unwrap();
+            if command == Command::Stop {
+                break;
+            }
+        }
+        done(run_dir, 1)
+    });
+    bench.start();
+    bench.until(|event| matches!(event, Event::Paused { .. }));
+    let told = [Command::Pause, Command::Resume, Command::SaveNow, Command::SampleNow, Command::Stop];
+    told.iter().for_each(|command| bench.engine.send(command.clone()));
+    bench.until(finished);
+    assert_eq!(hear.try_iter().collect::<Vec<_>>(), told);
+}
+
+#[test]
+fn a_second_start_is_refused_while_plans_and_exports_are_answered() {
+    let mut bench = Bench::new(|run_dir, host| {
+        host.event(Event::Paused { step: 0 });
+        assert_eq!(host.wait(), Some(Command::Stop));
+        done(run_dir, 0)
+    });
+    bench.start();
+    bench.until(|event| matches!(event, Event::Paused { .. }));
+    bench.start();
+    let recipe = bench.recipe();
+    bench.engine.send(Command::Probe { recipe });
+    let export =
+        Command::Export { run_dir: "run".into(), step: None, to: "a.safetensors".into(), dtype: ExportDtype::F16 };
+    bench.engine.send(export);
+    bench.engine.send(Command::Stop);
+    let events = bench.until(finished);
+    assert!(matches!(&events[0], Event::Warning { message } if message.contains("A run is on already")), "{events:?}");
+    assert!(matches!(&events[1], Event::Planned { .. }), "{events:?}");
+    assert!(matches!(&events[2], Event::Exported { modules: 192, .. }), "{events:?}");
+    assert!(!bench.runs.path().join("ink-002").exists());
+}
+
+#[test]
+fn a_command_for_a_run_without_a_run_is_answered() {
+    let mut bench = Bench::new(|run_dir, _| done(run_dir, 0));
+    bench.engine.send(Command::Pause);
+    let events = bench.until(|_| true);
+    assert!(matches!(&events[0], Event::Warning { message } if message.contains("No run is on")), "{events:?}");
+}
+
+#[test]
+fn a_panic_becomes_a_failure_with_the_log_and_the_last_save_and_the_worker_lives_on() {
+    let mut bench = Bench::new(|run_dir, host| {
+        host.event(Event::Saved { step: 5, path: run_dir.join("checkpoints/step-000005") });
+        panic!("index 7 of 7")
+    });
+    bench.start();
+    let events = bench.until(finished);
+    let Some(Event::Failed(failure)) = events.last() else { panic!("{events:?}") };
+    assert_eq!(failure.why, "index 7 of 7");
+    assert!(failure.todo.contains("log.txt"), "{failure}");
+    assert_eq!(failure.last_save, Some(bench.run_dir().join("checkpoints/step-000005")));
+    assert!(fs::read_to_string(bench.run_dir().join("log.txt")).unwrap().contains("index 7 of 7"));
+    bench.start();
+    bench.until(finished);
+    assert!(bench.runs.path().join("ink-002").exists());
+}
+
+#[test]
+fn what_cannot_be_planned_leaves_no_folder() {
+    let mut bench = Bench::new(|run_dir, _| done(run_dir, 0));
+    let mut recipe = bench.recipe();
+    recipe.set_text("dataset.bucket_min", "512").unwrap();
+    recipe.set_text("dataset.bucket_max", "256").unwrap();
+    bench.engine.send(Command::Start { recipe });
+    let events = bench.until(finished);
+    assert!(matches!(events.last(), Some(Event::Failed(_))), "{events:?}");
+    assert_eq!(fs::read_dir(bench.runs.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_resumed_run_drops_the_steps_it_does_again() {
+    let mut bench = Bench::new(|run_dir, host| {
+        host.event(step(3));
+        done(run_dir, 3)
+    });
+    let folder = RunFolder::create(bench.runs.path(), "ink").unwrap();
+    fs::write(folder.path().join("recipe.toml"), "").unwrap();
+    let line = |number: u64| format!("{{\"step\":{number},\"loss\":9.0}}\n");
+    fs::write(folder.path().join("metrics.jsonl"), (1..=5).map(line).collect::<String>() + "{\"step\":6,\"lo").unwrap();
+    let run_dir = folder.path().to_owned();
+
+    bench.engine.send(Command::ResumeRun { run_dir: run_dir.clone() });
+    let events = bench.until(finished);
+    let Some(Event::Failed(failure)) = events.last() else { panic!("{events:?}") };
+    assert!(failure.why.contains("another Lorikeet"), "{failure}");
+
+    drop(folder);
+    bench.engine.send(Command::ResumeRun { run_dir: run_dir.clone() });
+    bench.until(finished);
+    let metrics = fs::read_to_string(run_dir.join("metrics.jsonl")).unwrap();
+    let steps: Vec<u64> = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, [1, 2, 3]);
+}
+
+#[test]
+fn a_face_that_leaves_stops_the_run_and_waits_for_it() {
+    let stopped = Arc::new(Mutex::new(None));
+    let kept = stopped.clone();
+    let mut bench = Bench::new(move |run_dir, host| {
+        host.event(Event::Paused { step: 0 });
+        let end = host.wait();
+        *kept.lock().unwrap() = Some((end, host.command(), host.command()));
+        done(run_dir, 0)
+    });
+    bench.start();
+    bench.until(|event| matches!(event, Event::Paused { .. }));
+    drop(bench.engine);
+    assert_eq!(*stopped.lock().unwrap(), Some((None, Some(Command::Stop), None)));
+}
