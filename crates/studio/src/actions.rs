@@ -24,7 +24,11 @@ pub(crate) enum Action {
     /// Goes on with a run from its last save.
     ResumeRun(PathBuf),
     OpenExport,
-    Export { to: PathBuf, dtype: ExportDtype, step: Option<u64> },
+    Export {
+        to: PathBuf,
+        dtype: ExportDtype,
+        step: Option<u64>,
+    },
     Choose(Choose),
     /// By path as typed.
     UseFolder(PathBuf),
@@ -105,10 +109,7 @@ impl StudioApp {
             Action::SetPreset(preset) => self.draft.set_preset(preset),
             Action::Open(path) => self.work.open(path),
             Action::ListRuns => {
-                let folder = match self.draft.text("save.folder") {
-                    folder if self.draft.recipe.is_set("save.folder") => PathBuf::from(folder),
-                    _ => self.start.runs_folder.clone(),
-                };
+                let folder = self.runs_folder();
                 if self.runs.ready().is_none() {
                     self.runs = Load::Loading(0);
                 }

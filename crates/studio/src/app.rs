@@ -215,12 +215,21 @@ impl StudioApp {
         self.engine.send(command);
     }
 
+    /// Where the next run will be.
+    pub(crate) fn runs_folder(&self) -> PathBuf {
+        if self.draft.recipe.is_set("save.folder") {
+            return PathBuf::from(self.draft.text("save.folder"));
+        }
+        self.prefs.runs_folder.clone().unwrap_or_else(|| self.start.runs_folder.clone())
+    }
+
     /// The draft with what Settings and the program's start say where nothing was typed.
     pub(crate) fn outgoing(&self) -> Recipe {
         let mut recipe = self.draft.recipe.clone();
+        let folder = self.runs_folder().to_string_lossy().into_owned();
         let fill = [
             ("run.device", self.prefs.device.clone(), self.prefs.device != "auto"),
-            ("save.folder", self.start.runs_folder.to_string_lossy().into_owned(), self.start.runs_folder != PathBuf::new()),
+            ("save.folder", folder.clone(), !folder.is_empty()),
         ];
         for (id, value, wanted) in fill {
             if wanted && !recipe.is_set(id) {
@@ -315,6 +324,10 @@ impl StudioApp {
                     form.to = path.to_string_lossy().into_owned();
                 }
             }
+            Choose::RunsFolder => {
+                self.prefs.runs_folder = Some(path);
+                self.draft.reset("save.folder");
+            }
             Choose::RecipeToOpen => self.work.read_recipe(path),
             Choose::RecipeToSave(_) => self.work.save_recipe(self.draft.recipe.clone(), path),
             Choose::SettingFolder(id) => {
@@ -340,10 +353,9 @@ impl StudioApp {
                 self.page = Page::Model;
             }
             Dropped::Recipe(path) => self.work.read_recipe(path),
-            Dropped::Unknown(path) => self.toasts.add(
-                Tone::Warn,
-                format!("{} is no folder of pictures, no model and no recipe", path.display()),
-            ),
+            Dropped::Unknown(path) => self
+                .toasts
+                .add(Tone::Warn, format!("{} is no folder of pictures, no model and no recipe", path.display())),
         }
     }
 

@@ -32,7 +32,12 @@ pub(crate) fn inspect(path: &Path) -> Result<Base, String> {
         let types: Vec<_> = part.dtypes.keys().map(ToString::to_string).collect();
         facts.push((
             sentence(&part.name),
-            format!("{} parameters, {}, {}", parameters(part.parameters), types.join(" and "), format::bytes(part.bytes)),
+            format!(
+                "{} parameters, {}, {}",
+                parameters(part.parameters),
+                types.join(" and "),
+                format::bytes(part.bytes)
+            ),
         ));
     }
     let problem = (!found.trainable).then(|| format!("This is {}. {}", found.what, found.advice));

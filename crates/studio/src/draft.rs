@@ -151,7 +151,9 @@ impl Draft {
             Load::Nothing => return Some("Choose a folder of pictures first".to_owned()),
             Load::Loading(_) => return Some("Still looking at the pictures".to_owned()),
             Load::Failed(error) => return Some(error.clone()),
-            Load::Ready(data) if data.images.is_empty() => return Some("No picture in the folder can be used".to_owned()),
+            Load::Ready(data) if data.images.is_empty() => {
+                return Some("No picture in the folder can be used".to_owned());
+            }
             Load::Ready(_) => {}
         }
         match &self.base {

@@ -80,7 +80,7 @@ pub fn bytes(bytes: u64) -> String {
     format!("{} {}", if unit == 0 { format!("{value:.0}") } else { short(value) }, UNITS[unit])
 }
 
-/// `9.3 of 24 GB`, both in the unit of the total.
+/// `9.3 of 24 GB`, or `130 MB of 16 GB`.
 pub fn memory_of(used: u64, total: u64) -> String {
     if total == 0 {
         return bytes(used);
@@ -94,7 +94,12 @@ pub fn memory_of(used: u64, total: u64) -> String {
         unit *= 1024.0;
         name = next;
     }
-    format!("{} of {} {name}", short(used as f64 / unit), short(total as f64 / unit))
+    let total = format!("{} {name}", short(total as f64 / unit));
+    // Less than one of the unit would lose its digits.
+    if (used as f64) < 0.95 * unit {
+        return format!("{} of {total}", bytes(used));
+    }
+    format!("{} of {total}", short(used as f64 / unit))
 }
 
 /// Four significant digits: `0.08231`.
@@ -204,7 +209,7 @@ mod tests {
     fn memory_is_told_in_the_unit_of_the_total() {
         const GB: u64 = 1 << 30;
         assert_eq!(memory_of(GB * 93 / 10, 24 * GB), "9.3 of 24 GB");
-        assert_eq!(memory_of(GB / 2, 8 * GB), "0.5 of 8 GB");
+        assert_eq!(memory_of(GB / 2, 8 * GB), "512 MB of 8 GB");
         assert_eq!(memory_of(2 * GB, 0), "2 GB");
         assert_eq!(bytes(37 << 20), "37 MB");
         assert_eq!(bytes(812), "812 B");

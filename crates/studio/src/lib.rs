@@ -76,7 +76,9 @@ pub enum StudioError {
 pub fn run(engine: Box<dyn Engine>, start: StartUp) -> Result<(), StudioError> {
     // Asking winit first would end in its own words, or on some systems in a panic.
     let named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if cfg!(all(unix, not(target_os = "macos"))) && !["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"].into_iter().any(named) {
+    if cfg!(all(unix, not(target_os = "macos")))
+        && !["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"].into_iter().any(named)
+    {
         return Err(StudioError::NoDisplay);
     }
     let viewport = egui::ViewportBuilder::default()

@@ -70,7 +70,8 @@ impl Pictures {
         let shared = Arc::new(Shared::default());
         let (sender, decoded) = mpsc::channel();
         for _ in 0..THREADS {
-            let (shared, sender, ctx, cache) = (shared.clone(), sender.clone(), ctx.clone(), cache.clone().map(Thumbnails::new));
+            let (shared, sender, ctx, cache) =
+                (shared.clone(), sender.clone(), ctx.clone(), cache.clone().map(Thumbnails::new));
             // Without a thread pictures stay grey, and all else works.
             thread::Builder::new()
                 .name("studio pictures".to_owned())
@@ -145,10 +146,14 @@ impl Pictures {
     }
 
     fn forget(&mut self) {
-        let mut ages: Vec<u64> = self.entries.values().filter_map(|entry| match entry {
-            Entry::Ready { used, .. } => Some(*used),
-            _ => None,
-        }).collect();
+        let mut ages: Vec<u64> = self
+            .entries
+            .values()
+            .filter_map(|entry| match entry {
+                Entry::Ready { used, .. } => Some(*used),
+                _ => None,
+            })
+            .collect();
         if ages.len() <= KEPT {
             return;
         }

@@ -12,13 +12,15 @@ pub(crate) struct Prefs {
     pub theme: Theme,
     /// A device id, or `auto`.
     pub device: String,
+    /// Where new runs are kept, if not where the program says.
+    pub runs_folder: Option<std::path::PathBuf>,
     /// Whether the examples are offered at the top of the first page.
     pub welcome: bool,
 }
 
 impl Default for Prefs {
     fn default() -> Self {
-        Self { theme: Theme::System, device: "auto".to_owned(), welcome: true }
+        Self { theme: Theme::System, device: "auto".to_owned(), runs_folder: None, welcome: true }
     }
 }
 

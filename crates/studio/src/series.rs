@@ -53,7 +53,8 @@ impl Series {
             }
         }
         if self.points.len() > MOST {
-            self.points = self.points.chunks(2).map(|pair| pair.iter().copied().reduce(merged).unwrap_or(pair[0])).collect();
+            self.points =
+                self.points.chunks(2).map(|pair| pair.iter().copied().reduce(merged).unwrap_or(pair[0])).collect();
             self.group = self.group.max(1) * 2;
             self.in_last = self.group;
         }

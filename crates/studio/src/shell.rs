@@ -35,13 +35,17 @@ pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
             .frame(Frame::new().fill(t.panel).inner_margin(Margin { left: 0, right: 8, top: 12, bottom: 0 }))
             .show(ui, |ui| scrolled(ui, "rail", |ui| pages::rail(app, ui)));
     }
-    CentralPanel::default().frame(Frame::new().fill(t.panel).inner_margin(Margin { left: tokens::PAGE_PADDING, right: 8, top: 12, bottom: 0 })).show(
-        ui,
-        |ui| {
+    CentralPanel::default()
+        .frame(Frame::new().fill(t.panel).inner_margin(Margin {
+            left: tokens::PAGE_PADDING,
+            right: 8,
+            top: 12,
+            bottom: 0,
+        }))
+        .show(ui, |ui| {
             let page = app.page;
             scrolled(ui, page.label(), |ui| pages::show(app, ui));
-        },
-    );
+        });
     lines(ui, t);
     pages::dialogs(app, ui.ctx());
     drop_overlay(ui.ctx());

@@ -54,7 +54,12 @@ fn a_run_goes_from_start_to_finish() {
     state.apply(Event::Resumed { step: 25 });
     state.apply(Event::Saved { step: 50, path: "runs/ink/checkpoints/50".into() });
     assert!(state.can_export());
-    state.apply(Event::Finished { run_dir: "runs/ink".into(), step: 100, lora: Some("runs/ink/ink.safetensors".into()), seconds: 60.0 });
+    state.apply(Event::Finished {
+        run_dir: "runs/ink".into(),
+        step: 100,
+        lora: Some("runs/ink/ink.safetensors".into()),
+        seconds: 60.0,
+    });
     assert!(!state.active() && state.can_export());
     assert_eq!(state.take_messages(), [Message::Good("Saved at step 50".to_owned())]);
     assert_eq!(state.take_messages(), []);
@@ -118,7 +123,8 @@ fn a_new_run_starts_clean_but_keeps_its_plan() {
     let mut state = State::default();
     let mut recipe = Recipe::new(Preset::Style);
     recipe.set_text("dataset.folder", "pictures").unwrap();
-    let plan = lorikeet_recipe::plan(&recipe, &example::demo_base(), &example::pictures(24, 128), &example::machine()).unwrap();
+    let plan = lorikeet_recipe::plan(&recipe, &example::demo_base(), &example::pictures(24, 128), &example::machine())
+        .unwrap();
     state.apply(Event::Planned { plan: Box::new(plan) });
     state.apply(step(3));
     state.apply(Event::Warning { message: "slow".to_owned() });

@@ -20,6 +20,7 @@ pub enum Choose {
     DatasetFolder,
     BaseFolder,
     BaseFile,
+    RunsFolder,
     /// Where to write a LoRA; the suggestion.
     ExportFile(PathBuf),
     RecipeToOpen,
@@ -43,10 +44,22 @@ pub(crate) enum Dropped {
 }
 
 pub(crate) enum Answer {
-    Scanned { ticket: u64, result: Result<Dataset, String> },
-    Inspected { ticket: u64, result: Result<Base, String> },
-    Example { index: usize, pictures: Vec<PathBuf> },
-    Chosen { what: Choose, path: Option<PathBuf> },
+    Scanned {
+        ticket: u64,
+        result: Result<Dataset, String>,
+    },
+    Inspected {
+        ticket: u64,
+        result: Result<Base, String>,
+    },
+    Example {
+        index: usize,
+        pictures: Vec<PathBuf>,
+    },
+    Chosen {
+        what: Choose,
+        path: Option<PathBuf>,
+    },
     Dropped(Dropped),
     RecipeRead(Result<Box<Recipe>, String>),
     RecipeSaved(Result<PathBuf, String>),
@@ -147,15 +160,11 @@ impl Work {
     }
 
     pub(crate) fn read_recipe(&mut self, path: PathBuf) {
-        self.spawn(move || {
-            Answer::RecipeRead(Recipe::load(&path).map(Box::new).map_err(|error| error.to_string()))
-        });
+        self.spawn(move || Answer::RecipeRead(Recipe::load(&path).map(Box::new).map_err(|error| error.to_string())));
     }
 
     pub(crate) fn save_recipe(&mut self, recipe: Recipe, path: PathBuf) {
-        self.spawn(move || {
-            Answer::RecipeSaved(recipe.save(&path).map(|()| path).map_err(|error| error.to_string()))
-        });
+        self.spawn(move || Answer::RecipeSaved(recipe.save(&path).map(|()| path).map_err(|error| error.to_string())));
     }
 
     pub(crate) fn list_runs(&mut self, folder: PathBuf) {
@@ -168,7 +177,9 @@ impl Work {
             let folder = if path.is_file() { path.parent().unwrap_or(&path) } else { &path };
             match open::that_detached(folder) {
                 Ok(()) => Answer::Done,
-                Err(error) => Answer::NotOpened(format!("No file manager answered ({error}). The folder is {}", folder.display())),
+                Err(error) => {
+                    Answer::NotOpened(format!("No file manager answered ({error}). The folder is {}", folder.display()))
+                }
             }
         });
     }
@@ -196,7 +207,10 @@ fn list_runs(folder: &Path) -> Result<Vec<RunEntry>, String> {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
-            return Err(format!("The folder of runs cannot be read ({error}): {}. Check its permissions", folder.display()));
+            return Err(format!(
+                "The folder of runs cannot be read ({error}): {}. Check its permissions",
+                folder.display()
+            ));
         }
     };
     let mut runs: Vec<_> = entries.flatten().filter_map(|entry| run_entry(&entry.path())).collect();
@@ -239,15 +253,26 @@ pub(crate) fn native_dialogs() -> Chooser {
         let dialog = rfd::AsyncFileDialog::new();
         let future: Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>> = match what {
             Choose::DatasetFolder => Box::pin(dialog.set_title("Choose a folder of pictures").pick_folder()),
+            Choose::RunsFolder => Box::pin(dialog.set_title("Choose a folder for runs").pick_folder()),
             Choose::BaseFolder => Box::pin(dialog.set_title("Choose a model folder").pick_folder()),
             Choose::SettingFolder(_) => Box::pin(dialog.set_title("Choose a folder").pick_folder()),
             Choose::BaseFile => Box::pin(
-                dialog.set_title("Choose a model file").add_filter("Models", &["safetensors"]).add_filter("All files", &["*"]).pick_file(),
+                dialog
+                    .set_title("Choose a model file")
+                    .add_filter("Models", &["safetensors"])
+                    .add_filter("All files", &["*"])
+                    .pick_file(),
             ),
-            Choose::RecipeToOpen => Box::pin(dialog.set_title("Open recipe").add_filter("Recipes", &["toml"]).pick_file()),
-            Choose::RecipeToSave(name) => {
-                Box::pin(dialog.set_title("Save recipe").add_filter("Recipes", &["toml"]).set_file_name(format!("{name}.toml")).save_file())
+            Choose::RecipeToOpen => {
+                Box::pin(dialog.set_title("Open recipe").add_filter("Recipes", &["toml"]).pick_file())
             }
+            Choose::RecipeToSave(name) => Box::pin(
+                dialog
+                    .set_title("Save recipe")
+                    .add_filter("Recipes", &["toml"])
+                    .set_file_name(format!("{name}.toml"))
+                    .save_file(),
+            ),
             Choose::ExportFile(suggestion) => {
                 let mut dialog = dialog.set_title("Export LoRA").add_filter("LoRA", &["safetensors"]);
                 if let Some(folder) = suggestion.parent() {

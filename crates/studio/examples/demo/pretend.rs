@@ -8,7 +8,7 @@ use lorikeet_protocol::{Command, Event, Stage};
 
 use crate::fake::{self, Fake};
 
-pub const STEPS: u64 = 400;
+pub(crate) const STEPS: u64 = 400;
 const PROMPTS: [(&str, &str); 4] = [
     ("red apple, ink style", "apple"),
     ("a cat sitting, ink style", "cat"),
@@ -17,10 +17,16 @@ const PROMPTS: [(&str, &str); 4] = [
 ];
 
 /// Previews at `step`, from coloured to black and white; returns their events.
-pub fn previews(step: u64, folder: &Path) -> Vec<Event> {
+pub(crate) fn previews(step: u64, folder: &Path) -> Vec<Event> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets-example/ink-style");
     let mut files: Vec<PathBuf> = std::fs::read_dir(&source)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "png")).collect())
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.extension().is_some_and(|e| e == "png"))
+                .collect()
+        })
         .unwrap_or_default();
     files.sort();
     std::fs::create_dir_all(folder).ok();
@@ -47,7 +53,7 @@ pub fn previews(step: u64, folder: &Path) -> Vec<Event> {
 }
 
 /// What a run tells up to `step`.
-pub fn up_to(step: u64, folder: &Path) -> Vec<Event> {
+pub(crate) fn up_to(step: u64, folder: &Path) -> Vec<Event> {
     let mut events = vec![Event::Started { run_dir: folder.to_owned(), resumed_at: 0 }];
     events.extend(previews(0, folder));
     for at in 1..=step {
@@ -65,7 +71,7 @@ pub fn up_to(step: u64, folder: &Path) -> Vec<Event> {
 }
 
 /// Obeys commands on a thread of its own, at a pace to watch.
-pub fn live(engine: Fake, folder: PathBuf) {
+pub(crate) fn live(engine: Fake, folder: PathBuf) {
     let (sender, commands) = mpsc::channel();
     engine.forward_to(sender);
     std::thread::spawn(move || {
@@ -98,7 +104,9 @@ fn run(engine: &Fake, commands: &Receiver<Command>, folder: &Path) {
                 paused = false;
                 engine.push(Event::Resumed { step: at });
             }
-            Ok(Command::SaveNow) => engine.push(Event::Saved { step: at, path: folder.join(format!("checkpoints/step-{at:06}")) }),
+            Ok(Command::SaveNow) => {
+                engine.push(Event::Saved { step: at, path: folder.join(format!("checkpoints/step-{at:06}")) })
+            }
             Ok(Command::Stop) | Err(TryRecvError::Disconnected) => break,
             _ => {}
         }
@@ -112,5 +120,10 @@ fn run(engine: &Fake, commands: &Receiver<Command>, folder: &Path) {
         }
     }
     engine.push(Event::Saved { step: at, path: folder.join(format!("checkpoints/step-{at:06}")) });
-    engine.push(Event::Finished { run_dir: folder.to_owned(), step: at, lora: Some(folder.join("ink-style.safetensors")), seconds: 168.0 });
+    engine.push(Event::Finished {
+        run_dir: folder.to_owned(),
+        step: at,
+        lora: Some(folder.join("ink-style.safetensors")),
+        seconds: 168.0,
+    });
 }

@@ -1,15 +1,15 @@
 //! Pictures of the real window, taken by itself.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use eframe::egui::{self, Context, ThemePreference, Ui, UserData, ViewportCommand, vec2};
+use eframe::egui::{self, ColorImage, Context, ThemePreference, Ui, ViewportCommand, vec2};
 use lorikeet_protocol::{Event, Failure, Stage};
 use lorikeet_studio::{Page, StartUp};
 
+use crate::StudioApp;
 use crate::fake::Fake;
 use crate::pretend;
-use crate::StudioApp;
 
 /// Frames drawn before a picture is taken: layouts settle in two, fades in some more.
 const FRAMES: u32 = 8;
@@ -21,7 +21,9 @@ const STATES: &[(&str, Prepare)] = &[
     ("01-welcome", |app, _, _| app.go(Page::Dataset)),
     ("02-model", |app, _, _| app.go(Page::Model)),
     ("03-training", |app, _, _| app.go(Page::Training)),
+    ("03-training-end", |_, _, _| {}),
     ("04-advanced", |app, _, _| app.show_advanced(true)),
+    ("04-advanced-end", |_, _, _| {}),
     ("05-monitor-empty", |app, _, _| {
         app.show_advanced(false);
         app.go(Page::Monitor);
@@ -56,13 +58,16 @@ const STATES: &[(&str, Prepare)] = &[
             seconds: 168.0,
         });
     }),
+    ("16-finished-end", |_, _, _| {}),
     ("17-export", |app, _, _| app.ask_export()),
     ("18-failed", |app, engine, folder| {
         app.cancel_export();
         app.train();
         engine.push(Event::Started { run_dir: folder.to_owned(), resumed_at: 0 });
         pretend::up_to(120, folder).into_iter().skip(1).for_each(|event| engine.push(event));
-        engine.push(Event::Warning { message: "picture broken.png was left out: its contents are not a picture".to_owned() });
+        engine.push(Event::Warning {
+            message: "picture broken.png was left out: its contents are not a picture".to_owned(),
+        });
         engine.push(Event::Failed(Failure {
             what: "The loss is not a number at step 121".to_owned(),
             why: "The numbers in the LoRA grew until they overflowed, mostly because the learning rate of 1.0e-2 is too high for rank 16".to_owned(),
@@ -86,10 +91,11 @@ struct Shots {
     state: usize,
     frames: u32,
     waiting: bool,
+    shot: Arc<Mutex<Option<Arc<ColorImage>>>>,
 }
 
 /// One window for each theme and size.
-pub fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&out)?;
     let name = std::env::var("SHOT").unwrap_or_else(|_| "dark-1280x800".to_owned());
     let (theme, size) = name.split_once('-').ok_or("SHOT is a theme and a size: dark-1280x800")?;
@@ -101,8 +107,12 @@ pub fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box<dyn st
     std::fs::write(folder.join("recipe.toml"), "")?;
     std::fs::write(folder.join("plan.json"), "{\"steps\": 400}")?;
     let options = eframe::NativeOptions {
-        viewport: egui::ViewportBuilder::default().with_inner_size(size).with_decorations(false).with_position([0.0, 0.0]),
+        viewport: egui::ViewportBuilder::default()
+            .with_inner_size(size)
+            .with_decorations(false)
+            .with_position([0.0, 0.0]),
         renderer: eframe::Renderer::Glow,
+        persist_window: false,
         ..Default::default()
     };
     eframe::run_native(
@@ -111,7 +121,17 @@ pub fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box<dyn st
         Box::new(move |cc| {
             let mut app = StudioApp::new(&cc.egui_ctx, Box::new(engine.clone()), start);
             app.set_theme(theme);
-            Ok(Box::new(Shots { app, engine, folder, out, name, state: 0, frames: 0, waiting: false }))
+            Ok(Box::new(Shots {
+                app,
+                engine,
+                folder,
+                out,
+                name,
+                state: 0,
+                frames: 0,
+                waiting: false,
+                shot: Arc::default(),
+            }))
         }),
     )?;
     Ok(())
@@ -120,12 +140,7 @@ pub fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box<dyn st
 impl Shots {
     fn drive(&mut self, ctx: &Context) {
         ctx.request_repaint();
-        let picture = ctx.input(|i| {
-            i.events.iter().find_map(|event| match event {
-                egui::Event::Screenshot { image, .. } => Some(Arc::clone(image)),
-                _ => None,
-            })
-        });
+        let picture = self.shot.lock().ok().and_then(|mut shot| shot.take());
         if let Some(picture) = picture {
             let path = self.out.join(format!("{}-{}.png", STATES[self.state].0, self.name));
             let [width, height] = picture.size;
@@ -147,7 +162,12 @@ impl Shots {
             self.app.settle();
         } else if !self.waiting {
             self.waiting = true;
-            ctx.send_viewport_cmd(ViewportCommand::Screenshot(UserData::default()));
+            let shot = Arc::clone(&self.shot);
+            ctx.request_screenshot(move |picture| {
+                if let Ok(mut shot) = shot.lock() {
+                    *shot = Some(picture);
+                }
+            });
         }
     }
 }
@@ -155,6 +175,20 @@ impl Shots {
 impl eframe::App for Shots {
     fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
         self.drive(ctx);
+    }
+
+    /// Scrolls down where the name of the state asks for it.
+    fn raw_input_hook(&mut self, _ctx: &Context, input: &mut egui::RawInput) {
+        if STATES.get(self.state).is_some_and(|(name, _)| name.ends_with("-end")) && self.frames == 3 {
+            input.events.push(egui::Event::PointerMoved(egui::pos2(400.0, 400.0)));
+            input.events.push(egui::Event::MouseWheel {
+                source: egui::MouseWheelSource::Wheel,
+                unit: egui::MouseWheelUnit::Point,
+                delta: vec2(0.0, -20_000.0),
+                phase: egui::TouchPhase::Move,
+                modifiers: egui::Modifiers::NONE,
+            });
+        }
     }
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {

@@ -1,6 +1,6 @@
 //! Buttons: one that leads, others that assist, and icons with a name.
 
-use egui::{Button, Response, RichText, Sense, Stroke, StrokeKind, Ui, WidgetInfo, Role, vec2};
+use egui::{Button, Response, RichText, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, vec2};
 
 use super::{Icon, Tokens, tokens};
 
@@ -30,9 +30,40 @@ pub(crate) fn primary_button(ui: &mut Ui, icon: Icon, text: &str, enabled: bool)
 /// Stands beside the primary button, of its height.
 pub(crate) fn text_button(ui: &mut Ui, icon: Icon, text: &str, enabled: bool) -> Response {
     let t = Tokens::get(ui);
-    let button =
-        Button::image_and_text(icon.sized(14.0, t.dim), RichText::new(text).color(t.text)).min_size(vec2(0.0, tokens::PRIMARY_HEIGHT));
+    let button = Button::image_and_text(icon.sized(14.0, t.dim), RichText::new(text).color(t.text))
+        .min_size(vec2(0.0, tokens::PRIMARY_HEIGHT));
     ui.add_enabled(enabled, button)
+}
+
+/// Stands in a form row, of the height of fields.
+pub(crate) fn row_button(ui: &mut Ui, icon: Icon, text: &str) -> Response {
+    let t = Tokens::get(ui);
+    ui.add(
+        Button::image_and_text(icon.sized(14.0, t.dim), RichText::new(text).color(t.text))
+            .min_size(vec2(0.0, tokens::CONTROL_HEIGHT)),
+    )
+}
+
+/// With an outline that shows on cards in either theme.
+pub(crate) fn checkbox(ui: &mut Ui, on: &mut bool, text: &str) -> Response {
+    outlined(ui, |ui| ui.checkbox(on, text))
+}
+
+pub(crate) fn radio(ui: &mut Ui, on: bool, text: &str) -> Response {
+    outlined(ui, |ui| ui.radio(on, text))
+}
+
+fn outlined(ui: &mut Ui, add: impl FnOnce(&mut Ui) -> Response) -> Response {
+    let t = Tokens::get(ui);
+    ui.scope(|ui| {
+        let widgets = &mut ui.visuals_mut().widgets;
+        for w in [&mut widgets.inactive, &mut widgets.hovered, &mut widgets.active, &mut widgets.noninteractive] {
+            w.bg_stroke = Stroke::new(1.0, t.mute);
+            w.corner_radius = 4.into();
+        }
+        add(ui)
+    })
+    .inner
 }
 
 /// Text only, without a frame until the pointer is over it.
@@ -89,7 +120,8 @@ pub(crate) fn segmented(ui: &mut Ui, choices: &[(Option<Icon>, &str)], chosen: u
                         Some(icon) => Button::image_and_text(icon.sized(14.0, color), text),
                         None => Button::new(text),
                     };
-                    let (fill, line) = if on { (t.card, t.line) } else { (egui::Color32::TRANSPARENT, egui::Color32::TRANSPARENT) };
+                    let (fill, line) =
+                        if on { (t.card, t.line) } else { (egui::Color32::TRANSPARENT, egui::Color32::TRANSPARENT) };
                     let response = ui.add(
                         button.fill(fill).stroke(Stroke::new(1.0, line)).corner_radius(4).min_size(vec2(0.0, 24.0)),
                     );

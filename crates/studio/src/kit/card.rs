@@ -72,7 +72,13 @@ pub(crate) fn card_with<R>(
 }
 
 /// A form row: label, control, unit. The label names the control for screen readers, and both show `help` on hover.
-pub(crate) fn row(ui: &mut Ui, label: &str, help: &str, unit: &str, control: impl FnOnce(&mut Ui) -> Response) -> Response {
+pub(crate) fn row(
+    ui: &mut Ui,
+    label: &str,
+    help: &str,
+    unit: &str,
+    control: impl FnOnce(&mut Ui) -> Response,
+) -> Response {
     let t = Tokens::get(ui);
     ui.horizontal(|ui| {
         let name = ui
@@ -112,6 +118,8 @@ pub(crate) fn hint(ui: &mut Ui, text: impl Into<String>) -> Response {
 pub(crate) fn fact(ui: &mut Ui, name: &str, value: impl Into<String>) -> Response {
     let t = Tokens::get(ui);
     ui.horizontal(|ui| {
+        ui.set_height(18.0);
+        ui.spacing_mut().interact_size.y = 18.0;
         ui.label(RichText::new(name).color(t.dim));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.add(egui::Label::new(RichText::new(value).color(t.text)).truncate());

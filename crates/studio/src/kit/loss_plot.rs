@@ -1,7 +1,7 @@
 //! Loss by step: raw values faint, the average over them, validation as points, saves as ticks.
 
 use egui::Ui;
-use egui_plot::{AxisHints, Line, MarkerShape, Plot, PlotPoints, Points, VLine};
+use egui_plot::{AxisHints, GridMark, Line, MarkerShape, Plot, PlotPoints, Points, VLine};
 
 use super::Tokens;
 use crate::format;
@@ -26,7 +26,9 @@ pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) {
     let validation: Vec<[f64; 2]> =
         state.validation.iter().filter(|v| v.loss.is_finite()).map(|v| [v.step as f64, y(v.loss)]).collect();
     let last = state.step.as_ref().map_or(1, |step| step.steps).max(1) as f64;
-    let label = move |name: &str, x: f64, value: f64| format!("{name}\nStep {}\nLoss {}", format::count(x.max(0.0) as u64), format::loss(back(value)));
+    let label = move |name: &str, x: f64, value: f64| {
+        format!("{name}\nStep {}\nLoss {}", format::count(x.max(0.0) as u64), format::loss(back(value)))
+    };
 
     Plot::new("loss")
         .height(height)
@@ -40,32 +42,69 @@ pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) {
         .show_crosshair(false)
         .set_margin_fraction(egui::vec2(0.0, 0.08))
         .grid_color(t.line)
-        .grid_spacing(36.0..=120.0)
+        // All lines alike: only those are asked for that carry a number.
+        .grid_spacing(1.0..=2.0)
+        .x_grid_spacer(|input| round_marks(input.bounds, 6, 1.0))
+        .y_grid_spacer(|input| round_marks(input.bounds, 5, 0.0))
         .include_x(0.0)
         .include_x(last)
-        .custom_x_axes(vec![
-            AxisHints::new_x()
-                .tick_label_color(t.mute)
-                .formatter(|mark, _| if mark.value < 0.0 || mark.value.fract() != 0.0 { String::new() } else { format::count(mark.value as u64) }),
-        ])
+        .custom_x_axes(vec![AxisHints::new_x().label_spacing(1.0..=2.0).tick_label_color(t.mute).formatter(
+            |mark, _| {
+                if mark.value < 0.0 || mark.value.fract() != 0.0 {
+                    String::new()
+                } else {
+                    format::count(mark.value as u64)
+                }
+            },
+        )])
         .custom_y_axes(vec![
-            AxisHints::new_y().tick_label_color(t.mute).min_thickness(44.0).formatter(move |mark, _| format::plain(f64::from(back(mark.value)))),
+            AxisHints::new_y()
+                .label_spacing(1.0..=2.0)
+                .tick_label_color(t.mute)
+                .min_thickness(44.0)
+                .formatter(move |mark, _| format::plain(f64::from(back(mark.value)))),
         ])
         .label_formatter(move |hover| match hover {
-            egui_plot::HoverPosition::NearDataPoint { plot_name, position, .. } => Some(label(plot_name, position.x, position.y)),
+            egui_plot::HoverPosition::NearDataPoint { plot_name, position, .. } => {
+                Some(label(plot_name, position.x, position.y))
+            }
             egui_plot::HoverPosition::Elsewhere { .. } => None,
         })
         .show(ui, |plot| {
             for step in state.saves.keys() {
                 plot.vline(VLine::new("", *step as f64).color(t.line).width(1.0).allow_hover(false));
             }
-            plot.line(Line::new("Raw", PlotPoints::from(raw)).color(t.accent.gamma_multiply(0.25)).width(1.0).allow_hover(false));
+            plot.line(
+                Line::new("Raw", PlotPoints::from(raw))
+                    .color(t.accent.gamma_multiply(0.25))
+                    .width(1.0)
+                    .allow_hover(false),
+            );
             plot.line(Line::new("Smoothed", PlotPoints::from(smoothed)).color(t.accent).width(2.0));
             if !validation.is_empty() {
-                plot.line(Line::new("Validation", PlotPoints::from(validation.clone())).color(t.warn.gamma_multiply(0.6)).width(1.0).allow_hover(false));
-                plot.points(Points::new("Validation", PlotPoints::from(validation)).color(t.warn).radius(3.5).shape(MarkerShape::Circle));
+                plot.line(
+                    Line::new("Validation", PlotPoints::from(validation.clone()))
+                        .color(t.warn.gamma_multiply(0.6))
+                        .width(1.0)
+                        .allow_hover(false),
+                );
+                plot.points(
+                    Points::new("Validation", PlotPoints::from(validation))
+                        .color(t.warn)
+                        .radius(3.5)
+                        .shape(MarkerShape::Circle),
+                );
             }
         });
+}
+
+/// About `count` marks at round numbers, not closer than `least`.
+fn round_marks((from, to): (f64, f64), count: u32, least: f64) -> Vec<GridMark> {
+    let rough = ((to - from) / f64::from(count)).max(1e-9);
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(rough).max(least);
+    let (first, last) = ((from / step).ceil() as i64, (to / step).floor() as i64);
+    (first..=last.min(first + 50)).map(|i| GridMark { value: i as f64 * step, step_size: step }).collect()
 }
 
 /// The colours of the lines, in words.
@@ -79,5 +118,19 @@ pub(crate) fn legend(ui: &mut Ui, state: &State) {
         let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 8.0), egui::Sense::hover());
         ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, color));
         ui.label(egui::RichText::new(name).small().color(t.dim));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_round_and_few() {
+        let values =
+            |bounds, least| round_marks(bounds, 5, least).into_iter().map(|mark| mark.value).collect::<Vec<_>>();
+        assert_eq!(values((0.0, 400.0), 1.0), [0.0, 100.0, 200.0, 300.0, 400.0]);
+        assert_eq!(values((0.0, 3.0), 1.0), [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(values((0.0, 0.0), 0.0).len(), 1);
     }
 }

@@ -10,6 +10,6 @@ pub(crate) mod toast;
 pub mod tokens;
 
 pub(crate) use buttons::{icon_button, primary_button, quiet_button, text_button};
-pub(crate) use card::{card, notice, row, Tone};
+pub(crate) use card::{Tone, card, notice, row};
 pub(crate) use icon::Icon;
 pub(crate) use tokens::Tokens;

@@ -1,6 +1,6 @@
 //! Progress: how far, in words and as a bar.
 
-use egui::{Align, Layout, Rect, Response, RichText, Sense, Ui, WidgetInfo, Role, pos2, vec2};
+use egui::{Align, Layout, Rect, Response, RichText, Role, Sense, Ui, WidgetInfo, pos2, vec2};
 
 use super::{Tokens, theme};
 use crate::format;
@@ -20,7 +20,8 @@ pub(crate) fn bar(ui: &mut Ui, fraction: Option<f32>, name: &str) -> Response {
             Some(fraction) => {
                 let width = rect.width() * fraction.clamp(0.0, 1.0);
                 if width > 0.0 {
-                    let done = Rect::from_min_max(rect.min, pos2(rect.min.x + width.max(6.0).min(rect.width()), rect.max.y));
+                    let done =
+                        Rect::from_min_max(rect.min, pos2(rect.min.x + width.max(6.0).min(rect.width()), rect.max.y));
                     ui.painter().rect_filled(done, 3, t.accent_fill);
                 }
             }

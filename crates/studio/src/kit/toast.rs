@@ -49,7 +49,7 @@ impl Toasts {
             |ui| {
                 for (i, toast) in self.shown.iter().enumerate() {
                     let t = Tokens::get(ui);
-                    card::frame(t).shadow(ui.visuals().popup_shadow).inner_margin(egui::Margin::symmetric(12, 8)).show(
+                    card::frame(t).shadow(ui.visuals().popup_shadow).inner_margin(egui::Margin::symmetric(12, 6)).show(
                         ui,
                         |ui| {
                             ui.set_width(320.0);
@@ -62,7 +62,6 @@ impl Toasts {
                                     ui.set_width(256.0);
                                     ui.add_space(5.0);
                                     ui.add(egui::Label::new(RichText::new(&toast.text).color(t.text)).wrap());
-                                    ui.add_space(5.0);
                                 });
                                 if icon_button(ui, Icon::X, "Dismiss message").clicked() {
                                     closed = Some(i);

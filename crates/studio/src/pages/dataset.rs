@@ -10,7 +10,10 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::format;
-use crate::kit::{Icon, Tokens, Tone, card, card::empty, card::hint, icon_button, notice, progress, text_button, tokens};
+use crate::kit::{
+    Icon, Tokens, Tone, buttons::row_button, card, card::empty, card::hint, icon_button, notice, progress, text_button,
+    tokens,
+};
 use crate::pictures::THUMBNAIL;
 use crate::work::Choose;
 
@@ -40,11 +43,17 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         Load::Ready(data) if !data.images.is_empty() => grid(ui, &data.images, &mut app.pictures),
         Load::Nothing => {
             let actions = &mut app.actions;
-            empty(ui, Icon::FolderPlus, "Drop a folder of pictures here", "10 to 50 pictures are a good start. A .txt file beside a picture is its caption", |ui| {
-                if text_button(ui, Icon::FolderOpen, "Choose folder…", true).clicked() {
-                    actions.push(Action::Choose(Choose::DatasetFolder));
-                }
-            });
+            empty(
+                ui,
+                Icon::FolderPlus,
+                "Drop a folder of pictures here",
+                "10 to 50 pictures are a good start. A .txt file beside a picture is its caption",
+                |ui| {
+                    if text_button(ui, Icon::FolderOpen, "Choose folder…", true).clicked() {
+                        actions.push(Action::Choose(Choose::DatasetFolder));
+                    }
+                },
+            );
         }
         _ => {}
     }
@@ -61,7 +70,12 @@ fn folder_row(app: &mut StudioApp, ui: &mut Ui) {
             let mut typed = ui.data(|data| data.get_temp::<String>(id)).unwrap_or_else(|| chosen.clone());
             let width = (ui.available_width() - 190.0).max(120.0);
             let field = ui
-                .add(TextEdit::singleline(&mut typed).desired_width(width - 20.0).hint_text("Drop a folder anywhere, or type its path").margin(egui::Margin::symmetric(8, 5)))
+                .add(
+                    TextEdit::singleline(&mut typed)
+                        .desired_width(width - 20.0)
+                        .hint_text("Drop a folder anywhere, or type its path")
+                        .margin(egui::Margin::symmetric(8, 5)),
+                )
                 .labelled_by(label.id);
             if field.has_focus() {
                 ui.data_mut(|data| data.insert_temp(id, typed.clone()));
@@ -71,7 +85,7 @@ fn folder_row(app: &mut StudioApp, ui: &mut Ui) {
             if field.lost_focus() && typed != chosen && !typed.trim().is_empty() {
                 app.actions.push(Action::UseFolder(PathBuf::from(typed.trim())));
             }
-            if text_button(ui, Icon::FolderOpen, "Choose folder…", true).clicked() {
+            if row_button(ui, Icon::FolderOpen, "Choose folder…").clicked() {
                 app.actions.push(Action::Choose(Choose::DatasetFolder));
             }
             if icon_button(ui, Icon::Refresh, "Look at the folder again").clicked() {
@@ -151,7 +165,11 @@ fn one(ui: &mut Ui, cell: Rect, entry: &Entry, pictures: &mut crate::pictures::P
     job.wrap.max_rows = 2;
     job.wrap.break_anywhere = false;
     let galley = ui.painter().layout_job(job);
-    ui.painter().with_clip_rect(cell.intersect(ui.clip_rect())).galley(pos2(cell.left(), image.bottom() + 4.0), galley, color);
+    ui.painter().with_clip_rect(cell.intersect(ui.clip_rect())).galley(
+        pos2(cell.left(), image.bottom() + 4.0),
+        galley,
+        color,
+    );
     let response = ui.interact(cell, ui.scope_id().with(&entry.path), Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, format!("{file}: {caption}")));
     response.on_hover_ui(|ui| {
@@ -163,6 +181,10 @@ fn one(ui: &mut Ui, cell: Rect, entry: &Entry, pictures: &mut crate::pictures::P
 
 /// Error texts of the libraries begin small; on a card they begin a sentence.
 pub(super) fn sentence(text: &str) -> String {
+    // Ids of settings and names of files stay as they are.
+    if text.split_whitespace().next().is_some_and(|word| word.contains(['.', '/', '_'])) {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

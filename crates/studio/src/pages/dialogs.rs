@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use egui::{Align, Context, Id, Key, Layout, Modal, RichText, Sense, TextEdit, Ui, vec2};
+use egui::{Align, Context, Frame, Id, Key, Layout, Modal, RichText, Sense, TextEdit, Ui, vec2};
 use lorikeet_protocol::ExportDtype;
 
 use super::{picture, plan};
@@ -59,7 +59,9 @@ fn title(ui: &mut Ui, text: &str) {
 
 fn modal<R>(ctx: &Context, id: &str, content: impl FnOnce(&mut Ui) -> R) -> (R, bool) {
     let shade = Tokens::of(ctx.theme()).shade;
-    let shown = Modal::new(Id::unique(id)).backdrop_color(shade).show(ctx, content);
+    let style = ctx.style_of(ctx.theme());
+    let frame = Frame::window(&style).inner_margin(20);
+    let shown = Modal::new(Id::unique(id)).backdrop_color(shade).frame(frame).show(ctx, content);
     let close = shown.should_close();
     (shown.inner, close)
 }
@@ -71,11 +73,19 @@ fn export(app: &mut StudioApp, ctx: &Context) {
         ui.set_width(480.0);
         title(ui, "Export LoRA");
         let t = Tokens::get(ui);
-        ui.add(egui::Label::new(RichText::new("One .safetensors file, for ComfyUI, AUTOMATIC1111, Forge, InvokeAI and diffusers").color(t.dim)).wrap());
+        ui.add(
+            egui::Label::new(
+                RichText::new("One .safetensors file, for ComfyUI, AUTOMATIC1111, Forge, InvokeAI and diffusers")
+                    .color(t.dim),
+            )
+            .wrap(),
+        );
         ui.add_space(4.0);
         ui.add_enabled_ui(!exporting, |ui| {
             row(ui, "File", "Where the file is written", "", |ui| {
-                let edit = TextEdit::singleline(&mut form.to).desired_width(ui.available_width() - 60.0).margin(egui::Margin::symmetric(8, 5));
+                let edit = TextEdit::singleline(&mut form.to)
+                    .desired_width(ui.available_width() - 60.0)
+                    .margin(egui::Margin::symmetric(8, 5));
                 let response = ui.add(edit);
                 if icon_button(ui, Icon::FolderOpen, "Choose file…").clicked() {
                     app.actions.push(Action::Choose(Choose::ExportFile(PathBuf::from(&form.to))));
@@ -136,7 +146,11 @@ fn export(app: &mut StudioApp, ctx: &Context) {
 
 /// Other programs find LoRAs by their ending.
 fn with_ending(path: &str) -> PathBuf {
-    if path.to_lowercase().ends_with(".safetensors") { PathBuf::from(path) } else { PathBuf::from(format!("{path}.safetensors")) }
+    if path.to_lowercase().ends_with(".safetensors") {
+        PathBuf::from(path)
+    } else {
+        PathBuf::from(format!("{path}.safetensors"))
+    }
 }
 
 fn stop(app: &mut StudioApp, ctx: &Context) {
@@ -144,7 +158,13 @@ fn stop(app: &mut StudioApp, ctx: &Context) {
         ui.set_width(360.0);
         title(ui, "Stop training?");
         let t = Tokens::get(ui);
-        ui.add(egui::Label::new(RichText::new("What is learned so far is saved first. The run can be continued later from there").color(t.dim)).wrap());
+        ui.add(
+            egui::Label::new(
+                RichText::new("What is learned so far is saved first. The run can be continued later from there")
+                    .color(t.dim),
+            )
+            .wrap(),
+        );
         ui.add_space(8.0);
         let mut decided = false;
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
@@ -194,7 +214,11 @@ fn enlarged(app: &mut StudioApp, ctx: &Context, prompt: usize, step: u64) {
             for one in base.iter().chain(std::iter::once(&sample)) {
                 ui.vertical(|ui| {
                     let (rect, response) = ui.allocate_exact_size(vec2(edge, edge), Sense::hover());
-                    let what = if one.step == 0 { "Base".to_owned() } else { format!("With LoRA, step {}", format::count(one.step)) };
+                    let what = if one.step == 0 {
+                        "Base".to_owned()
+                    } else {
+                        format!("With LoRA, step {}", format::count(one.step))
+                    };
                     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, &what));
                     picture::contain(ui, rect, &app.pictures.get(&one.path, PREVIEW));
                     ui.label(RichText::new(what).color(t.dim));

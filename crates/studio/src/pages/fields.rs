@@ -8,12 +8,12 @@ use lorikeet_recipe::{Choice, Kind, Setting, TextRule, Value};
 use crate::actions::Action;
 use crate::draft::{Draft, Typed};
 use crate::format;
-use crate::kit::{Icon, Tokens, Tone, icon_button, notice, row};
+use crate::kit::{Icon, Tokens, Tone, buttons::checkbox, icon_button, notice, row};
 use crate::state::State;
 use crate::work::Choose;
 
 /// These have controls of their own elsewhere.
-const ELSEWHERE: [&str; 3] = ["base.path", "dataset.folder", "run.device"];
+const ELSEWHERE: [&str; 4] = ["base.path", "dataset.folder", "run.device", "save.folder"];
 const NUMBER_WIDTH: f32 = 72.0;
 const TEXT_WIDTH: f32 = 280.0;
 
@@ -22,7 +22,13 @@ pub(super) fn in_form(setting: &Setting) -> bool {
 }
 
 /// The row, greyed while the setting has no effect, with what is wrong below it.
-pub(super) fn field(ui: &mut Ui, draft: &mut Draft, state: &State, actions: &mut Vec<Action>, setting: &'static Setting) {
+pub(super) fn field(
+    ui: &mut Ui,
+    draft: &mut Draft,
+    state: &State,
+    actions: &mut Vec<Action>,
+    setting: &'static Setting,
+) {
     let t = Tokens::get(ui);
     let applies = draft.recipe.applies(setting);
     let typed = draft.recipe.is_set(setting.id);
@@ -44,7 +50,8 @@ pub(super) fn field(ui: &mut Ui, draft: &mut Draft, state: &State, actions: &mut
                 ui.add(egui::Label::new(RichText::new(resolved).color(t.mute)).truncate());
             }
             if typed {
-                reset = icon_button(ui, Icon::Reset, &format!("Reset {} to its default", setting.label.to_lowercase())).clicked();
+                reset = icon_button(ui, Icon::Reset, &format!("Reset {} to its default", setting.label.to_lowercase()))
+                    .clicked();
             }
         });
         if reset {
@@ -91,7 +98,13 @@ fn choice_label<'a>(choices: &[Choice], id: &'a str) -> &'a str {
     choices.iter().find(|choice| choice.id == id).map_or(id, |choice| choice.label)
 }
 
-fn control(ui: &mut Ui, draft: &mut Draft, setting: &'static Setting, value: Value, new: &mut Option<Value>) -> Response {
+fn control(
+    ui: &mut Ui,
+    draft: &mut Draft,
+    setting: &'static Setting,
+    value: Value,
+    new: &mut Option<Value>,
+) -> Response {
     match (setting.kind, value) {
         (Kind::Int { min, max, step }, value) => {
             let old = match value {
@@ -100,7 +113,7 @@ fn control(ui: &mut Ui, draft: &mut Draft, setting: &'static Setting, value: Val
             };
             let mut number = old;
             let response = int(ui, setting, &mut number, min..=max, step);
-            if number != old {
+            if response.changed() && number != old {
                 // To the next allowed multiple; 0 stands for something else and is left alone.
                 let snapped = if number == 0 { 0 } else { ((number + step / 2) / step * step).clamp(min, max) };
                 *new = Some(Value::Int(snapped));
@@ -115,14 +128,14 @@ fn control(ui: &mut Ui, draft: &mut Draft, setting: &'static Setting, value: Val
             };
             let mut number = old;
             let response = float(ui, setting, &mut number, min..=max);
-            if number != old {
+            if response.changed() && number != old {
                 *new = Some(Value::Float(number));
             }
             response
         }
         (Kind::Bool, value) => {
             let mut on = value == Value::Bool(true);
-            let response = ui.checkbox(&mut on, "On");
+            let response = checkbox(ui, &mut on, "On");
             if response.changed() {
                 *new = Some(Value::Bool(on));
             }
@@ -147,7 +160,9 @@ fn control(ui: &mut Ui, draft: &mut Draft, setting: &'static Setting, value: Val
         }
         (Kind::List, value) => {
             let text = if let Value::List(items) = value { items.join("\n") } else { String::new() };
-            let lines = |text: &str| Value::List(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect());
+            let lines = |text: &str| {
+                Value::List(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect())
+            };
             text_field(ui, draft, setting, text, 4, lines, new)
         }
     }
@@ -160,16 +175,22 @@ fn zero(setting: &'static Setting) -> (impl Fn(f64) -> Option<String>, impl Fn(&
         move |value: f64| (value == 0.0 && !word.is_empty()).then(|| word.to_owned()),
         move |text: &str| {
             let text = text.trim();
-            if !word.is_empty() && text.eq_ignore_ascii_case(word) { Some(0.0) } else { text.replace(',', "").parse().ok() }
+            if !word.is_empty() && text.eq_ignore_ascii_case(word) {
+                Some(0.0)
+            } else {
+                text.replace(',', "").parse().ok()
+            }
         },
     )
 }
 
 fn int(ui: &mut Ui, setting: &'static Setting, number: &mut i64, range: RangeInclusive<i64>, step: i64) -> Response {
     let (word, parse) = zero(setting);
-    let write = move |value: f64, _: RangeInclusive<usize>| word(value).unwrap_or_else(|| format::count(value.max(0.0) as u64));
+    let write =
+        move |value: f64, _: RangeInclusive<usize>| word(value).unwrap_or_else(|| format::count(value.max(0.0) as u64));
     if *range.end() <= 256 && *range.start() > 0 && step == 1 {
-        return ui.add(Slider::new(number, range).logarithmic(true).integer().custom_formatter(write).custom_parser(parse));
+        return ui
+            .add(Slider::new(number, range).logarithmic(true).integer().custom_formatter(write).custom_parser(parse));
     }
     let speed = (*number as f64 * 0.01).max(step as f64 * 0.25);
     ui.add_sized(
@@ -184,10 +205,22 @@ fn float(ui: &mut Ui, setting: &'static Setting, number: &mut f64, range: RangeI
     let write = move |value: f64, _: RangeInclusive<usize>| {
         word(value).unwrap_or_else(|| if small { format::learning_rate(value) } else { format::plain(value) })
     };
-    if *range.end() <= 1.0 && !small && *range.start() == 0.0 {
-        return ui.add(Slider::new(number, range).step_by(0.01).custom_formatter(write).custom_parser(parse));
+    // Parts of a whole. Numbers close to 1, such as beta2, need more digits than a slider gives.
+    if [0.5, 1.0].contains(range.end()) && *range.start() == 0.0 {
+        let slider = Slider::new(number, range).custom_formatter(write).custom_parser(parse);
+        let response = ui.add(slider);
+        if response.dragged() {
+            *number = (*number * 100.0).round() / 100.0;
+        }
+        return response;
     }
-    let speed = (number.abs() * 0.02).max(if small { 1e-6 } else { 0.01 });
+    let speed = if small {
+        (number.abs() * 0.02).max(1e-6)
+    } else if *range.end() < 1.0 {
+        0.001
+    } else {
+        (number.abs() * 0.02).max(0.01)
+    };
     ui.add_sized(
         vec2(NUMBER_WIDTH, crate::kit::tokens::CONTROL_HEIGHT),
         DragValue::new(number).range(range).speed(speed).custom_formatter(write).custom_parser(parse),
@@ -205,9 +238,14 @@ fn text_field(
 ) -> Response {
     // The recipe tidies what it is given; while the field is in use it keeps what was typed, spaces and all.
     let mut typed = draft.typed.get(setting.id).map_or(text, |typed| typed.text.clone());
-    let hint = if setting.kind == Kind::List && setting.zero_means == "auto" { "One a line; empty: automatic" } else { setting.zero_means };
+    let hint = if setting.kind == Kind::List && setting.zero_means == "auto" {
+        "One a line; empty: automatic"
+    } else {
+        setting.zero_means
+    };
     let width = (ui.available_width() - 70.0).clamp(120.0, if rows > 1 { 440.0 } else { TEXT_WIDTH });
-    let edit = if rows > 1 { TextEdit::multiline(&mut typed).desired_rows(rows) } else { TextEdit::singleline(&mut typed) };
+    let edit =
+        if rows > 1 { TextEdit::multiline(&mut typed).desired_rows(rows) } else { TextEdit::singleline(&mut typed) };
     let response = ui.add(edit.desired_width(width - 16.0).hint_text(hint).margin(Margin::symmetric(8, 5)));
     if response.changed() {
         let error = match draft.set(setting, value(&typed)) {

@@ -6,24 +6,43 @@ use super::{column, dataset::sentence};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
-use crate::kit::{Icon, Tokens, Tone, buttons::segmented, card, card::fact, card::hint, card::page_title, notice, progress, text_button};
+use crate::kit::{
+    Icon, Tokens, Tone,
+    buttons::{row_button, segmented},
+    card,
+    card::fact,
+    card::hint,
+    card::page_title,
+    notice, progress,
+};
 use crate::work::Choose;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     column(ui, |ui| {
-        page_title(ui, "Base model", "The model that learns. It stays as it is; what is learned goes into a small file beside it");
-        let held = app.state.active();
-        ui.add_enabled_ui(!held, |ui| choice(app, ui));
+        page_title(
+            ui,
+            "Base model",
+            "The model that learns. It stays as it is; what is learned goes into a small file beside it",
+        );
+        choice(app, ui);
         found(app, ui);
     });
 }
 
 fn choice(app: &mut StudioApp, ui: &mut Ui) {
     let t = Tokens::get(ui);
+    let held = app.state.active();
     card(ui, "Which model", |ui| {
+        if held {
+            ui.disable();
+        }
         let demo = app.draft.is_demo();
         ui.horizontal(|ui| {
-            let picked = segmented(ui, &[(Some(Icon::Bird), "Demo base"), (Some(Icon::FolderOpen), "My own")], usize::from(!demo));
+            let picked = segmented(
+                ui,
+                &[(Some(Icon::Bird), "Demo base"), (Some(Icon::FolderOpen), "My own")],
+                usize::from(!demo),
+            );
             match picked {
                 Some(0) => app.actions.push(Action::UseBase("demo".to_owned())),
                 Some(_) => app.actions.push(Action::Choose(Choose::BaseFile)),
@@ -31,7 +50,10 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
             }
         });
         if demo {
-            hint(ui, "Built in, small, and trains in minutes on any machine with no download. It draws everyday things at 128 × 128 px");
+            hint(
+                ui,
+                "Built in, small, and trains in minutes on any machine with no download. It draws everyday things at 128 × 128 px",
+            );
         } else {
             hint(ui, "A Stable Diffusion 1.x .safetensors file, or a diffusers folder. Both can be dropped anywhere");
         }
@@ -40,7 +62,7 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
             let id = ui.make_persistent_id("base path");
             let chosen = if demo { String::new() } else { app.draft.text("base.path") };
             let mut typed = ui.data(|data| data.get_temp::<String>(id)).unwrap_or_else(|| chosen.clone());
-            let width = (ui.available_width() - 252.0).max(100.0);
+            let width = (ui.available_width() - 300.0).max(100.0);
             let field = ui
                 .add(
                     TextEdit::singleline(&mut typed)
@@ -57,10 +79,10 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
             if field.lost_focus() && typed.trim() != chosen && !typed.trim().is_empty() {
                 app.actions.push(Action::UseBase(typed.trim().to_owned()));
             }
-            if text_button(ui, Icon::File, "Choose file…", true).clicked() {
+            if row_button(ui, Icon::File, "Choose file…").clicked() {
                 app.actions.push(Action::Choose(Choose::BaseFile));
             }
-            if text_button(ui, Icon::FolderOpen, "Folder…", true).clicked() {
+            if row_button(ui, Icon::FolderOpen, "Choose folder…").clicked() {
                 app.actions.push(Action::Choose(Choose::BaseFolder));
             }
         });
@@ -79,6 +101,9 @@ fn found(app: &StudioApp, ui: &mut Ui) {
         Load::Ready(base) => {
             match &base.problem {
                 Some(problem) => notice(ui, Tone::Error, problem),
+                None if app.draft.is_demo() => {
+                    notice(ui, Tone::Ok, format!("The demo base, of the {} layout, ready to train", base.title))
+                }
                 None => notice(ui, Tone::Ok, format!("{}, ready to train", base.title)),
             };
             for (name, value) in &base.facts {

@@ -8,24 +8,32 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, Tone, card, card::card_with, card::empty, card::hint, loss_plot, notice, primary_button, progress,
-    quiet_button, text_button, theme, tokens,
+    Icon, Tokens, Tone, buttons::checkbox, card, card::card_with, card::empty, card::hint, loss_plot, notice,
+    primary_button, progress, quiet_button, text_button, theme, tokens,
 };
 use crate::pages::Page;
 use crate::pictures::PREVIEW;
 use crate::state::{Finish, Phase, State};
 
 const LATEST: usize = 8;
+/// Edge of a preview at most.
+const EDGE: f32 = 168.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     if !app.state.has_run() {
         let can = app.can_train();
         let actions = &mut app.actions;
-        empty(ui, Icon::Activity, "Nothing is training yet", "Progress, loss and memory appear here when a run starts", |ui| {
-            if primary_button(ui, Icon::Play, "Start training", can).clicked() {
-                actions.push(Action::Train);
-            }
-        });
+        empty(
+            ui,
+            Icon::Activity,
+            "Nothing is training yet",
+            "Progress, loss and memory appear here when a run starts",
+            |ui| {
+                if primary_button(ui, Icon::Play, "Start training", can).clicked() {
+                    actions.push(Action::Train);
+                }
+            },
+        );
         return;
     }
     match app.state.phase.clone() {
@@ -131,7 +139,7 @@ fn loss(app: &mut StudioApp, ui: &mut Ui, height: f32) {
         ui,
         "Loss",
         |ui| {
-            ui.checkbox(&mut wanted, "Log scale");
+            checkbox(ui, &mut wanted, "Log scale");
         },
         |ui| {
             loss_plot::show(ui, state, height, log);
@@ -145,28 +153,37 @@ fn loss(app: &mut StudioApp, ui: &mut Ui, height: f32) {
 fn latest(app: &mut StudioApp, ui: &mut Ui) {
     let (prompts, steps) = app.state.sample_grid();
     let Some(last) = steps.last().copied() else { return };
-    let shown: Vec<_> = prompts.iter().filter_map(|(index, _)| app.state.sample(*index, last)).take(LATEST).cloned().collect();
-    let title = if last == 0 { "Previews of the base".to_owned() } else { format!("Previews at step {}", format::count(last)) };
+    let shown: Vec<_> =
+        prompts.iter().filter_map(|(index, _)| app.state.sample(*index, last)).take(LATEST).cloned().collect();
+    let title =
+        if last == 0 { "Previews of the base".to_owned() } else { format!("Previews at step {}", format::count(last)) };
     let mut all = false;
+    let covered = app.enlarged.is_some();
     card_with(
         ui,
         &title,
         |ui| all = quiet_button(ui, Icon::Sparkles, "All").clicked(),
         |ui| {
             let width = ui.available_width();
-            let columns = ((width / 120.0).round() as usize).clamp(2, LATEST);
-            let edge = ((width - 8.0 * (columns - 1) as f32) / columns as f32).floor();
+            let most = ((width / 120.0).round() as usize).clamp(2, LATEST);
+            // Rows of equal length.
+            let columns = shown.len().div_ceil(shown.len().div_ceil(most)).max(2);
+            let edge = ((width - 8.0 * (columns - 1) as f32) / columns as f32).floor().min(EDGE);
             for row in shown.chunks(columns) {
                 let (rect, _) = ui.allocate_exact_size(vec2(width, edge), Sense::hover());
                 for (i, sample) in row.iter().enumerate() {
-                    let at = Rect::from_min_size(pos2(rect.left() + i as f32 * (edge + 8.0), rect.top()), vec2(edge, edge));
+                    let at =
+                        Rect::from_min_size(pos2(rect.left() + i as f32 * (edge + 8.0), rect.top()), vec2(edge, edge));
                     let name = format!("Preview of {}", sample.prompt);
                     let picture = app.pictures.get(&sample.path, PREVIEW);
-                    let response = picture::tile(ui, at, ui.scope_id().with(("latest", sample.prompt_index)), &name, &picture);
+                    let response =
+                        picture::tile(ui, at, ui.scope_id().with(("latest", sample.prompt_index)), &name, &picture);
                     if response.clicked() {
                         app.actions.push(Action::Enlarge(Some((sample.prompt_index, sample.step))));
                     }
-                    response.on_hover_text(&sample.prompt);
+                    if !covered {
+                        response.on_hover_text(&sample.prompt);
+                    }
                 }
             }
         },
@@ -219,8 +236,13 @@ fn failed(app: &mut StudioApp, ui: &mut Ui, failure: &Failure) {
             ui.set_width(ui.available_width());
             plan::failure_text(ui, failure);
             if let Some(save) = &failure.last_save {
-                ui.add(egui::Label::new(RichText::new(format!("The last good save is {}", save.display())).small().color(t.mute)).truncate())
-                    .on_hover_text(save.display().to_string());
+                ui.add(
+                    egui::Label::new(
+                        RichText::new(format!("The last good save is {}", save.display())).small().color(t.mute),
+                    )
+                    .truncate(),
+                )
+                .on_hover_text(save.display().to_string());
             }
             let Some(run_dir) = app.state.run_dir.clone() else { return };
             ui.horizontal(|ui| {

@@ -16,13 +16,18 @@ pub(super) fn cover(ui: &Ui, rect: Rect, picture: &Picture) {
             let scale = (rect.width() / size.x).max(rect.height() / size.y);
             let part = vec2(rect.width() / (size.x * scale), rect.height() / (size.y * scale));
             let uv = Rect::from_center_size(pos2(0.5, 0.5), part);
-            Image::from_texture(SizedTexture::from_handle(texture)).uv(uv).corner_radius(tokens::RADIUS).paint_at(ui, rect);
+            Image::from_texture(SizedTexture::from_handle(texture))
+                .uv(uv)
+                .corner_radius(tokens::RADIUS)
+                .paint_at(ui, rect);
         }
         Picture::Broken => {
             Icon::CircleAlert.paint(ui, Rect::from_center_size(rect.center(), vec2(20.0, 20.0)), t.error);
         }
         Picture::Pending => {}
     }
+    // White pictures have an edge on white cards too.
+    ui.painter().rect_stroke(rect, tokens::RADIUS, egui::Stroke::new(1.0, t.line), egui::StrokeKind::Inside);
 }
 
 /// The whole picture in the middle of `rect`.

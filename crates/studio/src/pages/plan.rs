@@ -16,14 +16,20 @@ pub(super) fn show(app: &StudioApp, ui: &mut Ui) {
         } else if let Some(missing) = app.draft.missing() {
             hint(ui, super::dataset::sentence(&missing));
         } else if let Some(plan) = &app.state.plan {
-            planned(ui, plan);
+            planned(ui, plan, &device_label(app, &plan.device));
         } else {
             progress::labelled(ui, "Working out the plan", "", None);
         }
     });
 }
 
-fn planned(ui: &mut Ui, plan: &Plan) {
+/// As the program's start names it.
+fn device_label(app: &StudioApp, id: &str) -> String {
+    let known = app.start.devices.iter().find(|device| device.id == id);
+    known.map_or_else(|| id.to_uppercase(), |device| device.label.clone())
+}
+
+fn planned(ui: &mut Ui, plan: &Plan, device: &str) {
     let t = Tokens::get(ui);
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 28.0;
@@ -35,14 +41,22 @@ fn planned(ui: &mut Ui, plan: &Plan) {
     if plan.validation_images > 0 {
         fact(ui, "Held out", format::plural(plan.validation_images, "picture", "pictures"));
     }
-    fact(ui, "Runs on", &plan.device);
-    fact(ui, "Learns", format!("{} numbers on {} layers", parameters(plan.trainable_parameters), format::count(plan.adapted_layers)));
+    fact(ui, "Runs on", device);
+    fact(
+        ui,
+        "Learns",
+        format!("{} numbers on {} layers", parameters(plan.trainable_parameters), format::count(plan.adapted_layers)),
+    );
     fact(ui, "Memory, about", format::memory_of(plan.memory.peak_bytes, plan.memory_bytes));
     if plan.memory_bytes > 0 {
         let part = plan.memory.peak_bytes as f32 / plan.memory_bytes as f32;
         progress::bar(ui, Some(part), "Memory");
     }
-    fact(ui, "Disk, about", format!("{} of {} free", format::bytes(plan.disk_bytes), format::bytes(plan.disk_free_bytes)));
+    fact(
+        ui,
+        "Disk, about",
+        format!("{} of {} free", format::bytes(plan.disk_bytes), format::bytes(plan.disk_free_bytes)),
+    );
     for warning in &plan.warnings {
         notice(ui, Tone::Warn, super::dataset::sentence(warning.trim_end_matches('.')));
     }

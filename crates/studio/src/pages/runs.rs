@@ -9,7 +9,9 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::format;
-use crate::kit::{Icon, Tokens, Tone, card, card::empty, card::page_title, icon_button, notice, progress, text_button, theme};
+use crate::kit::{
+    Icon, Tokens, Tone, card, card::empty, card::page_title, icon_button, notice, progress, text_button, theme,
+};
 use crate::work::RunEntry;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
@@ -76,7 +78,11 @@ fn about(run: &RunEntry, now: SystemTime) -> String {
         parts.push("LoRA ready".to_owned());
     }
     if let Ok(age) = now.duration_since(run.modified) {
-        parts.push(if age.as_secs() < 60 { "just now".to_owned() } else { format!("{} ago", format::duration(age.as_secs_f64())) });
+        parts.push(if age.as_secs() < 60 {
+            "just now".to_owned()
+        } else {
+            format!("{} ago", format::duration(age.as_secs_f64()))
+        });
     }
     parts.join(" · ")
 }

@@ -47,7 +47,11 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             let (rect, _) = ui.allocate_exact_size(vec2(width, 18.0), Sense::hover());
             // Stays in view however far the grid is scrolled.
             let visible = ui.clip_rect().left().max(rect.left());
-            let mut job = egui::text::LayoutJob::simple_singleline(prompt.clone(), egui::TextStyle::Body.resolve(ui.style()), t.text);
+            let mut job = egui::text::LayoutJob::simple_singleline(
+                prompt.clone(),
+                egui::TextStyle::Body.resolve(ui.style()),
+                t.text,
+            );
             job.wrap = egui::text::TextWrapping::truncate_at_width(ui.clip_rect().width() - 12.0);
             let galley = ui.painter().layout_job(job);
             ui.painter().galley(pos2(visible, rect.top()), galley, t.text);
@@ -68,7 +72,13 @@ fn header(app: &StudioApp, ui: &mut Ui, steps: &[u64], edge: f32, width: f32) {
         let epoch = app.state.samples.iter().find(|sample| sample.step == *step).map_or(0, |sample| sample.epoch);
         if *step > 0 && at.width() + 60.0 < edge {
             let small = egui::TextStyle::Small.resolve(ui.style());
-            ui.painter().text(at.right_center() + vec2(8.0, 0.0), egui::Align2::LEFT_CENTER, format!("epoch {epoch}"), small, t.mute);
+            ui.painter().text(
+                at.right_center() + vec2(8.0, 0.0),
+                egui::Align2::LEFT_CENTER,
+                format!("epoch {epoch}"),
+                small,
+                t.mute,
+            );
         }
     }
 }
@@ -94,6 +104,9 @@ fn row(app: &mut StudioApp, ui: &mut Ui, index: usize, steps: &[u64], edge: f32,
         let response = picture::tile(ui, at, ui.scope_id().with(("sample", index, step)), &name, &picture);
         if response.clicked() {
             app.actions.push(Action::Enlarge(Some((index, *step))));
+        }
+        if app.enlarged.is_some() {
+            continue;
         }
         response.on_hover_ui(|ui| {
             ui.label(&sample.prompt);

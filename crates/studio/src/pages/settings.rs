@@ -5,14 +5,23 @@ use egui::{RichText, Ui};
 use super::column;
 use crate::actions::Action;
 use crate::app::StudioApp;
-use crate::kit::{Icon, Tokens, buttons::segmented, card, card::fact, card::hint, card::page_title, text_button};
+use crate::kit::{
+    Icon, Tokens,
+    buttons::{checkbox, radio, row_button, segmented},
+    card,
+    card::fact,
+    card::hint,
+    card::page_title,
+};
 use crate::prefs::Theme;
+use crate::work::Choose;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     column(ui, |ui| {
         page_title(ui, "Settings", "");
         card(ui, "Look", |ui| {
-            let choices = [(Some(Icon::Monitor), "Follow system"), (Some(Icon::Sun), "Light"), (Some(Icon::Moon), "Dark")];
+            let choices =
+                [(Some(Icon::Monitor), "Follow system"), (Some(Icon::Sun), "Light"), (Some(Icon::Moon), "Dark")];
             let themes = [Theme::System, Theme::Light, Theme::Dark];
             let chosen = themes.iter().position(|theme| *theme == app.prefs.theme).unwrap_or(0);
             if let Some(picked) = segmented(ui, &choices, chosen) {
@@ -20,16 +29,22 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             }
         });
         card(ui, "Device", |ui| devices(app, ui));
-        card(ui, "Folders", |ui| {
-            fact(ui, "Runs", app.start.runs_folder.display().to_string());
-            if text_button(ui, Icon::FolderOpen, "Open folder", true).clicked() {
-                app.actions.push(Action::Open(app.start.runs_folder.clone()));
-            }
+        card(ui, "Runs", |ui| {
+            let folder = app.runs_folder();
+            fact(ui, "Kept in", folder.display().to_string());
+            ui.horizontal(|ui| {
+                if row_button(ui, Icon::FolderOpen, "Choose folder…").clicked() {
+                    app.actions.push(Action::Choose(Choose::RunsFolder));
+                }
+                if row_button(ui, Icon::FolderOpen, "Open folder").clicked() {
+                    app.actions.push(Action::Open(folder));
+                }
+            });
         });
         card(ui, "About", |ui| {
             fact(ui, "Lorikeet", env!("CARGO_PKG_VERSION"));
             let mut welcome = app.prefs.welcome;
-            if ui.checkbox(&mut welcome, "Offer examples on the Dataset page").changed() {
+            if checkbox(ui, &mut welcome, "Offer examples on the Dataset page").changed() {
                 app.actions.push(Action::Welcome(welcome));
             }
         });
@@ -40,12 +55,12 @@ fn devices(app: &mut StudioApp, ui: &mut Ui) {
     let t = Tokens::get(ui);
     let held = app.state.active();
     ui.add_enabled_ui(!held, |ui| {
-        if ui.radio(app.prefs.device == "auto", "Automatic: the fastest one found").clicked() {
+        if radio(ui, app.prefs.device == "auto", "Automatic: the fastest one found").clicked() {
             app.actions.push(Action::Device("auto".to_owned()));
         }
         for device in &app.start.devices {
-            let response =
-                ui.add_enabled(device.available, egui::RadioButton::new(app.prefs.device == device.id, RichText::new(&device.label)));
+            let chosen = app.prefs.device == device.id;
+            let response = ui.add_enabled_ui(device.available, |ui| radio(ui, chosen, &device.label)).inner;
             if response.clicked() {
                 app.actions.push(Action::Device(device.id.clone()));
             }

@@ -70,7 +70,7 @@ fn preset_tile(ui: &mut Ui, preset: Preset, on: bool, width: f32) -> bool {
     let small = egui::TextStyle::Small.resolve(ui.style());
     let help = preset.help().trim_end_matches('.').to_owned();
     let help = ui.painter().layout(help, small, if on { t.dim } else { t.mute }, width - 2.0 * pad);
-    let height = pad + 20.0 + 4.0 + help.size().y.max(42.0) + pad;
+    let height = pad + 20.0 + 4.0 + help.size().y.max(28.0) + pad;
     let (rect, response) = ui.allocate_exact_size(vec2(width, height), Sense::click());
     response.widget_info(|| WidgetInfo::selected(egui::Role::RadioButton, true, on, preset.label()));
     let fill = if response.hovered() && !on { t.raised } else { t.field };
@@ -133,6 +133,7 @@ fn scale(app: &StudioApp, ui: &mut Ui) {
     };
     if let Some(scale) = scale {
         ui.horizontal(|ui| {
+            ui.spacing_mut().interact_size.y = 14.0;
             ui.add_space(tokens::LABEL_WIDTH + ui.spacing().item_spacing.x);
             hint(ui, format!("Scale alpha / rank: {}", format::plain(scale)));
         });
@@ -141,7 +142,8 @@ fn scale(app: &StudioApp, ui: &mut Ui) {
 
 fn advanced(app: &mut StudioApp, ui: &mut Ui) {
     let t = Tokens::get(ui);
-    let settings = || SECTIONS.iter().flat_map(|s| s.settings).filter(|s| s.level == Level::Advanced && fields::in_form(s));
+    let settings =
+        || SECTIONS.iter().flat_map(|s| s.settings).filter(|s| s.level == Level::Advanced && fields::in_form(s));
     let changed = settings().filter(|s| app.draft.recipe.is_set(s.id)).count() as u64;
     let AdvancedView { open, mut filter } = std::mem::take(&mut app.advanced);
     let mut toggled = false;
@@ -168,7 +170,10 @@ fn advanced(app: &mut StudioApp, ui: &mut Ui) {
             }
             ui.horizontal(|ui| {
                 Icon::Search.show(ui, 16.0, t.mute);
-                let field = TextEdit::singleline(&mut filter).hint_text("Find a setting").desired_width(240.0).margin(egui::Margin::symmetric(8, 5));
+                let field = TextEdit::singleline(&mut filter)
+                    .hint_text("Find a setting")
+                    .desired_width(240.0)
+                    .margin(egui::Margin::symmetric(8, 5));
                 let response = ui.add(field);
                 response.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Find a setting"));
             });

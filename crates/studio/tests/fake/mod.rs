@@ -20,14 +20,14 @@ struct Inner {
 
 /// The engine, and the handle to it: clones are the same.
 #[derive(Clone, Default)]
-pub struct Fake(Arc<Mutex<Inner>>);
+pub(crate) struct Fake(Arc<Mutex<Inner>>);
 
 impl Fake {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn push(&self, event: Event) {
+    pub(crate) fn push(&self, event: Event) {
         let mut inner = self.lock();
         inner.events.push_back(event);
         if let Some(wake) = &inner.wake {
@@ -36,12 +36,12 @@ impl Fake {
     }
 
     /// What was asked besides plans, since the last call.
-    pub fn take_sent(&self) -> Vec<Command> {
+    pub(crate) fn take_sent(&self) -> Vec<Command> {
         self.lock().sent.drain(..).filter(|command| !matches!(command, Command::Probe { .. })).collect()
     }
 
     /// Commands also go to a simulation.
-    pub fn forward_to(&self, sender: std::sync::mpsc::Sender<Command>) {
+    pub(crate) fn forward_to(&self, sender: std::sync::mpsc::Sender<Command>) {
         self.lock().forward = Some(sender);
     }
 }
@@ -72,12 +72,12 @@ impl Engine for Fake {
     }
 }
 
-pub fn failure(what: &str, why: &str) -> Failure {
+pub(crate) fn failure(what: &str, why: &str) -> Failure {
     Failure { what: what.to_owned(), why: why.to_owned(), todo: "Try another value".to_owned(), last_save: None }
 }
 
 /// The repository's own examples and demo base.
-pub fn start(runs_folder: PathBuf) -> StartUp {
+pub(crate) fn start(runs_folder: PathBuf) -> StartUp {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let example = |title: &str, preset, folder: &str, trigger: &str, blurb: &str| Example {
         title: title.to_owned(),
@@ -89,9 +89,27 @@ pub fn start(runs_folder: PathBuf) -> StartUp {
     StartUp {
         demo_base: root.join("assets/demo-base"),
         examples: vec![
-            example("Teach a style", Preset::Style, "ink-style", "ink style", "24 drawings in black ink; then everything can be drawn so"),
-            example("Teach a character", Preset::Character, "mascot", "lorimascot", "Lori the lorikeet in 22 poses and places"),
-            example("Teach a concept", Preset::Concept, "concept", "zibpot", "A teapot rocket, which the model has never seen"),
+            example(
+                "Teach a style",
+                Preset::Style,
+                "ink-style",
+                "ink style",
+                "24 drawings in black ink; then everything can be drawn so",
+            ),
+            example(
+                "Teach a character",
+                Preset::Character,
+                "mascot",
+                "lorimascot",
+                "Lori the lorikeet in 22 poses and places",
+            ),
+            example(
+                "Teach a concept",
+                Preset::Concept,
+                "concept",
+                "zibpot",
+                "A teapot rocket, which the model has never seen",
+            ),
         ],
         devices: vec![
             DeviceChoice { id: "cpu".to_owned(), label: "CPU, 16 cores".to_owned(), available: true, why_not: None },
@@ -99,7 +117,10 @@ pub fn start(runs_folder: PathBuf) -> StartUp {
                 id: "cuda:0".to_owned(),
                 label: "NVIDIA graphics card (CUDA)".to_owned(),
                 available: false,
-                why_not: Some("This build has no CUDA. Build with --features cuda, or run lorikeet doctor to see what is missing".to_owned()),
+                why_not: Some(
+                    "This build has no CUDA. Build with --features cuda, or run lorikeet doctor to see what is missing"
+                        .to_owned(),
+                ),
             },
         ],
         runs_folder,
@@ -107,7 +128,7 @@ pub fn start(runs_folder: PathBuf) -> StartUp {
 }
 
 /// A step of a made-up run of `steps`, with a loss that falls and jitters.
-pub fn step(step: u64, steps: u64) -> Event {
+pub(crate) fn step(step: u64, steps: u64) -> Event {
     let x = step as f32;
     let smoothed = 0.09 + 0.08 * (-x / (steps as f32 * 0.25)).exp();
     let jitter = ((step * 7919) % 101) as f32 / 101.0 - 0.5;
@@ -127,6 +148,13 @@ pub fn step(step: u64, steps: u64) -> Event {
     })
 }
 
-pub fn sample(step: u64, prompt_index: usize, prompt: &str, path: PathBuf) -> Event {
-    Event::Sample(Sample { step, epoch: step.div_ceil(12), prompt_index, prompt: prompt.to_owned(), seed: 42 + prompt_index as u64, path })
+pub(crate) fn sample(step: u64, prompt_index: usize, prompt: &str, path: PathBuf) -> Event {
+    Event::Sample(Sample {
+        step,
+        epoch: step.div_ceil(12),
+        prompt_index,
+        prompt: prompt.to_owned(),
+        seed: 42 + prompt_index as u64,
+        path,
+    })
 }

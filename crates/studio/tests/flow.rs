@@ -1,0 +1,264 @@
+//! From a dropped folder to an exported LoRA, with a scripted worker and no window.
+
+mod fake;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use egui::{Key, Modifiers, Theme};
+use egui_kittest::{Harness, kittest::Queryable};
+use fake::Fake;
+use lorikeet_protocol::{Command, Event, ExportDtype, Failure, Stage};
+use lorikeet_recipe::Value;
+use lorikeet_studio::{Page, StudioApp, state::Phase};
+
+#[derive(Debug)]
+struct File(PathBuf);
+
+impl egui::DroppedFile for File {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        Err("a folder has no bytes".to_owned())
+    }
+}
+
+fn studio<'a>(engine: &Fake, size: (f32, f32)) -> Harness<'a, StudioApp> {
+    let engine = engine.clone();
+    let mut harness = Harness::builder().with_size(size).with_max_steps(64).build_eframe(move |cc| {
+        StudioApp::new(&cc.egui_ctx, Box::new(engine), fake::start("runs".into()))
+            .with_dialogs(Box::new(|_| Box::pin(std::future::ready(Some(PathBuf::from("/exports/ink.safetensors"))))))
+    });
+    settle(&mut harness);
+    harness
+}
+
+/// Until threads have answered and the debounced plan has come.
+fn settle(harness: &mut Harness<'_, StudioApp>) {
+    for _ in 0..4 {
+        harness.run_steps(2);
+        harness.state_mut().settle();
+    }
+    harness.run_steps(2);
+}
+
+fn pictures(folder: &Path, count: usize) {
+    for i in 0..count {
+        let picture = image::RgbImage::from_pixel(64, 64, image::Rgb([i as u8 * 20, 90, 160]));
+        picture.save(folder.join(format!("{i}.png"))).unwrap();
+        std::fs::write(folder.join(format!("{i}.txt")), format!("thing {i}")).unwrap();
+    }
+}
+
+fn drop_path(harness: &mut Harness<'_, StudioApp>, path: &Path) {
+    harness.input_mut().dropped_files.push(Arc::new(File(path.to_owned())));
+    harness.step();
+    settle(harness);
+}
+
+#[test]
+fn at_the_first_start_the_demo_base_and_an_example_are_ready_to_train() {
+    let engine = Fake::default();
+    let harness = studio(&engine, (1280.0, 800.0));
+    for title in ["Teach a style", "Teach a character", "Teach a concept"] {
+        harness.get_by_label(title);
+    }
+    let recipe = harness.state().recipe();
+    assert_eq!(recipe.get("base.path"), Value::Text("demo".to_owned()));
+    assert_eq!(recipe.get("dataset.trigger"), Value::Text("ink style".to_owned()));
+    assert!(harness.state().state().plan.is_some());
+    harness.get_by_label("Train").click();
+}
+
+#[test]
+fn a_dropped_folder_is_trained_watched_and_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(folder.path(), 3);
+    let engine = Fake::default();
+    let mut harness = studio(&engine, (1280.0, 800.0));
+    drop_path(&mut harness, folder.path());
+    harness.get_by_label_contains("3 pictures · all with captions");
+
+    harness.get_by_label("Train").click();
+    harness.run_steps(2);
+    let sent = engine.take_sent();
+    let [Command::Start { recipe }] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!(recipe.get("dataset.folder"), Value::Text(folder.path().to_string_lossy().into_owned()));
+    assert_eq!(recipe.get("dataset.trigger"), Value::Text(String::new()), "the trigger word was the example's");
+    assert_eq!(recipe.get("save.folder"), Value::Text("runs".to_owned()));
+    assert_eq!(harness.state().page(), Page::Monitor);
+
+    engine.push(Event::Started { run_dir: "runs/thing".into(), resumed_at: 0 });
+    engine.push(Event::Stage { stage: Stage::CacheLatents, done: 2, total: 3 });
+    harness.run_steps(2);
+    harness.get_by_role_and_label(egui::Role::ProgressIndicator, "Encoding pictures");
+    harness.get_by_label("2 of 3");
+    for at in 1..=120 {
+        engine.push(fake::step(at, 2000));
+    }
+    engine.push(Event::Saved { step: 100, path: "runs/thing/checkpoints/step-000100".into() });
+    harness.run_steps(2);
+    harness.get_by_role_and_label(egui::Role::ProgressIndicator, "Step 120 of 2,000");
+    harness.get_by_label("Saved at step 100");
+
+    harness.get_by_label("Pause").click();
+    harness.run_steps(2);
+    engine.push(Event::Paused { step: 120 });
+    harness.run_steps(2);
+    harness.get_by_label("Resume").click();
+    harness.run_steps(2);
+    engine.push(Event::Resumed { step: 120 });
+    harness.run_steps(2);
+    harness.get_by_label("Save now").click();
+    harness.run_steps(2);
+    assert_eq!(engine.take_sent(), [Command::Pause, Command::Resume, Command::SaveNow]);
+
+    harness.get_by_label("Stop").click();
+    harness.run_steps(2);
+    assert_eq!(engine.take_sent(), [], "stopping is confirmed first");
+    harness.get_by_label("Stop and save").click();
+    harness.run_steps(2);
+    assert_eq!(engine.take_sent(), [Command::Stop]);
+    let lora = PathBuf::from("runs/thing/thing.safetensors");
+    engine.push(Event::Finished { run_dir: "runs/thing".into(), step: 120, lora: Some(lora), seconds: 61.0 });
+    harness.run_steps(2);
+    harness.get_by_label("Stopped and saved");
+    harness.get_by_label("Open folder");
+
+    harness.get_by_label("Export LoRA…").click();
+    // A dialog measures itself in a frame that is not shown.
+    harness.run_steps(3);
+    harness.get_by_label("Choose file…").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    harness.get_by_label("Export").click();
+    harness.run_steps(2);
+    let to = PathBuf::from("/exports/ink.safetensors");
+    let export = Command::Export { run_dir: "runs/thing".into(), step: None, to: to.clone(), dtype: ExportDtype::F16 };
+    assert_eq!(engine.take_sent(), [export]);
+    engine.push(Event::Exported { path: to, modules: 84 });
+    harness.run_steps(2);
+    harness.get_by_label("Exported ink.safetensors with 84 trained layers");
+    assert!(harness.query_by_label("Export").is_none(), "the dialog closes");
+}
+
+#[test]
+fn a_failed_run_says_what_why_and_what_to_do_and_goes_on_from_its_save() {
+    let engine = Fake::default();
+    let mut harness = studio(&engine, (1280.0, 800.0));
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
+    harness.run_steps(2);
+    assert!(matches!(engine.take_sent().as_slice(), [Command::Start { .. }]), "Ctrl+Enter starts");
+    engine.push(Event::Started { run_dir: "runs/ink".into(), resumed_at: 0 });
+    engine.push(fake::step(50, 300));
+    engine.push(Event::Failed(Failure {
+        what: "The loss is not a number at step 51".to_owned(),
+        why: "The learning rate is too high".to_owned(),
+        todo: "Lower it to 1.0e-4".to_owned(),
+        last_save: Some("runs/ink/checkpoints/step-000050".into()),
+    }));
+    harness.run_steps(3);
+    // Once on the card, once as a message.
+    assert_eq!(harness.query_all_by_label("The loss is not a number at step 51").count(), 2);
+    harness.get_by_label("The learning rate is too high");
+    harness.get_by_label("Lower it to 1.0e-4");
+    harness.get_by_label("Continue from last save").click();
+    harness.run_steps(2);
+    assert_eq!(engine.take_sent(), [Command::ResumeRun { run_dir: "runs/ink".into() }]);
+    assert_eq!(harness.state().state().phase, Phase::Starting);
+}
+
+#[test]
+fn a_folder_without_pictures_is_explained_and_cannot_be_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Fake::default();
+    let mut harness = studio(&engine, (1280.0, 800.0));
+    drop_path(&mut harness, folder.path());
+    assert!(harness.query_all_by_label_contains("The folder is empty").count() >= 1);
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
+    harness.run_steps(2);
+    assert_eq!(engine.take_sent(), []);
+}
+
+#[test]
+fn one_broken_picture_among_good_ones_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    pictures(folder.path(), 2);
+    std::fs::write(folder.path().join("broken.png"), b"").unwrap();
+    let engine = Fake::default();
+    let mut harness = studio(&engine, (1280.0, 800.0));
+    drop_path(&mut harness, folder.path());
+    harness.get_by_label_contains("Left out broken.png");
+    harness.get_by_label_contains("2 pictures");
+}
+
+#[test]
+fn a_wrong_base_is_told_on_its_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    std::fs::write(&file, b"").unwrap();
+    let engine = Fake::default();
+    let mut harness = studio(&engine, (1280.0, 800.0));
+    drop_path(&mut harness, &file);
+    assert_eq!(harness.state().page(), Page::Model);
+    assert!(harness.query_all_by_label_contains("model.safetensors").count() >= 1);
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
+    harness.run_steps(2);
+    assert_eq!(engine.take_sent(), []);
+}
+
+/// Drawing a form must not touch what it shows: some widgets round what they are given.
+#[test]
+fn looking_at_every_page_changes_nothing_in_the_recipe() {
+    let engine = Fake::default();
+    let mut harness = studio(&engine, (1280.0, 800.0));
+    let before = harness.state().recipe();
+    harness.state_mut().show_advanced(true);
+    for page in Page::ALL {
+        harness.state_mut().go(page);
+        settle(&mut harness);
+    }
+    assert_eq!(harness.state().recipe(), before);
+}
+
+/// The harness itself fails on inputs without a name and on signs no font has.
+#[test]
+fn every_page_draws_in_both_themes_in_every_state() {
+    for theme in [Theme::Dark, Theme::Light] {
+        for size in [(1280.0, 800.0), (960.0, 640.0)] {
+            let engine = Fake::default();
+            let mut harness = studio(&engine, size);
+            harness.state_mut().set_theme(theme.into());
+            harness.state_mut().show_advanced(true);
+            every_page(&mut harness);
+            harness.state_mut().train();
+            engine.push(Event::Started { run_dir: "runs/ink".into(), resumed_at: 0 });
+            every_page(&mut harness);
+            for prompt in 0..3 {
+                for at in [0, 50, 100] {
+                    engine.push(fake::sample(at, prompt, "a cat", "missing.png".into()));
+                }
+            }
+            engine.push(Event::Validation { step: 50, loss: 0.1, base_loss: 0.13 });
+            engine.push(fake::step(100, 300));
+            every_page(&mut harness);
+            harness.state_mut().enlarge(Some((1, 50)));
+            harness.run_steps(3);
+            harness.get_by_role_and_label(egui::Role::Image, "With LoRA, step 50");
+            harness.state_mut().enlarge(None);
+            engine.push(Event::Failed(fake::failure("It broke", "A reason")));
+            every_page(&mut harness);
+        }
+    }
+}
+
+fn every_page(harness: &mut Harness<'_, StudioApp>) {
+    for page in Page::ALL {
+        harness.state_mut().go(page);
+        harness.state_mut().settle();
+        harness.run_steps(3);
+        harness.get_by_role_and_label(egui::Role::Tab, page.label());
+    }
+}
