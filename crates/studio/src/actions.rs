@@ -49,6 +49,7 @@ impl StudioApp {
     pub(crate) fn perform(&mut self, action: Action) {
         match action {
             Action::Go(page) => {
+                self.to_top = self.page != page;
                 self.page = page;
                 if page == Page::Runs && !matches!(self.runs, Load::Loading(_)) {
                     self.perform(Action::ListRuns);

@@ -47,6 +47,8 @@ pub struct StudioApp {
     pub(crate) confirm_stop: bool,
     pub(crate) advanced: AdvancedView,
     pub(crate) log_scale: bool,
+    /// The page is to be shown from its top in the next frame.
+    pub(crate) to_top: bool,
     /// When a plan is to be asked for, in egui's seconds.
     probe_at: Option<f64>,
 }
@@ -76,6 +78,7 @@ impl StudioApp {
             confirm_stop: false,
             advanced: AdvancedView::default(),
             log_scale: false,
+            to_top: false,
             probe_at: None,
             start,
         };
@@ -112,45 +115,6 @@ impl StudioApp {
 
     pub fn go(&mut self, page: Page) {
         self.perform(Action::Go(page));
-    }
-
-    pub fn set_theme(&mut self, theme: egui::ThemePreference) {
-        self.prefs.theme = match theme {
-            egui::ThemePreference::System => prefs::Theme::System,
-            egui::ThemePreference::Light => prefs::Theme::Light,
-            egui::ThemePreference::Dark => prefs::Theme::Dark,
-        };
-    }
-
-    /// As the Train button.
-    pub fn train(&mut self) {
-        self.perform(Action::Train);
-    }
-
-    /// As dropping a folder.
-    pub fn choose_folder(&mut self, folder: PathBuf) {
-        self.use_folder(folder);
-    }
-
-    /// Shows a preview large, by index of prompt and step.
-    pub fn enlarge(&mut self, which: Option<(usize, u64)>) {
-        self.perform(Action::Enlarge(which));
-    }
-
-    pub fn show_advanced(&mut self, open: bool) {
-        self.advanced.open = open;
-    }
-
-    pub fn ask_stop(&mut self, ask: bool) {
-        self.confirm_stop = ask;
-    }
-
-    pub fn ask_export(&mut self) {
-        self.perform(Action::OpenExport);
-    }
-
-    pub fn cancel_export(&mut self) {
-        self.export = None;
     }
 
     /// Waits for all that threads are doing. For tests and screenshots: a window never waits.
@@ -269,6 +233,8 @@ impl StudioApp {
         self.state.apply(event);
         if ended && was_active && !self.state.active() {
             self.confirm_stop = false;
+            // Where it says how the run ended.
+            self.to_top = true;
             // Settings changed during the run have no plan yet.
             self.draft.touch();
             if !matches!(self.runs, Load::Nothing) {
@@ -281,8 +247,8 @@ impl StudioApp {
         for message in self.state.take_messages() {
             match message {
                 Message::Good(text) => self.toasts.add(Tone::Ok, text),
-                Message::Warning(text) => self.toasts.add(Tone::Warn, text),
-                Message::Bad(text) => self.toasts.add(Tone::Error, text),
+                Message::Warning(text) => self.toasts.add(Tone::Warn, crate::pages::sentence(&text)),
+                Message::Bad(text) => self.toasts.add(Tone::Error, crate::pages::sentence(&text)),
             }
         }
     }
@@ -385,6 +351,11 @@ impl StudioApp {
             self.draft.reset("base.path");
         } else if let Err(error) = self.draft.set_text("base.path", path) {
             self.toasts.add(Tone::Error, error);
+            return;
+        }
+        if self.draft.is_demo() && self.start.demo_base.as_os_str().is_empty() {
+            let told = "The demo base did not come with this program. Choose a model of your own, or install again";
+            self.draft.base = Load::Failed(told.to_owned());
             return;
         }
         let ticket = self.work.inspect(self.draft.base_path(&self.start.demo_base));

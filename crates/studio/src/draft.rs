@@ -166,6 +166,7 @@ impl Draft {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
     use lorikeet_recipe::setting;

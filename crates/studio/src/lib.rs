@@ -8,6 +8,7 @@ mod actions;
 mod app;
 mod base;
 mod draft;
+mod driving;
 pub mod format;
 mod kit;
 mod pages;
@@ -18,6 +19,7 @@ mod shell;
 pub mod state;
 mod work;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lorikeet_protocol::Engine;
@@ -75,10 +77,8 @@ pub enum StudioError {
 /// Opens the window and returns when it is closed.
 pub fn run(engine: Box<dyn Engine>, start: StartUp) -> Result<(), StudioError> {
     // Asking winit first would end in its own words, or on some systems in a panic.
-    let named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if cfg!(all(unix, not(target_os = "macos")))
-        && !["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"].into_iter().any(named)
-    {
+    let wanted = cfg!(all(unix, not(target_os = "macos")));
+    if wanted && !has_display(|name| std::env::var_os(name)) {
         return Err(StudioError::NoDisplay);
     }
     let viewport = egui::ViewportBuilder::default()
@@ -101,4 +101,23 @@ pub fn run(engine: Box<dyn Engine>, start: StartUp) -> Result<(), StudioError> {
         eframe::Error::WinitEventLoop(_) => StudioError::NoDisplay,
         other => StudioError::Window(other.to_string()),
     })
+}
+
+/// Whether the environment names a display server.
+fn has_display(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let names = ["WAYLAND_DISPLAY", "WAYLAND_SOCKET", "DISPLAY"];
+    names.into_iter().any(|name| variable(name).is_some_and(|value| !value.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_display_is_one_that_the_environment_names() {
+        assert!(!has_display(|_| None));
+        assert!(!has_display(|_| Some(OsString::new())));
+        assert!(has_display(|name| (name == "DISPLAY").then(|| OsString::from(":0"))));
+        assert!(has_display(|name| (name == "WAYLAND_DISPLAY").then(|| OsString::from("wayland-0"))));
+    }
 }

@@ -186,6 +186,7 @@ fn next(shared: &Shared) -> Option<Key> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
 

@@ -41,6 +41,10 @@ impl Series {
         if !step.loss.is_finite() || !step.smoothed.is_finite() {
             return;
         }
+        // A step that comes again is one that a resumed run does again.
+        if self.points.last().is_some_and(|last| last.step >= step.step) {
+            self.cut_after(step.step.saturating_sub(1));
+        }
         let point = Point { step: step.step, low: step.loss, high: step.loss, smoothed: step.smoothed };
         match self.points.last_mut() {
             Some(last) if self.in_last < self.group => {

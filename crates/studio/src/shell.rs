@@ -33,7 +33,7 @@ pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
             .exact_size(tokens::RAIL_WIDTH)
             .show_separator_line(false)
             .frame(Frame::new().fill(t.panel).inner_margin(Margin { left: 0, right: 8, top: 12, bottom: 0 }))
-            .show(ui, |ui| scrolled(ui, "rail", |ui| pages::rail(app, ui)));
+            .show(ui, |ui| scrolled(ui, "rail", false, |ui| pages::rail(app, ui)));
     }
     CentralPanel::default()
         .frame(Frame::new().fill(t.panel).inner_margin(Margin {
@@ -44,7 +44,8 @@ pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
         }))
         .show(ui, |ui| {
             let page = app.page;
-            scrolled(ui, page.label(), |ui| pages::show(app, ui));
+            let to_top = std::mem::take(&mut app.to_top);
+            scrolled(ui, page.label(), to_top, |ui| pages::show(app, ui));
         });
     lines(ui, t);
     pages::dialogs(app, ui.ctx());
@@ -52,8 +53,12 @@ pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
 }
 
 /// Content with room for the scroll bar at its right.
-fn scrolled(ui: &mut Ui, id: &str, body: impl FnOnce(&mut Ui)) {
-    ScrollArea::vertical().id_salt(id).auto_shrink(false).show(ui, |ui| {
+fn scrolled(ui: &mut Ui, id: &str, to_top: bool, body: impl FnOnce(&mut Ui)) {
+    let mut area = ScrollArea::vertical().id_salt(id).auto_shrink(false);
+    if to_top {
+        area = area.vertical_scroll_offset(0.0);
+    }
+    area.show(ui, |ui| {
         Frame::new().inner_margin(Margin { left: 0, right: 8, top: 0, bottom: 16 }).show(ui, |ui| {
             ui.set_width(ui.available_width());
             body(ui);

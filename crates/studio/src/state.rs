@@ -180,7 +180,13 @@ impl State {
             Event::Paused { .. } => self.phase = Phase::Paused,
             Event::Resumed { .. } => self.phase = Phase::Running,
             Event::Exported { path, modules } => {
-                self.answered(Asked::Export);
+                if !self.answered(Asked::Export)
+                    && self.active()
+                    && let Some(failure) = self.export_failure.take()
+                {
+                    // The failure before was the run's, not the export's: both were under way.
+                    self.phase = Phase::Failed(failure);
+                }
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
                 self.messages.push(Message::Good(format!(
                     "Exported {name} with {}",
@@ -218,10 +224,10 @@ impl State {
         }
     }
 
-    fn answered(&mut self, asked: Asked) {
-        if let Some(at) = self.asked.iter().position(|a| *a == asked) {
-            self.asked.remove(at);
-        }
+    /// Whether it had been asked.
+    fn answered(&mut self, asked: Asked) -> bool {
+        let at = self.asked.iter().position(|a| *a == asked);
+        at.is_some_and(|at| self.asked.remove(at).is_some())
     }
 
     /// Prompts in their order, and the steps that previews exist of, from 0.
@@ -241,5 +247,6 @@ impl State {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #[path = "state_tests.rs"]
 mod tests;

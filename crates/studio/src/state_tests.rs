@@ -132,3 +132,15 @@ fn a_new_run_starts_clean_but_keeps_its_plan() {
     assert!(state.plan.is_some() && state.step.is_none() && state.losses.is_empty() && state.warnings.is_empty());
     assert_eq!(state.take_messages(), [Message::Warning("slow".to_owned())]);
 }
+
+#[test]
+fn a_run_that_fails_while_an_export_is_under_way_still_counts_as_failed() {
+    let mut state = State::default();
+    state.starting();
+    state.apply(started(0));
+    state.asking(Asked::Export);
+    state.apply(Event::Failed(failure("the disk is full")));
+    state.apply(Event::Exported { path: "a.safetensors".into(), modules: 48 });
+    assert!(matches!(&state.phase, Phase::Failed(f) if f.what == "the disk is full"));
+    assert_eq!(state.export_failure, None);
+}

@@ -307,6 +307,7 @@ fn wait_for<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
 

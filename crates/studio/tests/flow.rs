@@ -1,5 +1,7 @@
 //! From a dropped folder to an exported LoRA, with a scripted worker and no window.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 mod fake;
 
 use std::path::{Path, PathBuf};

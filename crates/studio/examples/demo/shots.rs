@@ -19,6 +19,7 @@ type Prepare = fn(&mut StudioApp, &Fake, &Path);
 /// Name, and what makes the studio look so, after the one before.
 const STATES: &[(&str, Prepare)] = &[
     ("01-welcome", |app, _, _| app.go(Page::Dataset)),
+    ("01-reasons-click", |_, _, _| {}),
     ("02-model", |app, _, _| app.go(Page::Model)),
     ("03-training", |app, _, _| app.go(Page::Training)),
     ("03-training-end", |_, _, _| {}),
@@ -75,7 +76,8 @@ const STATES: &[(&str, Prepare)] = &[
             last_save: Some(folder.join("checkpoints/step-000100")),
         }));
     }),
-    ("19-no-pictures", |app, _, folder| {
+    ("19-drop-hover", |_, _, _| {}),
+    ("20-no-pictures", |app, _, folder| {
         std::fs::create_dir_all(folder.join("empty")).ok();
         app.choose_folder(folder.join("empty"));
         app.go(Page::Dataset);
@@ -177,8 +179,27 @@ impl eframe::App for Shots {
         self.drive(ctx);
     }
 
-    /// Scrolls down where the name of the state asks for it.
+    /// Scrolls down, clicks or drags a file where the name of the state asks for it.
     fn raw_input_hook(&mut self, _ctx: &Context, input: &mut egui::RawInput) {
+        // The pointer of the real screen is not part of the picture.
+        input.events.retain(|event| !matches!(event, egui::Event::PointerMoved(_)));
+        let name = STATES.get(self.state).map_or("", |(name, _)| name);
+        if name.ends_with("-hover") {
+            input.hovered_files.push(egui::HoveredFile::default());
+        }
+        if name.ends_with("-click") && (2..4).contains(&self.frames) {
+            // Where the plan's reasons are folded away in the rail.
+            let pos = egui::pos2(990.0, 315.0);
+            input.events.push(egui::Event::PointerMoved(pos));
+            input.events.push(egui::Event::PointerButton {
+                pos,
+                button: egui::PointerButton::Primary,
+                pressed: self.frames == 2,
+                modifiers: egui::Modifiers::NONE,
+            });
+        } else {
+            input.events.push(egui::Event::PointerGone);
+        }
         if STATES.get(self.state).is_some_and(|(name, _)| name.ends_with("-end")) && self.frames == 3 {
             input.events.push(egui::Event::PointerMoved(egui::pos2(400.0, 400.0)));
             input.events.push(egui::Event::MouseWheel {

@@ -26,7 +26,8 @@ impl Toasts {
     pub(crate) fn add(&mut self, tone: Tone, text: impl Into<String>) {
         let text = text.into();
         // A warning that comes again renews its time instead of filling the screen.
-        self.shown.retain(|toast| toast.text != text);
+        // Good news, such as one save after another, is only the latest.
+        self.shown.retain(|toast| toast.text != text && !(tone == Tone::Ok && toast.tone == Tone::Ok));
         self.shown.push(Toast { tone, text, until: None });
         if self.shown.len() > MOST {
             self.shown.remove(0);

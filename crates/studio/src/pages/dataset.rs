@@ -180,7 +180,7 @@ fn one(ui: &mut Ui, cell: Rect, entry: &Entry, pictures: &mut crate::pictures::P
 }
 
 /// Error texts of the libraries begin small; on a card they begin a sentence.
-pub(super) fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     // Ids of settings and names of files stay as they are.
     if text.split_whitespace().next().is_some_and(|word| word.contains(['.', '/', '_'])) {
         return text.to_owned();

@@ -248,10 +248,7 @@ fn text_field(
         if rows > 1 { TextEdit::multiline(&mut typed).desired_rows(rows) } else { TextEdit::singleline(&mut typed) };
     let response = ui.add(edit.desired_width(width - 16.0).hint_text(hint).margin(Margin::symmetric(8, 5)));
     if response.changed() {
-        let error = match draft.set(setting, value(&typed)) {
-            Ok(()) => None,
-            Err(error) => Some(error),
-        };
+        let error = draft.set(setting, value(&typed)).err();
         draft.typed.insert(setting.id, Typed { text: typed, error });
     } else if response.lost_focus() && draft.typed.get(setting.id).is_some_and(|typed| typed.error.is_none()) {
         draft.typed.remove(setting.id);

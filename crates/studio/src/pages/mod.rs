@@ -18,6 +18,7 @@ use egui::Ui;
 use crate::app::StudioApp;
 use crate::kit::Icon;
 
+pub(crate) use dataset::sentence;
 pub(crate) use dialogs::{ExportForm, dialogs};
 pub(crate) use monitor::rail;
 pub(crate) use training::AdvancedView;

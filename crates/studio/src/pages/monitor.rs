@@ -104,7 +104,7 @@ fn figures(state: &State, ui: &mut Ui) {
     ];
     if let Some(validation) = state.validation.last() {
         let name = match format::change(validation.loss, validation.base_loss) {
-            Some(change) => format!("Validation loss, {change} to the base"),
+            Some(change) => format!("Validation, {change} to base"),
             None => "Validation loss".to_owned(),
         };
         figures.insert(1, (format::loss(validation.loss), name));

@@ -50,7 +50,12 @@ fn tile(app: &mut StudioApp, ui: &mut Ui, index: usize, width: f32) -> bool {
     let example = &app.start.examples[index];
     let pad = 12.0;
     let inner = width - 2.0 * pad;
-    let blurb = ui.painter().layout(example.blurb.clone(), egui::TextStyle::Small.resolve(ui.style()), t.dim, inner);
+    let blurb = ui.painter().layout(
+        example.blurb.trim_end_matches('.').to_owned(),
+        egui::TextStyle::Small.resolve(ui.style()),
+        t.dim,
+        inner,
+    );
     let picture_gap = 4.0;
     let edge = ((inner - picture_gap * (STRIP - 1) as f32) / STRIP as f32).floor();
     // Two lines in every tile, so that all are of one height.
