@@ -1,0 +1,93 @@
+//! What can stop a run, a drawing or an export.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lorikeet_adapters::AdapterError;
+use lorikeet_checkpoint::CheckpointError;
+use lorikeet_dataset::DatasetError;
+use lorikeet_diffusion::DiffusionError;
+use lorikeet_models::ModelError;
+use lorikeet_nn::NnError;
+use lorikeet_protocol::Failure;
+use lorikeet_recipe::RecipeError;
+
+/// Why the work ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Nn(#[from] NnError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Diffusion(#[from] DiffusionError),
+    #[error("the LoRA '{}' cannot be used: {source}", path.display())]
+    Adapter { path: PathBuf, source: AdapterError },
+    /// Asked for; not a failure.
+    #[error("stopped as asked")]
+    Stopped,
+    #[error("cannot {what} '{}': {source}", path.display())]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("the demo base was not found; looked in {looked}")]
+    NoDemoBase { looked: String },
+    /// Parts of a base that are fine by themselves.
+    #[error("the parts of '{}' do not belong together: {problem}", path.display())]
+    Mismatch { path: PathBuf, problem: String },
+    #[error("none of the {count} pictures could be decoded; the first: {first}")]
+    AllBroken { count: usize, first: String },
+    /// A file of a run folder that is missing or damaged.
+    #[error("'{}' {problem}", path.display())]
+    RunFile { path: PathBuf, problem: String },
+    #[error("there is no save in '{}'", run_dir.display())]
+    NoSave { run_dir: PathBuf },
+    #[error("there is no save of step {step} in '{}'; there are saves of steps {have}", run_dir.display())]
+    NoSuchSave { run_dir: PathBuf, step: u64, have: String },
+    /// A request that makes no sense by itself.
+    #[error("{problem}")]
+    Request { problem: String, todo: &'static str },
+}
+
+impl TrainError {
+    pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { what, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn run_file(path: &Path, problem: impl Into<String>) -> Self {
+        Self::RunFile { path: path.to_owned(), problem: problem.into() }
+    }
+
+    /// In words for a person.
+    pub fn failure(&self) -> Failure {
+        let (what, todo) = match self {
+            Self::Recipe(_) => ("The recipe cannot be used", "Change the setting and try again"),
+            Self::Dataset(_) => ("The pictures cannot be used", "Choose another folder or repair this one"),
+            Self::Checkpoint(CheckpointError::Write { .. }) => {
+                ("Saving failed", "Free some space or choose a folder that can be written to")
+            }
+            Self::Checkpoint(_) => ("A model file cannot be used", "Choose another file"),
+            Self::Nn(_) => ("The device cannot do it", "Choose another device, or lower resolution or batch"),
+            Self::Model(_) => ("The base model cannot be used", "Choose another base"),
+            Self::Diffusion(_) => ("The base model's noise schedule cannot be used", "Choose another base"),
+            Self::Adapter { .. } => ("A LoRA does not fit the base", "Choose a LoRA made for this kind of model"),
+            Self::Stopped => ("Stopped", "Start again when you like"),
+            Self::Io { .. } => ("A file operation failed", "Check the path, its permissions and the free space"),
+            Self::NoDemoBase { .. } => (
+                "The demo base is missing",
+                "Put the assets folder beside the program, or set LORIKEET_ASSETS to the folder that holds demo-base",
+            ),
+            Self::Mismatch { .. } => ("The base model is mixed up", "Fetch the whole model folder again"),
+            Self::AllBroken { .. } => ("The pictures cannot be used", "Save them again as PNG or JPEG"),
+            Self::RunFile { .. } => ("The run folder is damaged", "Choose another run or an earlier save"),
+            Self::NoSave { .. } => ("There is nothing to export yet", "Train until the first save, or press Save now"),
+            Self::NoSuchSave { .. } => ("There is no such save", "Choose one of the steps that were saved"),
+            Self::Request { todo, .. } => ("That cannot be done", *todo),
+        };
+        Failure { what: what.to_owned(), why: self.to_string(), todo: todo.to_owned(), last_save: None }
+    }
+}
