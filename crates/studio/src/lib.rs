@@ -2,7 +2,7 @@
 //!
 //! [`run`] opens it; [`StudioApp`] is the same without a window, for tests. The studio sees a worker only as
 //! [`Engine`](lorikeet_protocol::Engine): it sends commands and draws what events tell. `ui` functions only read and
-//! collect [`Action`](app::Action)s; whatever may wait for a disk or a person happens on other threads (`work`).
+//! collect `Action`s; whatever may wait for a disk or a person happens on other threads (`work`).
 
 mod actions;
 mod app;

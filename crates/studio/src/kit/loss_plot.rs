@@ -40,7 +40,7 @@ pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) {
         .allow_axis_zoom_drag(false)
         .allow_double_click_reset(false)
         .show_crosshair(false)
-        .set_margin_fraction(egui::vec2(0.0, 0.08))
+        .set_margin_fraction(egui::vec2(0.01, 0.08))
         .grid_color(t.line)
         // All lines alike: only those are asked for that carry a number.
         .grid_spacing(1.0..=2.0)
