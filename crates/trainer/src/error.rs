@@ -48,6 +48,8 @@ pub enum TrainError {
     NoSave { run_dir: PathBuf },
     #[error("there is no save of step {step} in '{}'; there are saves of steps {have}", run_dir.display())]
     NoSuchSave { run_dir: PathBuf, step: u64, have: String },
+    #[error("the {what} of step {step} is no longer a number; the pictures of that step: {pictures}")]
+    Diverged { what: &'static str, step: u64, pictures: String, last_save: Option<PathBuf> },
     /// A request that makes no sense by itself.
     #[error("{problem}")]
     Request { problem: String, todo: &'static str },
@@ -85,9 +87,14 @@ impl TrainError {
             Self::AllBroken { .. } => ("The pictures cannot be used", "Save them again as PNG or JPEG"),
             Self::RunFile { .. } => ("The run folder is damaged", "Choose another run or an earlier save"),
             Self::NoSave { .. } => ("There is nothing to export yet", "Train until the first save, or press Save now"),
+            Self::Diverged { .. } => (
+                "Training went wrong and was stopped",
+                "Lower train.learning_rate (a third is a good try) and start again, or resume from the last good save",
+            ),
             Self::NoSuchSave { .. } => ("There is no such save", "Choose one of the steps that were saved"),
             Self::Request { todo, .. } => ("That cannot be done", *todo),
         };
-        Failure { what: what.to_owned(), why: self.to_string(), todo: todo.to_owned(), last_save: None }
+        let last_save = if let Self::Diverged { last_save, .. } = self { last_save.clone() } else { None };
+        Failure { what: what.to_owned(), why: self.to_string(), todo: todo.to_owned(), last_save }
     }
 }

@@ -1,1 +1,36 @@
+//! One training run, and the jobs around it: planning, caching, drawing, exporting.
 
+mod base;
+mod cache;
+mod draw;
+mod error;
+mod export;
+mod facts;
+pub mod lr;
+pub mod optim;
+mod previews;
+mod run;
+mod save;
+mod step;
+mod text;
+mod validate;
+
+pub use base::{Base, TextEncoder, choose_device, demo_base_folder, open_model};
+pub use cache::{LatentCache, Moments, TextStates, cache_folder, cache_latents};
+pub use draw::{DrawSettings, DrawnFrom, Painter, SampleRequest, draw_noise, png_bytes, sample};
+pub use error::TrainError;
+pub use export::{Exported, RunFacts, export, read_adapter, saves, write_adapter};
+pub use facts::{Pictures, base_facts, dataset_facts, machine_facts, pictures, probe, text_layers, unet_layers};
+pub use run::{Done, resume, train};
+pub use text::{text_backward, text_states};
+
+use lorikeet_protocol::{Command, Event};
+
+/// What a job tells, and asks for commands.
+pub trait Host {
+    fn event(&mut self, event: Event);
+    /// The next command if there is one. Never blocks.
+    fn command(&mut self) -> Option<Command>;
+    /// Blocks for a command. `None`: the face is gone.
+    fn wait(&mut self) -> Option<Command>;
+}

@@ -1,0 +1,94 @@
+//! Reading the fixtures, and what counts as equal.
+
+use std::path::PathBuf;
+
+use burn::Tensor;
+use burn::tensor::{DType, Device, TensorData};
+use lorikeet_checkpoint::SafetensorsFile;
+use lorikeet_nn::WeightSource;
+
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity")
+}
+
+/// A safetensors file of inputs and expected outputs.
+pub struct Fixture(SafetensorsFile);
+
+impl Fixture {
+    pub fn open(name: &str) -> Self {
+        Self(SafetensorsFile::open(&root().join(name)).unwrap())
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.names().count()
+    }
+
+    pub fn raw(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
+        let info = self.0.info(name).unwrap_or_else(|| panic!("the fixture has no {name}"));
+        (info.shape.clone(), self.0.f32(name).unwrap())
+    }
+
+    pub fn ids(&self, name: &str) -> (Vec<usize>, Vec<i64>) {
+        let shape = self.0.info(name).unwrap().shape.clone();
+        let bytes = self.0.bytes(name).unwrap().chunks_exact(8);
+        (shape, bytes.map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect())
+    }
+
+    pub fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
+        let (mut shape, values) = self.raw(name);
+        if shape.is_empty() {
+            shape.push(1);
+        }
+        Tensor::from_data(TensorData::new(values, shape), (&Device::flex(), DType::F32))
+    }
+
+    /// With the values in another shape.
+    pub fn flat<const D: usize>(&self, name: &str, shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(self.raw(name).1, shape), (&Device::flex(), DType::F32))
+    }
+}
+
+/// Weights under the names of the checkpoint, `text_model.` or not.
+pub struct Weights(SafetensorsFile);
+
+impl Weights {
+    fn stored<'a>(&self, name: &'a str) -> &'a str {
+        match self.0.info(name) {
+            Some(_) => name,
+            None => name.trim_start_matches("text_model."),
+        }
+    }
+}
+
+impl WeightSource for Weights {
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.0.info(self.stored(name)).map(|info| info.shape.clone())
+    }
+
+    fn f32(&self, name: &str) -> Result<Vec<f32>, String> {
+        self.0.f32(self.stored(name)).map_err(|error| error.to_string())
+    }
+}
+
+pub fn model(folder: &str, weights: &str) -> (serde_json::Value, Weights) {
+    let folder = root().join(folder);
+    let config = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    (config, Weights(SafetensorsFile::open(&folder.join(weights)).unwrap()))
+}
+
+/// Largest difference relative to the largest expected value; fails above `tolerance`.
+#[track_caller]
+pub fn close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, tolerance: f64) -> f64 {
+    assert_eq!(found.dims(), expected.dims());
+    let values = |t: Tensor<D>| t.into_data().iter::<f32>().map(f64::from).collect::<Vec<f64>>();
+    let (found, expected) = (values(found), values(expected));
+    let largest = expected.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let worst = found.iter().zip(&expected).fold(0.0f64, |m, (f, e)| if f.is_nan() { f64::NAN } else { m.max((f - e).abs()) });
+    let error = worst / largest.max(1e-30);
+    assert!(error <= tolerance, "relative error {error:e} is above {tolerance:e}");
+    error
+}
+
+pub fn report(what: &str, error: f64) {
+    println!("{what:<60} {error:.1e}");
+}
