@@ -58,7 +58,7 @@ impl Recorder {
                 fs::rename(new, self.folder.join("plan.json"))?;
                 return self.log("Planned");
             }
-            Event::Started { resumed_at, .. } if *resumed_at > 0 => self.forget_steps_after(*resumed_at)?,
+            Event::Started { resumed_at, .. } => self.forget_steps_after(*resumed_at)?,
             // Its beginning is enough.
             Event::Stage { stage, .. } if self.stage == Some(*stage) => return Ok(()),
             _ => {}

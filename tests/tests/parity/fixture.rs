@@ -1,14 +1,33 @@
 //! Reading the fixtures, and what counts as equal.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
 use lorikeet_checkpoint::SafetensorsFile;
 use lorikeet_nn::WeightSource;
 
+/// `LORIKEET_FIXTURES` where there is no source tree (docs/gpu.md).
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity")
+    let told = std::env::var_os("LORIKEET_FIXTURES").map(PathBuf::from);
+    told.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity"))
+}
+
+/// `LORIKEET_TEST_DEVICE`, else the CPU.
+pub fn device_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| std::env::var("LORIKEET_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned()))
+}
+
+pub fn device() -> Device {
+    let kind = device_name().parse().unwrap_or_else(|error| panic!("LORIKEET_TEST_DEVICE: {error}"));
+    lorikeet_nn::device::open(kind).unwrap_or_else(|error| panic!("LORIKEET_TEST_DEVICE: {error}"))
+}
+
+/// Cards may multiply f32 in fewer bits (TF32) and add in another order.
+fn slack() -> f64 {
+    if device_name() == "cpu" { 1.0 } else { 100.0 }
 }
 
 /// A safetensors file of inputs and expected outputs.
@@ -39,12 +58,12 @@ impl Fixture {
         if shape.is_empty() {
             shape.push(1);
         }
-        Tensor::from_data(TensorData::new(values, shape), (&Device::flex(), DType::F32))
+        Tensor::from_data(TensorData::new(values, shape), (&device(), DType::F32))
     }
 
     /// With the values in another shape.
     pub fn flat<const D: usize>(&self, name: &str, shape: [usize; D]) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(self.raw(name).1, shape), (&Device::flex(), DType::F32))
+        Tensor::from_data(TensorData::new(self.raw(name).1, shape), (&device(), DType::F32))
     }
 }
 
@@ -85,10 +104,16 @@ pub fn close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, tolerance: f
     let largest = expected.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let worst = found.iter().zip(&expected).fold(0.0f64, |m, (f, e)| if f.is_nan() { f64::NAN } else { m.max((f - e).abs()) });
     let error = worst / largest.max(1e-30);
+    let tolerance = tolerance * slack();
     assert!(error <= tolerance, "relative error {error:e} is above {tolerance:e}");
     error
 }
 
+/// With `LORIKEET_TEST_JSON`, as a line of JSON.
 pub fn report(what: &str, error: f64) {
-    println!("{what:<60} {error:.1e}");
+    if std::env::var_os("LORIKEET_TEST_JSON").is_some() {
+        println!("{}", serde_json::json!({"check": what, "device": device_name(), "error": error, "ok": true}));
+    } else {
+        println!("{what:<60} {error:.1e}");
+    }
 }
