@@ -17,10 +17,11 @@ mod validate;
 
 pub use base::{Base, TextEncoder, choose_device, demo_base_folder, open_model};
 pub use cache::{LatentCache, Moments, TextStates, cache_folder, cache_latents};
-pub use draw::{DrawSettings, DrawnFrom, Painter, SampleRequest, draw_noise, png_bytes, sample};
+pub use draw::{DrawSettings, DrawnFrom, Painter, SampleRequest, draw_noise, load_lora, lora_set, png_bytes, sample};
 pub use error::TrainError;
-pub use export::{Exported, RunFacts, export, read_adapter, saves, write_adapter};
+pub use export::{Exported, RunFacts, export, read_adapter, saves, to_modules, write_adapter};
 pub use facts::{Pictures, base_facts, dataset_facts, machine_facts, pictures, probe, text_layers, unet_layers};
+pub use lorikeet_diffusion::SamplerKind;
 pub use run::{Done, resume, train};
 pub use text::{text_backward, text_states};
 

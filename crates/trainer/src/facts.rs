@@ -1,0 +1,299 @@
+//! What a plan must know about base, pictures and machine, read from headers and configurations: no weight is loaded.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lorikeet_checkpoint::{BaseModel, Component, Part};
+use lorikeet_dataset::{BucketRules, Bucketing, CaptionRules, Dataset, Placement, ScanOptions, scan, split_validation};
+use lorikeet_models::unet::UNetConfig;
+use lorikeet_models::vae::VaeConfig;
+use lorikeet_nn::{DeviceKind, LayerInfo, LayerKind};
+use lorikeet_recipe::{
+    BaseFacts, BucketFacts, DatasetFacts, Family, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction, Recipe,
+    TargetFacts, UnetShape, plan, settings,
+};
+use serde_json::Value;
+use sysinfo::{Disks, System};
+
+use crate::base::{choose_device, open_model};
+use crate::error::TrainError;
+
+/// Plans a run without loading any weight.
+///
+/// # Errors
+/// When base, pictures, device or recipe cannot be used.
+pub fn probe(recipe: &Recipe) -> Result<Plan, TrainError> {
+    let base = base_facts(&open_model(&text(recipe, "base.path"))?)?;
+    let resolved = settings(recipe, &base)?;
+    let device = choose_device(&resolved.run.device)?;
+    // Opened here so that a missing driver is told before anything is trained.
+    lorikeet_nn::device::open(device)?;
+    let data = dataset_facts(&pictures(&resolved)?);
+    Ok(plan(recipe, &base, &data, &machine_facts(device, Path::new(&resolved.save.folder)))?)
+}
+
+fn text(recipe: &Recipe, id: &str) -> String {
+    match recipe.get(id) {
+        lorikeet_recipe::Value::Text(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// # Errors
+/// When a configuration lacks something every such model has.
+pub fn base_facts(model: &BaseModel) -> Result<BaseFacts, TrainError> {
+    let unet = UNetConfig::from_json(model.config(Part::Unet)?)?;
+    let vae = VaeConfig::from_json(model.config(Part::Vae)?)?;
+    let text = model.config(Part::TextEncoder)?;
+    let parameters = |part| model.part(part).map(Component::parameters);
+    let factor = u32::try_from(vae.factor()).unwrap_or(8);
+    Ok(BaseFacts {
+        family: Family::Sd1,
+        display_name: model.name.clone(),
+        path: model.path.clone(),
+        prediction: match model.prediction {
+            lorikeet_checkpoint::Prediction::Epsilon => Prediction::Epsilon,
+            lorikeet_checkpoint::Prediction::V => Prediction::Velocity,
+        },
+        native_resolution: model.native_resolution(),
+        latent_factor: factor,
+        latent_channels: u32::try_from(vae.latent_channels).unwrap_or(4),
+        size_multiple: factor * u32::try_from(unet.size_multiple()).unwrap_or(8),
+        unet_params: parameters(Part::Unet)?,
+        text_params: parameters(Part::TextEncoder)?,
+        vae_params: parameters(Part::Vae)?,
+        model_file_bytes: model.stored_bytes(),
+        unet: unet_shape(&unet, model.config(Part::Unet)?),
+        vae_channels: vae.block_out_channels[0] as u64,
+        text_tokens: lorikeet_models::clip::LENGTH as u64,
+        text_layers: text["num_hidden_layers"].as_u64().unwrap_or(0),
+        unet_targets: unet_layers(model)?.iter().map(target).collect(),
+        text_targets: text_layers(model)?.iter().map(target).collect(),
+    })
+}
+
+fn unet_shape(config: &UNetConfig, json: &Value) -> UnetShape {
+    let levels = config.block_out_channels.len();
+    let per_level = |value: &Value, level: usize, default: u64| match value {
+        Value::Array(list) => list.get(level).or(list.last()).and_then(Value::as_u64).unwrap_or(default),
+        other => other.as_u64().unwrap_or(default),
+    };
+    let heads = if json["num_attention_heads"].is_null() { "attention_head_dim" } else { "num_attention_heads" };
+    UnetShape {
+        block_out_channels: config.block_out_channels.iter().map(|&channels| channels as u64).collect(),
+        layers_per_block: config.layers_per_block as u64,
+        transformer_depth: (0..levels)
+            .map(|level| match config.down_block_types[level].starts_with("CrossAttn") {
+                true => per_level(&json["transformer_layers_per_block"], level, 1),
+                false => 0,
+            })
+            .collect(),
+        heads: (0..levels).map(|level| per_level(&json[heads], level, 8)).collect(),
+        context_width: config.cross_attention_dim as u64,
+    }
+}
+
+fn target(layer: &LayerInfo) -> TargetFacts {
+    let (inputs, outputs, kernel) = match layer.kind {
+        LayerKind::Linear { inputs, outputs } => (inputs, outputs, 1),
+        LayerKind::Conv2d { inputs, outputs, kernel } => (inputs, outputs, kernel),
+    };
+    TargetFacts { outputs: outputs as u64, inputs: inputs as u64, kernel: kernel as u64 }
+}
+
+/// Every linear layer and 1x1 convolution of the UNet's transformers, by name, from the file's header: what
+/// [`lorikeet_adapters::transformer_targets`] finds in the loaded model.
+///
+/// # Errors
+/// When the model has no UNet.
+pub fn unet_layers(model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
+    Ok(lorikeet_adapters::transformer_targets(&all_layers(model)?))
+}
+
+/// Every layer of the UNet that asks its context for a delta.
+pub(crate) fn all_layers(model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
+    let weights = model.part(Part::Unet)?;
+    let linear_projection = model.config(Part::Unet)?["use_linear_projection"].as_bool().unwrap_or(false);
+    Ok(layers(
+        weights,
+        "unet",
+        |path| !path.starts_with("time_embedding."),
+        |path| {
+            // Files store either shape for these two; the configuration decides what the layer is.
+            if path.ends_with(".proj_in") || path.ends_with(".proj_out") { Some(!linear_projection) } else { None }
+        },
+    ))
+}
+
+/// Every linear layer of the text encoder, by name, from the file's header.
+///
+/// # Errors
+/// When the model has no text encoder.
+pub fn text_layers(model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
+    let inside = |path: &str| path.contains(".self_attn.") || path.contains(".mlp.");
+    Ok(layers(model.part(Part::TextEncoder)?, "text_encoder", inside, |_| None))
+}
+
+/// `is_conv` tells for a path whether the layer is a convolution; `None`: as its shape says.
+fn layers(
+    weights: &Component,
+    component: &str,
+    wanted: impl Fn(&str) -> bool,
+    is_conv: impl Fn(&str) -> Option<bool>,
+) -> Vec<LayerInfo> {
+    let layer = |name: &str| {
+        let path = name.strip_suffix(".weight").filter(|path| wanted(path))?;
+        let (inputs, outputs, stored_kernel) = match *weights.shape(name)? {
+            [outputs, inputs] => (inputs, outputs, None),
+            [outputs, inputs, height, width] if height == width => (inputs, outputs, Some(height)),
+            _ => return None,
+        };
+        let kind = match is_conv(path).unwrap_or(stored_kernel.is_some()) {
+            true => LayerKind::Conv2d { inputs, outputs, kernel: stored_kernel.unwrap_or(1) },
+            false => LayerKind::Linear { inputs, outputs },
+        };
+        Some(LayerInfo { name: format!("{component}.{path}"), kind })
+    };
+    weights.names().filter_map(layer).collect()
+}
+
+/// The pictures of a run, sorted into buckets.
+#[derive(Clone, Debug, Default)]
+pub struct Pictures {
+    pub train: Dataset,
+    /// Where each of `train.images` lies in its bucket.
+    pub train_placements: Vec<Placement>,
+    /// Held out; may be empty.
+    pub validation: Dataset,
+    pub validation_placements: Vec<Placement>,
+    pub captions: CaptionRules,
+}
+
+/// Finds the pictures a recipe asks for. Reads headers only.
+///
+/// # Errors
+/// When the folder is missing or holds no usable picture. With no folder chosen the result is empty, and the plan says so.
+pub fn pictures(settings: &PlanSettings) -> Result<Pictures, TrainError> {
+    let data = &settings.dataset;
+    if data.folder.is_empty() {
+        return Ok(Pictures::default());
+    }
+    let options = ScanOptions { repeats: data.repeats.max(1), default_caption: String::new() };
+    let all = scan(Path::new(&data.folder), &options)?;
+    let (train, validation) = if data.validation_folder.is_empty() {
+        split_validation(&all, data.validation_split, settings.train.seed)
+    } else {
+        (all, scan(Path::new(&data.validation_folder), &ScanOptions::default())?)
+    };
+    let rules = BucketRules {
+        width: data.resolution,
+        height: data.resolution,
+        step: data.bucket_step,
+        min: data.bucket_min,
+        max: data.bucket_max,
+        no_upscale: data.no_upscale,
+        enabled: data.buckets,
+    };
+    let bucketing = Bucketing::new(&rules);
+    let place = |dataset: &Dataset| -> Vec<Placement> {
+        dataset.images.iter().map(|picture| bucketing.assign(picture.width, picture.height)).collect()
+    };
+    Ok(Pictures {
+        train_placements: place(&train),
+        validation_placements: place(&validation),
+        train,
+        validation,
+        captions: CaptionRules {
+            trigger: data.trigger.clone(),
+            shuffle: data.shuffle_tags,
+            keep_tokens: data.keep_tokens as usize,
+            dropout: data.caption_dropout,
+        },
+    })
+}
+
+impl Pictures {
+    /// Every caption as it is trained on without shuffling, once, and the empty one when captions are dropped.
+    pub fn all_captions(&self) -> Vec<String> {
+        let images = self.train.images.iter().chain(&self.validation.images);
+        let with_trigger = |picture: &lorikeet_dataset::Picture| {
+            lorikeet_dataset::captions::with_trigger(&picture.caption, &self.captions.trigger)
+        };
+        let empty = (self.captions.dropout > 0.0).then(String::new);
+        images.map(with_trigger).chain(empty).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+pub fn dataset_facts(pictures: &Pictures) -> DatasetFacts {
+    let images = &pictures.train.images;
+    let facts = |picture: &lorikeet_dataset::Picture| ImageFacts {
+        path: picture.path.clone(),
+        width: picture.width,
+        height: picture.height,
+        repeats: picture.repeats,
+    };
+    let bucket = |(picture, placement): (&lorikeet_dataset::Picture, &Placement)| BucketFacts {
+        width: placement.bucket.0,
+        height: placement.bucket.1,
+        count: picture.repeats.into(),
+    };
+    DatasetFacts {
+        images: images.iter().map(facts).collect(),
+        captions: images.iter().map(|picture| picture.caption.clone()).collect(),
+        validation_images: pictures.validation.images.len() as u64,
+        captions_missing: pictures.train.captions_missing() as u64,
+        skipped: pictures.train.skipped.iter().map(|left| (left.path.clone(), left.reason.clone())).collect(),
+        // The plan adds up buckets of one size.
+        buckets: images.iter().zip(&pictures.train_placements).map(bucket).collect(),
+    }
+}
+
+/// `output`: where run folders will be; it need not exist yet.
+pub fn machine_facts(device: DeviceKind, output: &Path) -> MachineFacts {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    MachineFacts {
+        device: device.to_string(),
+        memory_bytes: match device {
+            DeviceKind::Cpu | DeviceKind::Vulkan(_) => None,
+            DeviceKind::Cuda(index) => cuda_memory(index),
+        }
+        .unwrap_or_else(main_memory),
+        disk_free_bytes: disk_free(output),
+        cores: u32::try_from(cores).unwrap_or(1),
+    }
+}
+
+/// Of the computer, or of the container this program runs in.
+fn main_memory() -> u64 {
+    // Where the system does not tell, a small computer is assumed.
+    let Ok(mut system) = System::new() else { return 8 << 30 };
+    system.refresh_memory();
+    let total = system.total_memory();
+    system.cgroup_limits().map_or(total, |limits| limits.total_memory.min(total))
+}
+
+/// The tensor library tells what is in use, not what there is; the driver's own tool does.
+fn cuda_memory(index: usize) -> Option<u64> {
+    let output = Command::new("nvidia-smi")
+        .args(["--query-gpu=memory.total", "--format=csv,noheader,nounits", "-i", &index.to_string()])
+        .output()
+        .ok()?;
+    let mebibytes: u64 = String::from_utf8_lossy(&output.stdout).trim().parse().ok()?;
+    Some(mebibytes << 20)
+}
+
+fn disk_free(path: &Path) -> u64 {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // A folder that will be made lies on the disk of the nearest one that is there.
+    let existing: PathBuf =
+        absolute.ancestors().find_map(|folder| folder.canonicalize().ok()).unwrap_or(absolute.clone());
+    // Where the system does not tell, that must not stop a run.
+    let Ok(disks) = Disks::new_with_refreshed_list() else { return u64::MAX };
+    let holding = disks.iter().filter(|disk| existing.starts_with(disk.mount_point()));
+    let nearest = holding.max_by_key(|disk| disk.mount_point().components().count());
+    nearest.map_or(u64::MAX, sysinfo::Disk::available_space)
+}
+
+#[cfg(test)]
+mod tests;
