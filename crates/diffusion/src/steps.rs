@@ -80,9 +80,11 @@ fn timesteps(kind: SamplerKind, schedule: &NoiseSchedule, steps: usize) -> Resul
         }
         Spacing::Linspace => {
             let gap = if intervals > 1 { last as f64 / (intervals - 1) as f64 } else { 0.0 };
-            let whole =
-                |t: f64| if matches!(kind, SamplerKind::Ddim | SamplerKind::Dpmpp2m) { t.round_ties_even() } else { t };
-            (multistep..intervals).rev().map(|i| whole(i as f64 * gap)).collect()
+            let rounds = matches!(kind, SamplerKind::Ddim | SamplerKind::Dpmpp2m);
+            // The product may land a hair beside the last timestep.
+            let at = |i: usize| if i > 0 && i + 1 == intervals { last as f64 } else { i as f64 * gap };
+            let times = (multistep..intervals).rev().map(at);
+            times.map(|t| if rounds { t.round_ties_even() } else { t }).collect()
         }
         Spacing::Trailing => {
             let ratio = total as f64 / steps as f64;
