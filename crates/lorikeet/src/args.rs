@@ -1,0 +1,212 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lorikeet_protocol::ExportDtype;
+use lorikeet_recipe::Preset;
+
+/// Teaches an image model something new from a folder of pictures. Without a subcommand it opens the studio.
+#[derive(Debug, Parser)]
+#[command(name = "lorikeet", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub task: Option<Task>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Train a LoRA as a recipe says
+    Train(TrainArgs),
+    /// Show what a recipe comes to, with reasons, and train nothing
+    Plan(PlanArgs),
+    /// Train the example style on the built-in base: pictures, loss plot and LoRA in a few minutes
+    Demo(DemoArgs),
+    /// Go on with a run from its last save
+    Resume(ResumeArgs),
+    /// Draw pictures from a base and LoRAs
+    Sample(SampleArgs),
+    /// Write a save of a run as a LoRA file for other programs
+    Export(ExportArgs),
+    /// Tell what a model file, LoRA file or model folder is
+    Inspect { path: PathBuf },
+    /// Write a recipe with every setting explained
+    New(NewArgs),
+    /// List every setting
+    Settings {
+        /// Only settings whose id or help has this in it
+        filter: Option<String>,
+    },
+    /// List what this program can compute on
+    Devices,
+    /// Look at this computer: memory, disk, graphics drivers, and what is missing
+    Doctor,
+}
+
+/// What changes a recipe.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Changes {
+    /// Change a setting (`lorikeet settings` lists them); may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// What to compute on: auto, cpu, cuda, cuda:1, vulkan
+    #[arg(long)]
+    pub device: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TrainArgs {
+    /// The recipe, a TOML file
+    pub recipe: PathBuf,
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Tell each event as a line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanArgs {
+    /// The recipe, a TOML file
+    pub recipe: PathBuf,
+    #[command(flatten)]
+    pub changes: Changes,
+    /// The plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ResumeArgs {
+    /// The folder of the run
+    pub run: PathBuf,
+    /// Tell each event as a line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Training steps; without it as many as the preset takes
+    #[arg(long)]
+    pub steps: Option<u64>,
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Where the run folder is made
+    #[arg(long, default_value = "runs")]
+    pub out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SampleArgs {
+    /// demo, a model folder or a .safetensors file
+    #[arg(long, default_value = "demo")]
+    pub base: String,
+    /// A LoRA file, with its strength after a colon if it is not 1; may be repeated
+    #[arg(long = "lora", value_name = "PATH[:STRENGTH]")]
+    pub loras: Vec<String>,
+    /// What to draw; may be repeated
+    #[arg(long = "prompt", required = true)]
+    pub prompts: Vec<String>,
+    /// What not to draw
+    #[arg(long, default_value = "")]
+    pub negative: String,
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// px; without it what the base was trained at
+    #[arg(long, default_value_t = 0)]
+    pub width: u32,
+    /// px; without it what the base was trained at
+    #[arg(long, default_value_t = 0)]
+    pub height: u32,
+    /// Sampler steps; without it what suits the base
+    #[arg(long)]
+    pub steps: Option<usize>,
+    /// How strongly to follow the prompt; without it what suits the base
+    #[arg(long)]
+    pub cfg: Option<f64>,
+    /// euler, euler_a, dpmpp_2m or ddim; without it what suits the base
+    #[arg(long)]
+    pub sampler: Option<String>,
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// The folder the pictures go to
+    #[arg(long, default_value = "samples")]
+    pub out: PathBuf,
+    /// Also write the noise drawn from, for comparing with other programs
+    #[arg(long, value_name = "FILE")]
+    pub noise_out: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    /// The folder of the run
+    pub run: PathBuf,
+    /// The file to write
+    #[arg(long)]
+    pub to: PathBuf,
+    #[arg(long, value_enum, default_value = "f16")]
+    pub dtype: DtypeArg,
+    /// The save of this step; without it the last one
+    #[arg(long)]
+    pub step: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NewArgs {
+    #[arg(value_enum)]
+    pub preset: PresetArg,
+    /// The folder of pictures
+    pub folder: PathBuf,
+    /// The file to write; without it the folder's name with .toml, here
+    #[arg(long)]
+    pub to: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DtypeArg {
+    F16,
+    Bf16,
+    F32,
+}
+
+impl From<DtypeArg> for ExportDtype {
+    fn from(dtype: DtypeArg) -> ExportDtype {
+        match dtype {
+            DtypeArg::F16 => ExportDtype::F16,
+            DtypeArg::Bf16 => ExportDtype::Bf16,
+            DtypeArg::F32 => ExportDtype::F32,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PresetArg {
+    /// How pictures look
+    Style,
+    /// One person, animal or figure
+    Character,
+    /// One thing, place or idea
+    Concept,
+}
+
+impl From<PresetArg> for Preset {
+    fn from(preset: PresetArg) -> Preset {
+        match preset {
+            PresetArg::Style => Preset::Style,
+            PresetArg::Character => Preset::Character,
+            PresetArg::Concept => Preset::Concept,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,182 @@
+//! `demo`: the example style from folder to LoRA, with a look at what came of it.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use image::ImageError;
+use lorikeet_protocol::{Command, Event};
+use lorikeet_recipe::{Preset, Recipe, Value};
+use lorikeet_trainer::SampleRequest;
+
+use super::sample::{Usual, sampler};
+use super::train::{apply, plot_run};
+use crate::args::DemoArgs;
+use crate::drawing::chroma::mean_chroma;
+use crate::drawing::sheet::{self, Pair};
+use crate::face::{Face, Progress, change, duration};
+use crate::follow::{Terminal, follow};
+use crate::shipped::{self, EXAMPLES};
+use crate::trouble::Trouble;
+
+/// Things that the demo base knows and that are not among the example's pictures.
+const UNSEEN: [&str; 20] = [
+    "anchor",
+    "backpack",
+    "banana",
+    "castle",
+    "dog face",
+    "doughnut",
+    "duck",
+    "helicopter",
+    "honeybee",
+    "light bulb",
+    "lion",
+    "motorcycle",
+    "octopus",
+    "palm tree",
+    "pear",
+    "pizza",
+    "scissors",
+    "strawberry",
+    "turtle",
+    "violin",
+];
+
+/// Held-out pictures, which a source tree has and an installed program may not.
+const HELD_OUT: &str = "tests/fixtures/ink-heldout";
+
+pub(crate) fn demo(args: &DemoArgs) -> Result<(), Trouble> {
+    let started = Instant::now();
+    let recipe = recipe(args)?;
+    let mut face = Watching { progress: Progress::new(), validation: None };
+    let end = follow(Command::Start { recipe: Box::new(recipe.clone()) }, &mut face)?;
+    let Event::Finished { run_dir, lora, .. } = end else { return Ok(()) };
+    let plot = plot_run(&run_dir);
+    let Some(lora) = lora else {
+        println!("Stopped before there was a LoRA. The run folder is {}", run_dir.display());
+        return Ok(());
+    };
+
+    println!("Drawing {} things that are not among the pictures, by the base and with the LoRA", UNSEEN.len());
+    let folder = run_dir.join("sheet");
+    let base = draw(&recipe, &[], &folder.join("base"))?;
+    let with_lora = draw(&recipe, &[(lora.clone(), 1.0)], &folder.join("lora"))?;
+    let sheet = run_dir.join("sheet.png");
+    let (of_base, of_lora) = look(&base, &with_lora, &sheet).map_err(|error| {
+        Trouble::failed("The sheet cannot be drawn", error, "Make room on the disk; the LoRA itself is ready")
+    })?;
+
+    println!();
+    println!("LoRA             {}", lora.display());
+    println!("Previews         {}", run_dir.join("samples").display());
+    println!("Sheet            {}", sheet.display());
+    if let Some(plot) = plot {
+        println!("Loss plot        {}", plot.display());
+    }
+    if let Some((base_loss, loss)) = face.validation {
+        println!("Validation loss  {base_loss:.4} (base) -> {loss:.4} ({:+.1} %)", change(loss, base_loss));
+    }
+    println!("Chroma           {of_base:.3} (base) -> {of_lora:.3} (0 is grey; ink has none)");
+    println!("Time             {}", duration(started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+fn recipe(args: &DemoArgs) -> Result<Recipe, Trouble> {
+    let example = &EXAMPLES[0];
+    let Some(folder) = shipped::example(example) else {
+        let todo = "Put the folder datasets-example beside the program, or run it from the source tree";
+        return Err(Trouble::failed("The demo cannot start", "its pictures are missing", todo));
+    };
+    let mut recipe = Recipe::new(Preset::Style);
+    let mut set = |id, path: &Path| recipe.set(id, Value::Text(path.to_string_lossy().into_owned()));
+    set("dataset.folder", &folder)?;
+    set("save.folder", &args.out)?;
+    if let Some(held_out) = shipped::find(HELD_OUT) {
+        set("dataset.validation_folder", &held_out)?;
+    }
+    recipe.set("dataset.trigger", Value::Text(example.trigger.to_owned()))?;
+    recipe.set("save.name", Value::Text(example.folder.to_owned()))?;
+    if let Some(steps) = args.steps {
+        recipe.set_text("train.steps", &steps.to_string())?;
+    }
+    apply(&args.changes, &mut recipe)?;
+    Ok(recipe)
+}
+
+fn draw(recipe: &Recipe, loras: &[(PathBuf, f32)], out_dir: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let usual = Usual::of("demo")?;
+    let text = |id| if let Value::Text(text) = recipe.get(id) { text } else { String::new() };
+    let request = SampleRequest {
+        base: text("base.path"),
+        loras: loras.to_vec(),
+        prompts: UNSEEN.iter().map(|thing| prompt(thing)).collect(),
+        negative: String::new(),
+        seed: 1,
+        width: 0,
+        height: 0,
+        steps: usual.steps,
+        cfg: usual.cfg,
+        sampler: sampler(&usual.sampler)?,
+        device: text("run.device"),
+        out_dir: out_dir.to_owned(),
+        noise_out: None,
+    };
+    let mut terminal = Terminal::new(Box::new(Progress::new()));
+    Ok(lorikeet_trainer::sample(&request, &mut terminal).map_err(|error| error.failure())?)
+}
+
+fn prompt(thing: &str) -> String {
+    format!("{thing}, {}", EXAMPLES[0].trigger)
+}
+
+/// Draws the sheet, and tells the mean chroma of both rows of pictures.
+fn look(base: &[PathBuf], lora: &[PathBuf], sheet: &Path) -> Result<(f64, f64), ImageError> {
+    let pairs: Vec<Pair> = base
+        .iter()
+        .zip(lora)
+        .zip(UNSEEN)
+        .map(|((base, lora), thing)| Pair { label: prompt(thing), base: base.clone(), lora: lora.clone() })
+        .collect();
+    sheet::draw("Things the LoRA has not seen in ink", &pairs, sheet)?;
+    Ok((mean_chroma(base)?, mean_chroma(lora)?))
+}
+
+/// Shows everything and keeps the validation loss.
+struct Watching {
+    progress: Progress,
+    /// The base's and the last.
+    validation: Option<(f32, f32)>,
+}
+
+impl Face for Watching {
+    fn event(&mut self, event: &Event) {
+        if let Event::Validation { loss, base_loss, .. } = event {
+            self.validation = Some((*base_loss, *loss));
+        }
+        self.progress.event(event);
+    }
+
+    fn note(&mut self, message: &str) {
+        self.progress.note(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unseen_is_not_among_the_pictures() {
+        let folder = shipped::example(&EXAMPLES[0]).unwrap();
+        let captions: String = std::fs::read_dir(folder)
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "txt"))
+            .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
+            .collect();
+        assert!(captions.contains("bicycle, ink style"));
+        for thing in UNSEEN {
+            assert!(!captions.contains(&prompt(thing)), "{thing}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `inspect`, `export`, `new`.
+
+use std::path::{Path, PathBuf};
+
+use lorikeet_recipe::{Recipe, Value};
+
+use crate::args::{ExportArgs, NewArgs};
+use crate::trouble::Trouble;
+
+pub(crate) fn inspect(path: &Path) -> Result<(), Trouble> {
+    let found = lorikeet_checkpoint::inspect(path)
+        .map_err(|error| Trouble::failed("The file cannot be read", error, "Choose another file or folder"))?;
+    print!("{found}");
+    Ok(())
+}
+
+pub(crate) fn export(args: &ExportArgs) -> Result<(), Trouble> {
+    let exported =
+        lorikeet_trainer::export(&args.run, args.step, &args.to, args.dtype.into()).map_err(|error| error.failure())?;
+    println!("Exported {} layers: {}", exported.modules, exported.path.display());
+    Ok(())
+}
+
+pub(crate) fn new_recipe(args: &NewArgs) -> Result<(), Trouble> {
+    let mut recipe = Recipe::new(args.preset.into());
+    recipe.set("dataset.folder", Value::Text(args.folder.to_string_lossy().into_owned()))?;
+    let name = || args.folder.file_name().map_or_else(|| "recipe".into(), |name| name.to_string_lossy().into_owned());
+    let path = args.to.clone().unwrap_or_else(|| PathBuf::from(format!("{}.toml", name())));
+    if path.exists() {
+        let why = format!("there is a file already: {}", path.display());
+        return Err(Trouble::failed("No recipe was written", why, "Choose another name with --to"));
+    }
+    recipe.save(&path).map_err(|error| {
+        Trouble::failed("No recipe was written", error, "Choose a place that can be written to with --to")
+    })?;
+    println!("Recipe: {}", path.display());
+    println!("Next: lorikeet train {}", shell_word(&path));
+    if !args.folder.is_dir() {
+        println!("Warning: there is no such folder yet: {}", args.folder.display());
+    }
+    Ok(())
+}
+
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

@@ -1,0 +1,8 @@
+//! The subcommands.
+
+pub(crate) mod demo;
+pub(crate) mod files;
+pub(crate) mod sample;
+pub(crate) mod settings;
+pub(crate) mod studio;
+pub(crate) mod train;

@@ -1,0 +1,98 @@
+//! `sample`.
+
+use std::path::{Path, PathBuf};
+
+use lorikeet_diffusion::SamplerKind;
+use lorikeet_recipe::{Recipe, Value};
+use lorikeet_trainer::SampleRequest;
+
+use crate::args::SampleArgs;
+use crate::face::Progress;
+use crate::follow::Terminal;
+use crate::trouble::Trouble;
+
+pub(crate) fn sample(args: &SampleArgs) -> Result<(), Trouble> {
+    let loras = args.loras.iter().map(|text| lora(text)).collect::<Result<Vec<_>, _>>()?;
+    let usual = Usual::of(&args.base)?;
+    let request = SampleRequest {
+        base: args.base.clone(),
+        loras,
+        prompts: args.prompts.clone(),
+        negative: args.negative.clone(),
+        seed: args.seed,
+        width: args.width,
+        height: args.height,
+        steps: args.steps.unwrap_or(usual.steps),
+        cfg: args.cfg.unwrap_or(usual.cfg),
+        sampler: sampler(args.sampler.as_deref().unwrap_or(&usual.sampler))?,
+        device: args.device.clone(),
+        out_dir: args.out.clone(),
+        noise_out: args.noise_out.clone(),
+    };
+    let mut terminal = Terminal::new(Box::new(Progress::new()));
+    let pictures = lorikeet_trainer::sample(&request, &mut terminal).map_err(|error| error.failure())?;
+    pictures.iter().for_each(|path| println!("{}", path.display()));
+    Ok(())
+}
+
+/// What suits a base, from the settings table.
+pub(crate) struct Usual {
+    pub steps: usize,
+    pub cfg: f64,
+    pub sampler: String,
+}
+
+impl Usual {
+    pub(crate) fn of(base: &str) -> Result<Usual, Trouble> {
+        let mut recipe = Recipe::default();
+        recipe.set("base.path", Value::Text(base.to_owned()))?;
+        let text = |id| if let Value::Text(text) = recipe.get(id) { text } else { String::new() };
+        Ok(Usual {
+            steps: if let Value::Int(steps) = recipe.get("sample.steps") { steps.max(1) as usize } else { 25 },
+            cfg: if let Value::Float(cfg) = recipe.get("sample.cfg") { cfg } else { 7.0 },
+            sampler: text("sample.sampler"),
+        })
+    }
+}
+
+pub(crate) fn sampler(name: &str) -> Result<SamplerKind, Trouble> {
+    name.parse().map_err(|error| {
+        Trouble::usage("--sampler cannot be understood", error, "Write euler, euler_a, dpmpp_2m or ddim")
+    })
+}
+
+/// `PATH` or `PATH:STRENGTH`. A colon that no number follows belongs to the path.
+fn lora(text: &str) -> Result<(PathBuf, f32), Trouble> {
+    let (path, strength) = match text.rsplit_once(':').map(|(path, number)| (path, number.trim().parse::<f32>())) {
+        Some((path, Ok(strength))) if strength.is_finite() => (Path::new(path), strength),
+        _ => (Path::new(text), 1.0),
+    };
+    if !path.is_file() {
+        let why = format!("there is no such file: {}", path.display());
+        return Err(Trouble::failed("A LoRA cannot be used", why, "Write --lora PATH or --lora PATH:STRENGTH"));
+    }
+    Ok((path.to_owned(), strength))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lora_may_have_a_strength() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a b.safetensors");
+        std::fs::write(&file, "").unwrap();
+        let text = file.to_str().unwrap();
+        assert_eq!(lora(text).unwrap(), (file.clone(), 1.0));
+        assert_eq!(lora(&format!("{text}:0.7")).unwrap(), (file.clone(), 0.7));
+        assert_eq!(lora(&format!("{text}:-1")).unwrap(), (file.clone(), -1.0));
+        assert!(lora(&format!("{text}:much")).unwrap_err().to_string().contains("no such file"));
+    }
+
+    #[test]
+    fn what_suits_a_base_comes_from_the_table() {
+        assert_eq!(Usual::of("demo").unwrap().sampler, "ddim");
+        assert_eq!(Usual::of("other.safetensors").unwrap().sampler, "dpmpp_2m");
+    }
+}

@@ -1,0 +1,80 @@
+//! `settings`.
+
+use lorikeet_recipe::{BaseClass, Fixed, Kind, Preset, SECTIONS, Setting, Value};
+
+use crate::trouble::Trouble;
+
+pub(crate) fn print(filter: Option<&str>) -> Result<(), Trouble> {
+    let wanted = filter.unwrap_or_default().to_lowercase();
+    let mut any = false;
+    for section in SECTIONS {
+        let has = |text: &str| text.to_lowercase().contains(&wanted);
+        let settings: Vec<&Setting> = section.settings.iter().filter(|s| has(s.id) || has(s.help)).collect();
+        if settings.is_empty() {
+            continue;
+        }
+        any = true;
+        println!("{} [{}]", section.label, section.id);
+        for setting in settings {
+            println!("  {}", setting.id);
+            println!("      {}", setting.help);
+            println!("      allowed: {}; default: {}", allowed(setting), defaults(setting));
+        }
+        println!();
+    }
+    if !any {
+        let why = format!("no setting has `{wanted}` in its id or help");
+        return Err(Trouble::usage("Nothing to list", why, "Leave the filter out to list all"));
+    }
+    println!(
+        "Defaults as: style, character, concept on the demo base | the same on SD 1.x; one value where all agree."
+    );
+    Ok(())
+}
+
+fn allowed(setting: &Setting) -> String {
+    let zero = match setting.kind {
+        Kind::Int { .. } | Kind::Float { .. } => "0",
+        _ => "empty",
+    };
+    match (setting.zero_means, setting.kind) {
+        ("", _) | (_, Kind::Bool) => setting.allowed(),
+        (meaning, _) => format!("{}; {zero}: {meaning}", setting.allowed()),
+    }
+}
+
+fn defaults(setting: &Setting) -> String {
+    let word = |preset, base| short(&setting.default_value(preset, base));
+    let of_base = |base| {
+        let words = Preset::ALL.map(|preset| word(preset, base));
+        if words.iter().all(|w| *w == words[0]) { words[0].clone() } else { words.join(", ") }
+    };
+    let bases = BaseClass::ALL.map(of_base);
+    if bases[0] == bases[1] { bases[0].clone() } else { bases.join(" | ") }
+}
+
+fn short(value: &Value) -> String {
+    if *value == Value::from(Fixed::Text("")) || *value == Value::from(Fixed::EmptyList) {
+        return "empty".to_owned();
+    }
+    if let Value::Text(text) = value { text.clone() } else { value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_told_once_where_they_agree() {
+        let of = |id| defaults(lorikeet_recipe::setting(id).unwrap());
+        assert_eq!(of("run.device"), "auto");
+        assert_eq!(of("sample.cfg"), "4.0 | 7.0");
+        assert_eq!(of("sample.prompts"), "empty");
+    }
+
+    #[test]
+    fn a_filter_that_finds_nothing_says_so() {
+        assert_eq!(print(Some("no such thing")).unwrap_err().code, 2);
+        print(Some("RANK")).unwrap();
+    }
+}
