@@ -1,8 +1,9 @@
 //! The engine with a quick job in the trainer's place.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use lorikeet_protocol::{Command, Engine as _, Event, ExportDtype, Failure, Step};
@@ -73,10 +74,10 @@ struct Bench {
 impl Bench {
     fn new(train: impl Fn(&Path, &mut dyn Host) -> Result<Done, Failure> + Send + 'static) -> Bench {
         let mut engine = ThreadEngine::with_jobs(Box::new(Fake { train: Box::new(train) })).unwrap();
-        let (wake, woken) = channel();
-        let wake = Mutex::new(wake);
+        let (wake, woken) = sync_channel(1);
         engine.set_waker(Box::new(move || {
-            wake.lock().unwrap().send(()).ok();
+            // Full: it is awake already.
+            wake.try_send(()).ok();
         }));
         Bench { engine, woken, seen: Vec::new(), runs: tempfile::tempdir().unwrap() }
     }
@@ -140,12 +141,11 @@ fn a_run_is_told_in_order_and_written_down() {
 
 #[test]
 fn commands_reach_the_run_in_order() {
-    let (heard, hear) = channel();
-    let bench_heard: Mutex<Sender<Command>> = Mutex::new(heard);
+    let (heard, hear): (SyncSender<Command>, _) = sync_channel(16);
     let mut bench = Bench::new(move |run_dir, host| {
         host.event(Event::Paused { step: 0 });
         while let Some(command) = host.wait() {
-            bench_heard.lock().unwrap().send(command.clone()).unwrap();
+            heard.send(command.clone()).unwrap();
             if command == Command::Stop {
                 break;
             }

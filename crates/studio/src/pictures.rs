@@ -66,6 +66,7 @@ pub(crate) struct Pictures {
 
 impl Pictures {
     /// `cache`: a folder that remembers thumbnails.
+    #[expect(clippy::disallowed_methods, reason = "one answer for each picture asked for")]
     pub(crate) fn new(ctx: &Context, cache: Option<PathBuf>) -> Self {
         let shared = Arc::new(Shared::default());
         let (sender, decoded) = mpsc::channel();

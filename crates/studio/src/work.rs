@@ -91,6 +91,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
+    #[expect(clippy::disallowed_methods, reason = "one answer for each question, and the window asks few")]
     pub(crate) fn new(ctx: &egui::Context) -> Self {
         let (sender, receiver) = mpsc::channel();
         Self { sender, receiver, outstanding: 0, ticket: 0, ctx: ctx.clone() }

@@ -9,18 +9,18 @@ use lorikeet_checkpoint::SafetensorsFile;
 use lorikeet_nn::WeightSource;
 
 /// `LORIKEET_FIXTURES` where there is no source tree (docs/gpu.md).
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let told = std::env::var_os("LORIKEET_FIXTURES").map(PathBuf::from);
     told.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/parity"))
 }
 
 /// `LORIKEET_TEST_DEVICE`, else the CPU.
-pub fn device_name() -> &'static str {
+pub(crate) fn device_name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| std::env::var("LORIKEET_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned()))
 }
 
-pub fn device() -> Device {
+pub(crate) fn device() -> Device {
     let kind = device_name().parse().unwrap_or_else(|error| panic!("LORIKEET_TEST_DEVICE: {error}"));
     lorikeet_nn::device::open(kind).unwrap_or_else(|error| panic!("LORIKEET_TEST_DEVICE: {error}"))
 }
@@ -31,29 +31,29 @@ fn slack() -> f64 {
 }
 
 /// A safetensors file of inputs and expected outputs.
-pub struct Fixture(SafetensorsFile);
+pub(crate) struct Fixture(SafetensorsFile);
 
 impl Fixture {
-    pub fn open(name: &str) -> Self {
+    pub(crate) fn open(name: &str) -> Self {
         Self(SafetensorsFile::open(&root().join(name)).unwrap())
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.names().count()
     }
 
-    pub fn raw(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
+    pub(crate) fn raw(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
         let info = self.0.info(name).unwrap_or_else(|| panic!("the fixture has no {name}"));
         (info.shape.clone(), self.0.f32(name).unwrap())
     }
 
-    pub fn ids(&self, name: &str) -> (Vec<usize>, Vec<i64>) {
+    pub(crate) fn ids(&self, name: &str) -> (Vec<usize>, Vec<i64>) {
         let shape = self.0.info(name).unwrap().shape.clone();
         let bytes = self.0.bytes(name).unwrap().chunks_exact(8);
         (shape, bytes.map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect())
     }
 
-    pub fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
+    pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Tensor<D> {
         let (mut shape, values) = self.raw(name);
         if shape.is_empty() {
             shape.push(1);
@@ -62,13 +62,13 @@ impl Fixture {
     }
 
     /// With the values in another shape.
-    pub fn flat<const D: usize>(&self, name: &str, shape: [usize; D]) -> Tensor<D> {
+    pub(crate) fn flat<const D: usize>(&self, name: &str, shape: [usize; D]) -> Tensor<D> {
         Tensor::from_data(TensorData::new(self.raw(name).1, shape), (&device(), DType::F32))
     }
 }
 
 /// Weights under the names of the checkpoint, `text_model.` or not.
-pub struct Weights(SafetensorsFile);
+pub(crate) struct Weights(SafetensorsFile);
 
 impl Weights {
     fn stored<'a>(&self, name: &'a str) -> &'a str {
@@ -89,7 +89,7 @@ impl WeightSource for Weights {
     }
 }
 
-pub fn model(folder: &str, weights: &str) -> (serde_json::Value, Weights) {
+pub(crate) fn model(folder: &str, weights: &str) -> (serde_json::Value, Weights) {
     let folder = root().join(folder);
     let config = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
     (config, Weights(SafetensorsFile::open(&folder.join(weights)).unwrap()))
@@ -97,12 +97,13 @@ pub fn model(folder: &str, weights: &str) -> (serde_json::Value, Weights) {
 
 /// Largest difference relative to the largest expected value; fails above `tolerance`.
 #[track_caller]
-pub fn close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, tolerance: f64) -> f64 {
+pub(crate) fn close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, tolerance: f64) -> f64 {
     assert_eq!(found.dims(), expected.dims());
     let values = |t: Tensor<D>| t.into_data().iter::<f32>().map(f64::from).collect::<Vec<f64>>();
     let (found, expected) = (values(found), values(expected));
     let largest = expected.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-    let worst = found.iter().zip(&expected).fold(0.0f64, |m, (f, e)| if f.is_nan() { f64::NAN } else { m.max((f - e).abs()) });
+    let worst =
+        found.iter().zip(&expected).fold(0.0f64, |m, (f, e)| if f.is_nan() { f64::NAN } else { m.max((f - e).abs()) });
     let error = worst / largest.max(1e-30);
     let tolerance = tolerance * slack();
     assert!(error <= tolerance, "relative error {error:e} is above {tolerance:e}");
@@ -110,7 +111,7 @@ pub fn close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, tolerance: f
 }
 
 /// With `LORIKEET_TEST_JSON`, as a line of JSON.
-pub fn report(what: &str, error: f64) {
+pub(crate) fn report(what: &str, error: f64) {
     if std::env::var_os("LORIKEET_TEST_JSON").is_some() {
         println!("{}", serde_json::json!({"check": what, "device": device_name(), "error": error, "ok": true}));
     } else {

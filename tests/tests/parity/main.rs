@@ -1,6 +1,7 @@
 //! Ours against PyTorch, diffusers, transformers and peft, on the fixtures that `tests/reference` made.
 //!
 //! `cargo test -p lorikeet-e2e --test parity -- --nocapture` prints the largest error of every comparison.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod card;
 mod fixture;
@@ -126,10 +127,8 @@ fn ten_steps_of_adamw() {
     let mut adamw = AdamW::default();
     for step in 0..10 {
         let get = |name: &str| fixture.tensor::<4>(&format!("step{step}.{name}"));
-        let side = unet.side(
-            &fixture.raw(&format!("step{step}.timesteps")).1,
-            fixture.tensor(&format!("step{step}.text")),
-        );
+        let side =
+            unet.side(&fixture.raw(&format!("step{step}.timesteps")).1, fixture.tensor(&format!("step{step}.text")));
         let segments = SEGMENTS[step % 2];
         let outcome = segmented::backward(&unet, segments, get("noisy"), &side, &Wanted::default(), &set, |output| {
             mse(output, get("noise"))

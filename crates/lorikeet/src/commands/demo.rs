@@ -104,8 +104,8 @@ fn recipe(args: &DemoArgs) -> Result<Recipe, Trouble> {
 }
 
 fn draw(recipe: &Recipe, loras: &[(PathBuf, f32)], out_dir: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let usual = Usual::of("demo")?;
     let text = |id| if let Value::Text(text) = recipe.get(id) { text } else { String::new() };
+    let usual = Usual::of(&text("base.path"))?;
     let request = SampleRequest {
         base: text("base.path"),
         loras: loras.to_vec(),

@@ -108,6 +108,7 @@ fn apply(style: &mut Style, t: &Tokens) {
     visuals.striped = false;
     visuals.image_loading_spinners = false;
     visuals.interact_cursor = Some(egui::CursorIcon::PointingHand);
+    #[expect(clippy::disallowed_methods, reason = "a shadow is black in every theme")]
     let shadow = Shadow { offset: [0, 8], blur: 24, spread: 0, color: egui::Color32::from_black_alpha(60) };
     visuals.window_shadow = shadow;
     visuals.popup_shadow = shadow;

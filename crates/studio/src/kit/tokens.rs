@@ -1,4 +1,5 @@
 //! Colours and sizes. Nothing else in the studio names a colour.
+#![expect(clippy::disallowed_methods, reason = "this is where colours are made")]
 
 use egui::Color32;
 
