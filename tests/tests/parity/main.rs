@@ -23,7 +23,8 @@ const SEGMENTS: [Segments; 2] = [Segments::One, Segments::PerBlock];
 
 fn unet(folder: &str) -> UNet2DConditionModel {
     let (config, weights) = model(folder, "diffusion_pytorch_model.safetensors");
-    let loader = Loader::new(&weights, "unet", &device(), DType::F32);
+    let device = device();
+    let loader = Loader::new(&weights, "unet", &device, DType::F32);
     UNet2DConditionModel::load(&UNetConfig::from_json(&config).unwrap(), &loader).unwrap()
 }
 
