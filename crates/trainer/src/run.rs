@@ -10,6 +10,7 @@ use lorikeet_models::unet::UNet2DConditionModel;
 use lorikeet_protocol::{Command, Event, ExportDtype, Stage, Step};
 use lorikeet_recipe::{Plan, Recipe, SaveDtype};
 
+use crate::meter::{SmoothedLoss, resident_bytes};
 use crate::optim::{self, AdamW, AdamWConfig};
 use crate::previews::Previews;
 use crate::save::{self, Saved};
@@ -49,19 +50,10 @@ pub fn resume(run_dir: &Path, host: &mut dyn Host) -> Result<Done, TrainError> {
     run(&recipe, run_dir, saved, host)
 }
 
-fn run(
-    recipe: &Recipe,
-    run_dir: &Path,
-    saved: Option<Saved>,
-    host: &mut dyn Host,
-) -> Result<Done, TrainError> {
+fn run(recipe: &Recipe, run_dir: &Path, saved: Option<Saved>, host: &mut dyn Host) -> Result<Done, TrainError> {
     let started = Instant::now();
-    let stopped_early = || Done {
-        run_dir: run_dir.to_owned(),
-        step: 0,
-        lora: None,
-        seconds: started.elapsed().as_secs_f64(),
-    };
+    let stopped_early =
+        || Done { run_dir: run_dir.to_owned(), step: 0, lora: None, seconds: started.elapsed().as_secs_f64() };
     match Run::prepare(recipe, run_dir, saved, host).and_then(|mut run| run.to_the_end(host)) {
         Err(TrainError::Stopped) => Ok(stopped_early()),
         other => other,
@@ -129,7 +121,8 @@ impl<'a> Run<'a> {
         let unet = base.load_unet()?;
         let encoder = if settings.network.text_encoder { Some(base.load_text()?) } else { None };
         let set = adapters(&plan, &base, &unet, encoder.as_ref());
-        let mut stepper = Stepper { base, unet, encoder, set, text, segments: segments(&plan), loss: settings.loss.clone() };
+        let mut stepper =
+            Stepper { base, unet, encoder, set, text, segments: segments(&plan), loss: settings.loss.clone() };
         let mut adamw = AdamW::default();
         let (mut base_loss, mut loss) = (None, SmoothedLoss::default());
         let mut last_save = None;
@@ -388,12 +381,7 @@ fn text_states(
     Ok(if settings.dataset.shuffle_tags { states.with_encoder(base.load_text()?) } else { states })
 }
 
-fn adapters(
-    plan: &Plan,
-    base: &Base,
-    unet: &UNet2DConditionModel,
-    encoder: Option<&crate::TextEncoder>,
-) -> LoraSet {
+fn adapters(plan: &Plan, base: &Base, unet: &UNet2DConditionModel, encoder: Option<&crate::TextEncoder>) -> LoraSet {
     let mut layers = transformer_targets(&unet.layers());
     if let Some(encoder) = encoder {
         layers.extend(text_encoder_targets(&encoder.model.layers()));
@@ -408,31 +396,4 @@ fn segments(plan: &Plan) -> lorikeet_nn::segmented::Segments {
         lorikeet_recipe::Segments::One => lorikeet_nn::segmented::Segments::One,
         lorikeet_recipe::Segments::PerBlock => lorikeet_nn::segmented::Segments::PerBlock,
     }
-}
-
-/// Exponential average with the bias of its start taken out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct SmoothedLoss {
-    sum: f64,
-    weight: f64,
-}
-
-impl SmoothedLoss {
-    const DECAY: f64 = 0.97;
-
-    fn add(&mut self, loss: f32) -> f32 {
-        self.sum = Self::DECAY * self.sum + (1.0 - Self::DECAY) * f64::from(loss);
-        self.weight = Self::DECAY * self.weight + (1.0 - Self::DECAY);
-        (self.sum / self.weight) as f32
-    }
-}
-
-/// Memory of this process that is in RAM.
-fn resident_bytes() -> u64 {
-    use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
-    let pid = Pid::from_u32(std::process::id());
-    let Ok(mut system) = System::new() else { return 0 };
-    let what = ProcessRefreshKind::nothing().with_memory();
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, what);
-    system.process(pid).map_or(0, sysinfo::Process::memory)
 }

@@ -16,8 +16,8 @@ use lorikeet_protocol::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::export::to_modules;
+use crate::meter::SmoothedLoss;
 use crate::optim::{AdamW, Moments};
-use crate::run::SmoothedLoss;
 use crate::{Host, TrainError, read_adapter, saves, write_adapter};
 
 const ADAPTER: &str = "adapter.safetensors";
@@ -61,7 +61,9 @@ pub(crate) fn write(
         write_adapter(&part.join(ADAPTER), &to_modules(set)?)?;
         write_optimiser(&part.join(OPTIMISER), adamw)?;
         let text = serde_json::to_string_pretty(facts).unwrap_or_default();
-        lorikeet_checkpoint::write_atomically(&part.join(STATE), |out| std::io::Write::write_all(out, text.as_bytes()))?;
+        lorikeet_checkpoint::write_atomically(&part.join(STATE), |out| {
+            std::io::Write::write_all(out, text.as_bytes())
+        })?;
         if path.exists() {
             fs::remove_dir_all(&path).map_err(|e| io("replace the save")(&path, e))?;
         }
