@@ -7,11 +7,14 @@ mod error;
 mod export;
 mod facts;
 pub mod lr;
+mod meter;
 pub mod optim;
 mod previews;
 mod run;
 mod save;
 mod step;
+#[cfg(test)]
+mod testing;
 mod text;
 mod validate;
 
@@ -20,7 +23,9 @@ pub use cache::{LatentCache, Moments, TextStates, cache_folder, cache_latents};
 pub use draw::{DrawSettings, DrawnFrom, Painter, SampleRequest, draw_noise, load_lora, lora_set, png_bytes, sample};
 pub use error::TrainError;
 pub use export::{Exported, RunFacts, export, read_adapter, saves, to_modules, write_adapter};
-pub use facts::{Pictures, base_facts, dataset_facts, machine_facts, pictures, probe, text_layers, unet_layers};
+pub use facts::{
+    Pictures, base_facts, dataset_facts, machine_facts, pictures, plan_for, probe, text_layers, unet_layers,
+};
 pub use lorikeet_diffusion::SamplerKind;
 pub use run::{Done, resume, train};
 pub use text::{text_backward, text_states};

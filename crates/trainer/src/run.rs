@@ -54,7 +54,7 @@ fn run(recipe: &Recipe, run_dir: &Path, saved: Option<Saved>, host: &mut dyn Hos
     let started = Instant::now();
     let stopped_early =
         || Done { run_dir: run_dir.to_owned(), step: 0, lora: None, seconds: started.elapsed().as_secs_f64() };
-    match Run::prepare(recipe, run_dir, saved, host).and_then(|mut run| run.to_the_end(host)) {
+    match Run::prepare(recipe, run_dir, saved, host).and_then(|mut run| run.finish(host)) {
         Err(TrainError::Stopped) => Ok(stopped_early()),
         other => other,
     }
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn to_the_end(&mut self, host: &mut dyn Host) -> Result<Done, TrainError> {
+    fn finish(&mut self, host: &mut dyn Host) -> Result<Done, TrainError> {
         if self.step == 0 {
             self.validate(host)?;
             self.draw(host)?;

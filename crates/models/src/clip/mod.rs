@@ -39,7 +39,7 @@ impl ClipConfig {
             let value = config.hidden_act;
             return Err(ModelError::Unsupported { part: "text encoder", field: "hidden_act", value });
         }
-        if config.num_attention_heads == 0 || config.hidden_size % config.num_attention_heads != 0 {
+        if !config.hidden_size.is_multiple_of(config.num_attention_heads.max(1)) || config.num_attention_heads == 0 {
             let reason = "hidden_size must be a multiple of num_attention_heads".to_owned();
             return Err(ModelError::Config { part: "text encoder", reason });
         }

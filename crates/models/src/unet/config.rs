@@ -94,7 +94,7 @@ impl UNetConfig {
             "block_out_channels, down_block_types and up_block_types must have the same length"
         } else if self.norm_num_groups == 0 || self.block_out_channels.iter().any(|c| c % self.norm_num_groups != 0) {
             "every entry of block_out_channels must be a multiple of norm_num_groups"
-        } else if (0..levels).any(|l| self.heads(l) == 0 || self.block_out_channels[l] % self.heads(l) != 0) {
+        } else if (0..levels).any(|l| self.heads(l) == 0 || !self.block_out_channels[l].is_multiple_of(self.heads(l))) {
             "every entry of block_out_channels must be a multiple of the number of heads"
         } else if self.layers_per_block == 0 {
             "layers_per_block must be at least 1"

@@ -32,6 +32,7 @@ pub struct UNet2DConditionModel {
 
 /// The smallest pieces that a segment may consist of.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few dozen in a model; boxes would only be in the way")]
 enum Block {
     /// Its output is the first skip.
     ConvIn(Conv2d),
