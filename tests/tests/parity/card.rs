@@ -11,16 +11,19 @@ use super::fixture::{device_name, root};
 
 const STEPS: u64 = 100;
 
-/// Keeps steps; answers nothing.
-#[derive(Default)]
-struct Listening {
+/// Keeps steps and the plan, which exporting reads; answers nothing.
+struct Listening<'a> {
+    run_dir: &'a Path,
     steps: Vec<Step>,
 }
 
-impl Host for Listening {
+impl Host for Listening<'_> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Step(step) => self.steps.push(step),
+            Event::Planned { plan } => {
+                std::fs::write(self.run_dir.join("plan.json"), serde_json::to_vec(&plan).unwrap()).unwrap();
+            }
             Event::Warning { message } => println!("warning: {message}"),
             _ => {}
         }
@@ -49,7 +52,7 @@ fn demo(device: &str, run_dir: &Path) -> Vec<Step> {
         recipe.set_text(id, value).unwrap();
     }
     std::fs::create_dir_all(run_dir).unwrap();
-    let mut host = Listening::default();
+    let mut host = Listening { run_dir, steps: Vec::new() };
     train(&recipe, run_dir, &mut host).unwrap();
     host.steps
 }

@@ -35,7 +35,7 @@ pub(crate) struct Fixture(SafetensorsFile);
 
 impl Fixture {
     pub(crate) fn open(name: &str) -> Self {
-        Self(SafetensorsFile::open(&root().join(name)).unwrap())
+        Self(SafetensorsFile::open(root().join(name)).unwrap())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -92,7 +92,7 @@ impl WeightSource for Weights {
 pub(crate) fn model(folder: &str, weights: &str) -> (serde_json::Value, Weights) {
     let folder = root().join(folder);
     let config = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
-    (config, Weights(SafetensorsFile::open(&folder.join(weights)).unwrap()))
+    (config, Weights(SafetensorsFile::open(folder.join(weights)).unwrap()))
 }
 
 /// Largest difference relative to the largest expected value; fails above `tolerance`.
