@@ -1,5 +1,7 @@
 //! Every operation with a backward of its own against Burn's decomposed autodiff and against finite differences.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use burn::Tensor;
 use burn::tensor::activation::softmax;
 use burn::tensor::module::conv2d;

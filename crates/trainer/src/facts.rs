@@ -26,11 +26,20 @@ use crate::error::TrainError;
 pub fn probe(recipe: &Recipe) -> Result<Plan, TrainError> {
     let base = base_facts(&open_model(&text(recipe, "base.path"))?)?;
     let resolved = settings(recipe, &base)?;
+    plan_for(recipe, &base, &pictures(&resolved)?)
+}
+
+/// As [`probe`], for pictures that were found before: some may have been left out since.
+///
+/// # Errors
+/// When device or recipe cannot be used.
+pub fn plan_for(recipe: &Recipe, base: &BaseFacts, pictures: &Pictures) -> Result<Plan, TrainError> {
+    let resolved = settings(recipe, base)?;
     let device = choose_device(&resolved.run.device)?;
     // Opened here so that a missing driver is told before anything is trained.
     lorikeet_nn::device::open(device)?;
-    let data = dataset_facts(&pictures(&resolved)?);
-    Ok(plan(recipe, &base, &data, &machine_facts(device, Path::new(&resolved.save.folder)))?)
+    let machine = machine_facts(device, Path::new(&resolved.save.folder));
+    Ok(plan(recipe, base, &dataset_facts(pictures), &machine)?)
 }
 
 fn text(recipe: &Recipe, id: &str) -> String {
@@ -80,15 +89,16 @@ fn unet_shape(config: &UNetConfig, json: &Value) -> UnetShape {
         other => other.as_u64().unwrap_or(default),
     };
     let heads = if json["num_attention_heads"].is_null() { "attention_head_dim" } else { "num_attention_heads" };
+    let depth = |level| per_level(&json["transformer_layers_per_block"], level, 1);
+    // A level that attends on one way only counts as if on both, so that memory is not estimated too low.
+    let attends = |level: usize| {
+        let ways = [&config.down_block_types[level], &config.up_block_types[levels - 1 - level]];
+        ways.into_iter().any(|kind| kind.starts_with("CrossAttn"))
+    };
     UnetShape {
         block_out_channels: config.block_out_channels.iter().map(|&channels| channels as u64).collect(),
         layers_per_block: config.layers_per_block as u64,
-        transformer_depth: (0..levels)
-            .map(|level| match config.down_block_types[level].starts_with("CrossAttn") {
-                true => per_level(&json["transformer_layers_per_block"], level, 1),
-                false => 0,
-            })
-            .collect(),
+        transformer_depth: (0..levels).map(|level| if attends(level) { depth(level) } else { 0 }).collect(),
         heads: (0..levels).map(|level| per_level(&json[heads], level, 8)).collect(),
         context_width: config.cross_attention_dim as u64,
     }

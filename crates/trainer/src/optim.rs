@@ -48,14 +48,11 @@ impl AdamW {
         for (name, gradients) in gradients {
             let Some(module) = set.modules.get_mut(&name) else { continue };
             let rate = learning_rate(&name);
-            let zeros = || {
-                [&module.a, &module.b].map(|t| Moments { first: t.zeros_like(), second: t.zeros_like() })
-            };
+            let zeros = || [&module.a, &module.b].map(|t| Moments { first: t.zeros_like(), second: t.zeros_like() });
             let moments = self.moments.entry(name).or_insert_with(zeros);
             for ((weight, gradient), state) in [&mut module.a, &mut module.b].into_iter().zip(gradients).zip(moments) {
                 let first = state.first.clone() * config.beta1 + gradient.clone() * (1.0 - config.beta1);
-                let second =
-                    state.second.clone() * config.beta2 + gradient.clone() * gradient * (1.0 - config.beta2);
+                let second = state.second.clone() * config.beta2 + gradient.clone() * gradient * (1.0 - config.beta2);
                 let denominator = (second.clone() / correction2).sqrt() + config.epsilon;
                 *weight = weight.clone() * (1.0 - rate * config.weight_decay)
                     - first.clone() / denominator * (rate / correction1);

@@ -19,21 +19,11 @@ pub(crate) struct Previews {
 
 impl Previews {
     pub(crate) fn new(run_dir: &Path, settings: &PlanSettings) -> Self {
-        Self {
-            folder: run_dir.join("samples"),
-            settings: settings.sample.clone(),
-            name: settings.save.name.clone(),
-        }
+        Self { folder: run_dir.join("samples"), settings: settings.sample.clone(), name: settings.save.name.clone() }
     }
 
     /// Draws every prompt; at step 0 with the untouched base. The decoder is loaded for it and dropped again.
-    pub(crate) fn draw(
-        &self,
-        stepper: &Stepper,
-        step: u64,
-        epoch: u64,
-        host: &mut dyn Host,
-    ) -> Result<(), TrainError> {
+    pub(crate) fn draw(&self, stepper: &Stepper, step: u64, epoch: u64, host: &mut dyn Host) -> Result<(), TrainError> {
         let prompts = &self.settings.prompts;
         if self.settings.every == 0 || prompts.is_empty() {
             return Ok(());

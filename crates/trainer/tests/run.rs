@@ -1,5 +1,7 @@
 //! Whole runs on the demo base: what they leave, and that an interrupted one goes on as if nothing had happened.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -131,8 +133,13 @@ fn a_run_killed_anywhere_goes_on_with_the_same_losses() {
                 }
             }
             assert_eq!(losses, whole.losses, "killed after {kill_after}");
-            let tensors = |bytes: &[u8]| bytes[8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize..].to_vec();
-            assert_eq!(tensors(&fs::read(done.lora.unwrap()).unwrap()), tensors(&expected), "killed after {kill_after}");
+            let tensors =
+                |bytes: &[u8]| bytes[8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize..].to_vec();
+            assert_eq!(
+                tensors(&fs::read(done.lora.unwrap()).unwrap()),
+                tensors(&expected),
+                "killed after {kill_after}"
+            );
         }
         fs::remove_dir_all(folder.path().join("whole")).unwrap();
     }
@@ -200,7 +207,9 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_save() {
     let folder = tempfile::tempdir().unwrap();
     let mut recipe = recipe(folder.path());
     // Large enough that products overflow f32 after a few steps.
-    for (id, value) in [("train.learning_rate", "1"), ("train.clip_norm", "0"), ("network.alpha", "100"), ("train.warmup", "0")] {
+    for (id, value) in
+        [("train.learning_rate", "1"), ("train.clip_norm", "0"), ("network.alpha", "100"), ("train.warmup", "0")]
+    {
         if let Err(error) = recipe.set_text(id, value) {
             println!("skipped: {id} = {value} is not allowed any more ({error})");
             return;

@@ -1,1 +1,157 @@
+use std::fs;
 
+use lorikeet_adapters::{text_encoder_targets, transformer_targets};
+use lorikeet_recipe::RecipeError;
+
+use super::*;
+use crate::testing::{demo, picture, recipe};
+
+fn sorted(mut layers: Vec<LayerInfo>) -> Vec<LayerInfo> {
+    layers.sort_by(|a, b| a.name.cmp(&b.name));
+    layers
+}
+
+#[test]
+fn layers_in_the_header_are_those_of_the_loaded_model() {
+    let base = demo();
+    let unet = base.load_unet().unwrap();
+    assert_eq!(unet_layers(&base.model).unwrap(), sorted(transformer_targets(&unet.layers())));
+    assert_eq!(all_layers(&base.model).unwrap(), sorted(unet.layers()));
+    let text = base.load_text().unwrap();
+    assert_eq!(text_layers(&base.model).unwrap(), sorted(text_encoder_targets(&text.model.layers())));
+}
+
+#[test]
+fn the_demo_base_is_described() {
+    let base = demo();
+    let facts = base_facts(&base.model).unwrap();
+    assert_eq!((facts.native_resolution, facts.latent_factor), (128, 8));
+    assert_eq!(facts.size_multiple as usize, base.size_multiple());
+    assert_eq!(
+        (facts.latent_channels as usize, facts.prediction),
+        (base.latent_shape(128, 128)[0], Prediction::Velocity)
+    );
+    assert_eq!(facts.unet.context_width as usize, base.clip_config.hidden_size);
+    assert_eq!(facts.text_layers as usize, base.clip_config.num_hidden_layers);
+    assert_eq!(facts.text_targets.len(), 6 * base.clip_config.num_hidden_layers);
+    // Two projections and ten linear layers in each transformer.
+    assert!(!facts.unet_targets.is_empty() && facts.unet_targets.len().is_multiple_of(12));
+    assert_eq!(facts.class(), lorikeet_recipe::BaseClass::Demo);
+}
+
+#[test]
+fn the_shape_of_a_unet_is_read_from_its_configuration() {
+    let json = serde_json::json!({
+        "in_channels": 4, "out_channels": 4, "block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2,
+        "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+        "cross_attention_dim": 768, "attention_head_dim": 8, "norm_num_groups": 32, "norm_eps": 1e-5,
+        "flip_sin_to_cos": true, "freq_shift": 0,
+    });
+    let shape = |json: &Value| unet_shape(&UNetConfig::from_json(json).unwrap(), json);
+    let expected = UnetShape {
+        block_out_channels: vec![320, 640, 1280, 1280],
+        layers_per_block: 2,
+        transformer_depth: vec![1, 1, 1, 0],
+        heads: vec![8; 4],
+        context_width: 768,
+    };
+    assert_eq!(shape(&json), expected);
+    let mut other = json.clone();
+    other["attention_head_dim"] = serde_json::json!([5, 10, 20, 20]);
+    other["down_block_types"][0] = "DownBlock2D".into();
+    assert_eq!(shape(&other), UnetShape { heads: vec![5, 10, 20, 20], ..expected });
+}
+
+#[test]
+fn a_plan_counts_the_pictures_and_holds_some_out() {
+    let folder = tempfile::tempdir().unwrap();
+    for index in 0..4 {
+        picture(folder.path(), &format!("{index}.png"), 80, index, "a cat");
+    }
+    let mut recipe = recipe(folder.path());
+    recipe.set_text("dataset.validation_split", "0.25").unwrap();
+    let plan = probe(&recipe).unwrap();
+    assert_eq!((plan.images, plan.validation_images), (3, 1));
+    assert_eq!(plan.device, "cpu");
+    assert_eq!(
+        plan.buckets.iter().map(|bucket| (bucket.width, bucket.height, bucket.count)).collect::<Vec<_>>(),
+        [(64, 64, 3)]
+    );
+    assert!(plan.memory_bytes > 1 << 28 && plan.disk_free_bytes > 0, "{plan:?}");
+}
+
+#[test]
+fn captions_are_counted_once_with_the_trigger() {
+    let folder = tempfile::tempdir().unwrap();
+    for (index, caption) in ["a cat", "a cat", "ink, a dog"].into_iter().enumerate() {
+        picture(folder.path(), &format!("{index}.png"), 64, 0, caption);
+    }
+    let facts = base_facts(&open_model("demo").unwrap()).unwrap();
+    let mut recipe = recipe(folder.path());
+    recipe.set_text("dataset.caption_dropout", "0.1").unwrap();
+    let found = pictures(&settings(&recipe, &facts).unwrap()).unwrap();
+    assert_eq!(found.all_captions(), ["", "ink, a cat", "ink, a dog"]);
+}
+
+#[test]
+fn folders_that_cannot_be_used_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = probe(&recipe(folder.path())).unwrap_err();
+    assert!(error.to_string().contains("empty"), "{error}");
+    let error = probe(&Recipe::default()).unwrap_err();
+    assert!(matches!(error, TrainError::Recipe(RecipeError::NoFolder)), "{error}");
+}
+
+/// A copy of the demo base without some file, or with a value of a configuration changed.
+fn spoilt(without: &str, change: Option<(&str, &str, u64)>) -> (tempfile::TempDir, String) {
+    let copy = tempfile::tempdir().unwrap();
+    let source = crate::demo_base_folder().unwrap();
+    fs::copy(source.join("model_index.json"), copy.path().join("model_index.json")).unwrap();
+    for part in ["unet", "vae", "text_encoder", "scheduler", "tokenizer"] {
+        fs::create_dir(copy.path().join(part)).unwrap();
+        for entry in fs::read_dir(source.join(part)).unwrap() {
+            let name = format!("{part}/{}", entry.unwrap().file_name().to_string_lossy());
+            if !name.starts_with(without) {
+                fs::copy(source.join(&name), copy.path().join(&name)).unwrap();
+            }
+        }
+    }
+    if let Some((part, key, value)) = change {
+        let path = copy.path().join(part).join("config.json");
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        config[key] = value.into();
+        fs::write(path, config.to_string()).unwrap();
+    }
+    let path = copy.path().display().to_string();
+    (copy, path)
+}
+
+#[test]
+fn a_base_with_a_part_missing_is_refused_by_name() {
+    for (without, named) in [("vae/", "VAE"), ("unet/", "UNet"), ("text_encoder/", "text encoder")] {
+        let (_copy, path) = spoilt(without, None);
+        let error = open_model(&path).unwrap_err();
+        assert!(error.to_string().contains(named), "{without}: {error}");
+    }
+}
+
+#[test]
+fn parts_that_do_not_fit_together_are_refused() {
+    for (part, key, value, told) in [
+        ("unet", "cross_attention_dim", 8, "text states of width 8"),
+        ("vae", "latent_channels", 5, "the autoencoder has 5"),
+        ("text_encoder", "vocab_size", 1000, "knows 1000 tokens"),
+    ] {
+        let (_copy, path) = spoilt("nothing", Some((part, key, value)));
+        let error = crate::Base::open(&path, DeviceKind::Cpu).err().unwrap();
+        assert!(matches!(error, TrainError::Mismatch { .. }) && error.to_string().contains(told), "{error}");
+    }
+}
+
+#[test]
+fn a_weight_that_is_missing_or_misshapen_is_named() {
+    let (_copy, path) = spoilt("nothing", Some(("vae", "layers_per_block", 9)));
+    let error = crate::Base::open(&path, DeviceKind::Cpu).unwrap().load_vae().unwrap_err();
+    assert!(error.to_string().contains("encoder.down_blocks.0.resnets."), "{error}");
+}
