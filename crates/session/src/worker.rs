@@ -88,7 +88,8 @@ impl Worker {
                 Event::Finished { run_dir: done.run_dir, step: done.step, lora: done.lora, seconds: done.seconds }
             }
             Err(mut failure) => {
-                failure.last_save = failure.last_save.or_else(|| host.last_save.clone());
+                failure.last_save =
+                    failure.last_save.or_else(|| host.last_save.clone()).or_else(|| last_save(folder.path()));
                 Event::Failed(failure)
             }
         });
@@ -176,6 +177,11 @@ impl Host for RunHost<'_> {
             }
         }
     }
+}
+
+/// Of an earlier sitting.
+fn last_save(run_dir: &Path) -> Option<PathBuf> {
+    lorikeet_trainer::saves(run_dir).ok()?.pop().map(|(_, path)| path)
 }
 
 /// A mistake of ours ends the job, not the program.

@@ -169,7 +169,7 @@ fn pause_save_and_stop_are_obeyed() {
     let resumed = face.events.iter().position(|event| *event == Event::Resumed { step: 2 }).unwrap();
     assert!(paused < resumed);
     // 84 layers of the demo base's transformers, each with three tensors in the file.
-    let exported = lora::read(&done.lora.unwrap()).unwrap();
+    let exported = lora::read(done.lora.unwrap()).unwrap();
     assert_eq!(exported.modules.len(), 84);
 }
 
