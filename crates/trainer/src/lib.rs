@@ -12,6 +12,7 @@ pub mod optim;
 mod previews;
 mod run;
 mod save;
+mod setup;
 mod step;
 #[cfg(test)]
 mod testing;

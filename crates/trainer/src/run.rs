@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use lorikeet_adapters::{LoraSet, text_encoder_targets, transformer_targets};
 use lorikeet_dataset::{Item, caption_for, epoch_batches};
-use lorikeet_models::unet::UNet2DConditionModel;
 use lorikeet_protocol::{Command, Event, ExportDtype, Stage, Step};
 use lorikeet_recipe::{Plan, Recipe, SaveDtype};
 
@@ -14,11 +12,12 @@ use crate::meter::{SmoothedLoss, resident_bytes};
 use crate::optim::{self, AdamW, AdamWConfig};
 use crate::previews::Previews;
 use crate::save::{self, Saved};
+use crate::setup::{adapters, segments, text_states};
 use crate::step::{MicroBatch, Stepper};
 use crate::validate::Validation;
 use crate::{
-    Base, Host, LatentCache, Pictures, RunFacts, TextStates, TrainError, cache_folder, cache_latents, choose_device,
-    export, lr, pictures, probe,
+    Base, Host, LatentCache, Pictures, RunFacts, TrainError, base_facts, cache_folder, cache_latents, choose_device,
+    export, lr, pictures, plan_for, probe,
 };
 
 /// How a run ended.
@@ -88,7 +87,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self, TrainError> {
         let started = Instant::now();
         host.event(Event::Stage { stage: Stage::ScanDataset, done: 0, total: 0 });
-        let plan = probe(recipe)?;
+        let mut plan = probe(recipe)?;
         let settings = &plan.settings;
         host.event(Event::Planned { plan: Box::new(plan.clone()) });
         let step = saved.as_ref().map_or(0, |saved| saved.step);
@@ -110,7 +109,14 @@ impl<'a> Run<'a> {
             host.event(Event::Warning { message: message.clone() });
         }
         let cache = cache_folder();
+        let seen = pictures.train.images.len() + pictures.validation.images.len();
         let [latents, held_out] = cache_latents(&base, &mut pictures, settings.dataset.flip, &cache, host)?;
+        if pictures.train.images.len() + pictures.validation.images.len() < seen {
+            // Broken pictures show only when they are decoded: epochs are shorter than planned.
+            plan = plan_for(recipe, &base_facts(&base.model)?, &pictures)?;
+            host.event(Event::Planned { plan: Box::new(plan.clone()) });
+        }
+        let settings = &plan.settings;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
         if saved.is_none() {
             RunFacts::gather(&base, &pictures, now).save(run_dir)?;
@@ -357,43 +363,5 @@ impl<'a> Run<'a> {
                 _ => {}
             }
         }
-    }
-}
-
-/// The states of every caption and prompt of the run, and an encoder where captions will differ from epoch to epoch.
-fn text_states(
-    base: &Base,
-    plan: &Plan,
-    pictures: &Pictures,
-    cache: &Path,
-    host: &mut dyn Host,
-) -> Result<TextStates, TrainError> {
-    let settings = &plan.settings;
-    let mut captions: Vec<String> = Vec::new();
-    let plain = lorikeet_dataset::CaptionRules { shuffle: false, dropout: 0.0, ..pictures.captions.clone() };
-    for picture in pictures.train.images.iter().chain(&pictures.validation.images) {
-        captions.push(caption_for(picture, &plain, 0, 0, 0));
-    }
-    captions.push(String::new());
-    captions.push(settings.sample.negative.clone());
-    captions.extend(settings.sample.prompts.iter().cloned());
-    let states = TextStates::build(base, &captions, cache, host)?;
-    Ok(if settings.dataset.shuffle_tags { states.with_encoder(base.load_text()?) } else { states })
-}
-
-fn adapters(plan: &Plan, base: &Base, unet: &UNet2DConditionModel, encoder: Option<&crate::TextEncoder>) -> LoraSet {
-    let mut layers = transformer_targets(&unet.layers());
-    if let Some(encoder) = encoder {
-        layers.extend(text_encoder_targets(&encoder.model.layers()));
-    }
-    let network = &plan.settings.network;
-    let seed = plan.settings.train.seed;
-    LoraSet::new(&layers, network.rank as usize, network.alpha as f32, network.dropout, seed, &base.device)
-}
-
-fn segments(plan: &Plan) -> lorikeet_nn::segmented::Segments {
-    match plan.segments {
-        lorikeet_recipe::Segments::One => lorikeet_nn::segmented::Segments::One,
-        lorikeet_recipe::Segments::PerBlock => lorikeet_nn::segmented::Segments::PerBlock,
     }
 }
