@@ -57,7 +57,7 @@ def main():
     a.add_argument("--weights", type=pathlib.Path, default=BASE, help="folder with unet/ and text_encoder/")
     a.add_argument("--out", type=pathlib.Path, default=BASE)
     a.add_argument("--captions", type=int, default=100)
-    a.add_argument("--cfg", type=float, nargs="+", default=[3.5])
+    a.add_argument("--cfg", type=float, nargs="+", default=[3.0])
     a.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     a = a.parse_args()
     data, names = load_data()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel
 
-from arch import SCHEDULER, TEXT, new_text, new_unet, write_index, write_tokenizer
+from arch import SCHEDULER, new_text, new_unet, write_index, write_tokenizer
 from common import WORK, Clock, Ema, save
 from muon import Muon
 from tokens import cache_latents, small_ids
