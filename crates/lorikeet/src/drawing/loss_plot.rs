@@ -58,10 +58,11 @@ fn read(text: &str) -> Losses {
 fn picture(losses: &Losses) -> Canvas {
     let all = || [&losses.raw, &losses.smoothed, &losses.validation].into_iter().flatten();
     let steps = all().map(|point| point.0).fold(1.0, f64::max);
-    // A few spikes would press everything else flat.
     let mut sorted: Vec<f64> = losses.raw.iter().map(|point| point.1).collect();
     sorted.sort_by(f64::total_cmp);
-    let usual = sorted[(sorted.len() - 1) * 98 / 100];
+    // In a long run a few spikes would press everything else flat.
+    let spikes = if sorted.len() < 100 { 0 } else { sorted.len() / 50 };
+    let usual = sorted[sorted.len() - 1 - spikes];
     let high = losses.smoothed.iter().chain(&losses.validation).map(|point| point.1).fold(usual, f64::max);
     let tick = nice(high / 6.0);
     let top = (high * 1.05 / tick).ceil() * tick;
