@@ -42,14 +42,6 @@ impl<'a> Loader<'a> {
         self.dtype
     }
 
-    pub fn has(&self, name: &str) -> bool {
-        self.source.shape(&self.join(name)).is_some()
-    }
-
-    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.source.shape(&self.join(name))
-    }
-
     /// Name under which adapters know the layer here, for example `unet.mid_block.attentions.0.proj_in`.
     pub fn layer_name(&self) -> String {
         format!("{}.{}", self.component, self.path)
