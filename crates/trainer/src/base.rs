@@ -3,15 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use burn::Tensor;
-use burn::tensor::{DType, Device, Int, TensorData};
+use burn::tensor::{DType, Device};
 use lorikeet_checkpoint::{BaseModel, Component, Part, open_base};
 use lorikeet_diffusion::{NoiseSchedule, Prediction};
-use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, LENGTH};
-use lorikeet_models::unet::{UNet2DConditionModel, UNetConfig};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
-use lorikeet_nn::{Context, DeviceKind, Loader, NnError, WeightSource, device};
+use lorikeet_nn::{DeviceKind, Loader, NnError, WeightSource, device};
 
 use crate::TrainError;
+use crate::family::{Architecture, Denoiser, TextEncoders, architecture};
 
 /// A base model with its configurations read, on a device.
 pub struct Base {
@@ -22,9 +21,8 @@ pub struct Base {
     pub dtype: DType,
     pub schedule: NoiseSchedule,
     pub prediction: Prediction,
-    pub unet_config: UNetConfig,
+    pub architecture: Box<dyn Architecture>,
     pub vae_config: VaeConfig,
-    pub clip_config: ClipConfig,
 }
 
 impl Base {
@@ -39,10 +37,13 @@ impl Base {
     /// # Errors
     /// As [`Self::open`].
     pub fn new(model: BaseModel, kind: DeviceKind) -> Result<Self, TrainError> {
-        let unet_config = UNetConfig::from_json(model.config(Part::Unet)?)?;
+        let architecture = architecture(&model)?;
         let vae_config = VaeConfig::from_json(model.config(Part::Vae)?)?;
-        let clip_config = ClipConfig::from_json(model.config(Part::TextEncoder)?)?;
-        check(&model.path, &unet_config, &vae_config, &clip_config)?;
+        let (takes, gives) = (architecture.latent_channels(), vae_config.latent_channels);
+        if takes != gives {
+            let problem = format!("the denoiser takes {takes} latent channels, the autoencoder has {gives}");
+            return Err(TrainError::Mismatch { path: model.path, problem });
+        }
         let device = device::open(kind)?;
         Ok(Self {
             dtype: device::compute_dtype(kind, &device),
@@ -54,9 +55,8 @@ impl Base {
             model,
             kind,
             device,
-            unet_config,
+            architecture,
             vae_config,
-            clip_config,
         })
     }
 
@@ -68,40 +68,29 @@ impl Base {
         };
     }
 
-    /// Layers are named `unet.` and the diffusers path.
-    ///
     /// # Errors
     /// When weights are missing, unreadable or do not fit the configuration.
-    pub fn load_unet(&self) -> Result<UNet2DConditionModel, TrainError> {
-        let weights = Weights(self.model.part(Part::Unet)?);
-        Ok(UNet2DConditionModel::load(&self.unet_config, &Loader::new(&weights, "unet", &self.device, self.dtype))?)
+    pub fn load_denoiser(&self) -> Result<Box<dyn Denoiser>, TrainError> {
+        self.architecture.load_denoiser(self)
     }
 
     /// # Errors
-    /// As [`Self::load_unet`].
+    /// As [`Self::load_denoiser`].
     pub fn load_vae(&self) -> Result<AutoencoderKl, TrainError> {
         let weights = Weights(self.model.part(Part::Vae)?);
         // The autoencoder of SD1.x overflows in f16 and loses detail in bf16; it runs seldom.
         Ok(AutoencoderKl::load(&self.vae_config, &Loader::new(&weights, "vae", &self.device, DType::F32))?)
     }
 
-    /// Layers are named `text_encoder.` and the transformers path.
-    ///
     /// # Errors
-    /// As [`Self::load_unet`].
-    pub fn load_text(&self) -> Result<TextEncoder, TrainError> {
-        let weights = Weights(self.model.part(Part::TextEncoder)?);
-        let loader = Loader::new(&weights, "text_encoder", &self.device, self.dtype);
-        Ok(TextEncoder {
-            model: ClipTextModel::load(&self.clip_config, &loader)?,
-            tokenizer: ClipTokenizer::embedded()?,
-            device: self.device.clone(),
-        })
+    /// As [`Self::load_denoiser`].
+    pub fn load_text(&self) -> Result<Box<dyn TextEncoders>, TrainError> {
+        self.architecture.load_text(self)
     }
 
     /// Sides of pictures must be a multiple of this, px.
     pub fn size_multiple(&self) -> usize {
-        self.vae_config.factor() * self.unet_config.size_multiple()
+        self.vae_config.factor() * self.architecture.size_multiple()
     }
 
     /// Shape of the latents of a picture, `[channels, height, width]`.
@@ -125,33 +114,6 @@ impl Base {
     }
 }
 
-/// CLIP's text encoder with its tokenizer.
-pub struct TextEncoder {
-    pub model: ClipTextModel,
-    pub tokenizer: ClipTokenizer,
-    device: Device,
-}
-
-impl TextEncoder {
-    /// Token ids `[b, 77]`.
-    pub fn ids<S: AsRef<str>>(&self, captions: &[S]) -> Tensor<2, Int> {
-        let ids: Vec<i32> = captions
-            .iter()
-            .flat_map(|caption| self.tokenizer.encode(caption.as_ref()))
-            .map(|id| i32::try_from(id).unwrap_or(0))
-            .collect();
-        Tensor::from_data(TensorData::new(ids, [captions.len(), LENGTH]), &self.device)
-    }
-
-    /// States `[b, 77, width]` in the dtype of computation.
-    pub fn states<S: AsRef<str>>(&self, cx: &Context, captions: &[S]) -> Tensor<3> {
-        self.model.forward(cx, self.ids(captions), CLIP_SKIP)
-    }
-}
-
-/// All layers of the text encoder, as SD1.x was trained.
-pub(crate) const CLIP_SKIP: usize = 1;
-
 /// All numbers of a tensor in f32, row-major. `what` completes "reading ... back".
 pub(crate) fn read_back<const D: usize>(tensor: Tensor<D>, what: &str) -> Result<Vec<f32>, TrainError> {
     let data = tensor.cast(DType::F32).into_data();
@@ -160,7 +122,7 @@ pub(crate) fn read_back<const D: usize>(tensor: Tensor<D>, what: &str) -> Result
 }
 
 /// A part of a checkpoint as the models read it.
-struct Weights<'a>(&'a Component);
+pub(crate) struct Weights<'a>(pub(crate) &'a Component);
 
 impl WeightSource for Weights<'_> {
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
@@ -170,29 +132,6 @@ impl WeightSource for Weights<'_> {
     fn f32(&self, name: &str) -> Result<Vec<f32>, String> {
         self.0.f32(name).map_err(|error| error.to_string())
     }
-}
-
-fn check(path: &Path, unet: &UNetConfig, vae: &VaeConfig, clip: &ClipConfig) -> Result<(), TrainError> {
-    let mismatch = |problem: String| Err(TrainError::Mismatch { path: path.to_owned(), problem });
-    if unet.in_channels != vae.latent_channels || unet.out_channels != vae.latent_channels {
-        return mismatch(format!(
-            "the UNet takes {} latent channels and gives {}, the autoencoder has {}",
-            unet.in_channels, unet.out_channels, vae.latent_channels
-        ));
-    }
-    if unet.cross_attention_dim != clip.hidden_size {
-        return mismatch(format!(
-            "the UNet reads text states of width {}, the text encoder gives {}",
-            unet.cross_attention_dim, clip.hidden_size
-        ));
-    }
-    if clip.max_position_embeddings < LENGTH || clip.vocab_size < 49_408 {
-        return mismatch(format!(
-            "the text encoder knows {} tokens at {} places, where CLIP's tokenizer makes 49408 at {LENGTH}",
-            clip.vocab_size, clip.max_position_embeddings
-        ));
-    }
-    Ok(())
 }
 
 /// Opens a base by what stands in a recipe: `demo`, a folder or a file.

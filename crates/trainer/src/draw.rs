@@ -8,7 +8,6 @@ use image::RgbImage;
 use lorikeet_adapters::{Combined, LoraSet};
 use lorikeet_checkpoint::{TensorData as Saved, lora, write_atomically, write_safetensors};
 use lorikeet_diffusion::{SamplerKind, guided};
-use lorikeet_models::unet::UNet2DConditionModel;
 use lorikeet_models::vae::AutoencoderKl;
 use lorikeet_nn::{Context, Deltas, LayerInfo, NnError};
 use lorikeet_protocol::{Event, Sample, Stage};
@@ -17,8 +16,7 @@ use lorikeet_seeded::{Purpose, Stream};
 
 use crate::base::{choose_device, read_back};
 use crate::cache::obey;
-use crate::facts::{all_layers, text_layers};
-use crate::{Base, Host, TrainError};
+use crate::{Base, Condition, Denoiser, Host, Sizes, TextStates, TrainError};
 
 /// How to draw one picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,12 +65,12 @@ pub struct DrawnFrom {
 #[derive(Clone, Copy)]
 pub struct Painter<'a> {
     pub base: &'a Base,
-    pub unet: &'a UNet2DConditionModel,
+    pub denoiser: &'a dyn Denoiser,
     pub vae: &'a AutoencoderKl,
 }
 
 impl Painter<'_> {
-    /// `prompt` and `negative`: text states `[1, 77, width]`. `deltas`: adapters on the UNet. `after_step` gets the
+    /// `prompt` and `negative`: of one row. `deltas`: adapters on the denoiser. `after_step` gets the
     /// steps done; its error ends the drawing.
     ///
     /// # Errors
@@ -80,8 +78,8 @@ impl Painter<'_> {
     pub fn draw(
         &self,
         deltas: Option<&dyn Deltas>,
-        prompt: &Tensor<3>,
-        negative: &Tensor<3>,
+        prompt: &TextStates,
+        negative: &TextStates,
         settings: &DrawSettings,
         after_step: &mut dyn FnMut(usize) -> Result<(), TrainError>,
     ) -> Result<RgbImage, TrainError> {
@@ -91,9 +89,10 @@ impl Painter<'_> {
         let cx = deltas.map_or_else(Context::base, Context::with);
         let guides = settings.cfg != 1.0;
         let text = match guides {
-            true => Tensor::cat(vec![negative.clone(), prompt.clone()], 0),
+            true => TextStates::cat(vec![negative.clone(), prompt.clone()]),
             false => prompt.clone(),
         };
+        let condition = Condition { text, sizes: vec![Sizes::whole(width, height); if guides { 2 } else { 1 }] };
         let mut done = 0;
         let mut model = |x: Tensor<4>, timestep: f64| -> Result<Tensor<4>, TrainError> {
             if done > 0 {
@@ -103,11 +102,11 @@ impl Painter<'_> {
             let x = x.cast(self.base.dtype);
             let timestep = timestep as f32;
             if !guides {
-                return Ok(self.unet.forward(&cx, x, &[timestep], text.clone()).cast(DType::F32));
+                return Ok(self.denoiser.forward(&cx, x, &[timestep], &condition).cast(DType::F32));
             }
             // Both in one batch, so that the weights are read once.
             let both = Tensor::cat(vec![x.clone(), x], 0);
-            let out = self.unet.forward(&cx, both, &[timestep; 2], text.clone()).cast(DType::F32);
+            let out = self.denoiser.forward(&cx, both, &[timestep; 2], &condition).cast(DType::F32);
             Ok(guided(out.clone().narrow(0, 0, 1), out.narrow(0, 1, 1), settings.cfg))
         };
         let latents = lorikeet_diffusion::sample::<TrainError>(
@@ -268,11 +267,11 @@ pub fn sample(request: &SampleRequest, host: &mut dyn Host) -> Result<Vec<PathBu
     let cx = if sets.is_empty() { Context::base() } else { Context::with(&deltas) };
     let texts: Vec<&String> = std::iter::once(&request.negative).chain(&request.prompts).collect();
     let states = {
-        let encoder = base.load_text()?;
-        texts.iter().map(|text| encoder.states(&cx, &[text])).collect::<Vec<_>>()
+        let encoders = base.load_text()?;
+        texts.iter().map(|text| encoders.encode(&cx, &[text])).collect::<Vec<_>>()
     };
-    let (unet, vae) = (base.load_unet()?, base.load_vae()?);
-    let painter = Painter { base: &base, unet: &unet, vae: &vae };
+    let (denoiser, vae) = (base.load_denoiser()?, base.load_vae()?);
+    let painter = Painter { base: &base, denoiser: &*denoiser, vae: &vae };
 
     let total = (request.prompts.len() * request.steps) as u64;
     let mut paths = Vec::new();
@@ -313,7 +312,9 @@ pub fn sample(request: &SampleRequest, host: &mut dyn Host) -> Result<Vec<PathBu
 /// # Errors
 /// When the file is no LoRA or was made for another kind of model.
 pub fn load_lora(base: &Base, path: &Path) -> Result<LoraSet, TrainError> {
-    let layers: Vec<LayerInfo> = all_layers(&base.model)?.into_iter().chain(text_layers(&base.model)?).collect();
+    let (model, architecture) = (&base.model, &base.architecture);
+    let mut layers = architecture.denoiser_layers(model)?;
+    layers.extend(architecture.text_targets(model)?);
     let file = lora::read_for(path, layers.iter().map(|layer| &layer.name))?;
     lora_set(base, &layers, file.modules).map_err(|source| TrainError::Adapter { path: path.to_owned(), source })
 }

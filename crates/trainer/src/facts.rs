@@ -6,18 +6,17 @@ use std::process::Command;
 
 use lorikeet_checkpoint::{BaseModel, Component, Part};
 use lorikeet_dataset::{BucketRules, Bucketing, CaptionRules, Dataset, Placement, ScanOptions, scan, split_validation};
-use lorikeet_models::unet::UNetConfig;
 use lorikeet_models::vae::VaeConfig;
 use lorikeet_nn::{DeviceKind, LayerInfo, LayerKind};
 use lorikeet_recipe::{
     BaseFacts, BucketFacts, DatasetFacts, Family, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction, Recipe,
-    TargetFacts, UnetShape, plan, settings,
+    TargetFacts, plan, settings,
 };
-use serde_json::Value;
 use sysinfo::{Disks, System};
 
 use crate::base::{choose_device, open_model};
 use crate::error::TrainError;
+use crate::family::architecture;
 
 /// Plans a run without loading any weight.
 ///
@@ -52,9 +51,8 @@ fn text(recipe: &Recipe, id: &str) -> String {
 /// # Errors
 /// When a configuration lacks something every such model has.
 pub fn base_facts(model: &BaseModel) -> Result<BaseFacts, TrainError> {
-    let unet = UNetConfig::from_json(model.config(Part::Unet)?)?;
+    let architecture = architecture(model)?;
     let vae = VaeConfig::from_json(model.config(Part::Vae)?)?;
-    let text = model.config(Part::TextEncoder)?;
     let parameters = |part| model.part(part).map(Component::parameters);
     let factor = u32::try_from(vae.factor()).unwrap_or(8);
     Ok(BaseFacts {
@@ -68,40 +66,18 @@ pub fn base_facts(model: &BaseModel) -> Result<BaseFacts, TrainError> {
         native_resolution: model.native_resolution(),
         latent_factor: factor,
         latent_channels: u32::try_from(vae.latent_channels).unwrap_or(4),
-        size_multiple: factor * u32::try_from(unet.size_multiple()).unwrap_or(8),
+        size_multiple: factor * u32::try_from(architecture.size_multiple()).unwrap_or(8),
         unet_params: parameters(Part::Unet)?,
         text_params: parameters(Part::TextEncoder)?,
         vae_params: parameters(Part::Vae)?,
         model_file_bytes: model.stored_bytes(),
-        unet: unet_shape(&unet, model.config(Part::Unet)?),
+        unet: architecture.shape(),
         vae_channels: vae.block_out_channels[0] as u64,
-        text_tokens: lorikeet_models::clip::LENGTH as u64,
-        text_layers: text["num_hidden_layers"].as_u64().unwrap_or(0),
-        unet_targets: unet_layers(model)?.iter().map(target).collect(),
-        text_targets: text_layers(model)?.iter().map(target).collect(),
+        text_tokens: architecture.text_shape().tokens as u64,
+        text_layers: architecture.text_layers() as u64,
+        unet_targets: architecture.denoiser_targets(model)?.iter().map(target).collect(),
+        text_targets: architecture.text_targets(model)?.iter().map(target).collect(),
     })
-}
-
-fn unet_shape(config: &UNetConfig, json: &Value) -> UnetShape {
-    let levels = config.block_out_channels.len();
-    let per_level = |value: &Value, level: usize, default: u64| match value {
-        Value::Array(list) => list.get(level).or(list.last()).and_then(Value::as_u64).unwrap_or(default),
-        other => other.as_u64().unwrap_or(default),
-    };
-    let heads = if json["num_attention_heads"].is_null() { "attention_head_dim" } else { "num_attention_heads" };
-    let depth = |level| per_level(&json["transformer_layers_per_block"], level, 1);
-    // A level that attends on one way only counts as if on both, so that memory is not estimated too low.
-    let attends = |level: usize| {
-        let ways = [&config.down_block_types[level], &config.up_block_types[levels - 1 - level]];
-        ways.into_iter().any(|kind| kind.starts_with("CrossAttn"))
-    };
-    UnetShape {
-        block_out_channels: config.block_out_channels.iter().map(|&channels| channels as u64).collect(),
-        layers_per_block: config.layers_per_block as u64,
-        transformer_depth: (0..levels).map(|level| if attends(level) { depth(level) } else { 0 }).collect(),
-        heads: (0..levels).map(|level| per_level(&json[heads], level, 8)).collect(),
-        context_width: config.cross_attention_dim as u64,
-    }
 }
 
 fn target(layer: &LayerInfo) -> TargetFacts {
@@ -110,62 +86,6 @@ fn target(layer: &LayerInfo) -> TargetFacts {
         LayerKind::Conv2d { inputs, outputs, kernel } => (inputs, outputs, kernel),
     };
     TargetFacts { outputs: outputs as u64, inputs: inputs as u64, kernel: kernel as u64 }
-}
-
-/// Every linear layer and 1x1 convolution of the UNet's transformers, by name, from the file's header: what
-/// [`lorikeet_adapters::transformer_targets`] finds in the loaded model.
-///
-/// # Errors
-/// When the model has no UNet.
-pub fn unet_layers(model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
-    Ok(lorikeet_adapters::transformer_targets(&all_layers(model)?))
-}
-
-/// Every layer of the UNet that asks its context for a delta.
-pub(crate) fn all_layers(model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
-    let weights = model.part(Part::Unet)?;
-    let linear_projection = model.config(Part::Unet)?["use_linear_projection"].as_bool().unwrap_or(false);
-    Ok(layers(
-        weights,
-        "unet",
-        |path| !path.starts_with("time_embedding."),
-        |path| {
-            // Files store either shape for these two; the configuration decides what the layer is.
-            if path.ends_with(".proj_in") || path.ends_with(".proj_out") { Some(!linear_projection) } else { None }
-        },
-    ))
-}
-
-/// Every linear layer of the text encoder, by name, from the file's header.
-///
-/// # Errors
-/// When the model has no text encoder.
-pub fn text_layers(model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
-    let inside = |path: &str| path.contains(".self_attn.") || path.contains(".mlp.");
-    Ok(layers(model.part(Part::TextEncoder)?, "text_encoder", inside, |_| None))
-}
-
-/// `is_conv` tells for a path whether the layer is a convolution; `None`: as its shape says.
-fn layers(
-    weights: &Component,
-    component: &str,
-    wanted: impl Fn(&str) -> bool,
-    is_conv: impl Fn(&str) -> Option<bool>,
-) -> Vec<LayerInfo> {
-    let layer = |name: &str| {
-        let path = name.strip_suffix(".weight").filter(|path| wanted(path))?;
-        let (inputs, outputs, stored_kernel) = match *weights.shape(name)? {
-            [outputs, inputs] => (inputs, outputs, None),
-            [outputs, inputs, height, width] if height == width => (inputs, outputs, Some(height)),
-            _ => return None,
-        };
-        let kind = match is_conv(path).unwrap_or(stored_kernel.is_some()) {
-            true => LayerKind::Conv2d { inputs, outputs, kernel: stored_kernel.unwrap_or(1) },
-            false => LayerKind::Linear { inputs, outputs },
-        };
-        Some(LayerInfo { name: format!("{component}.{path}"), kind })
-    };
-    weights.names().filter_map(layer).collect()
 }
 
 /// The pictures of a run, sorted into buckets.

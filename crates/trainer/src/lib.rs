@@ -6,6 +6,7 @@ mod draw;
 mod error;
 mod export;
 mod facts;
+mod family;
 pub mod lr;
 mod meter;
 pub mod optim;
@@ -16,20 +17,18 @@ mod setup;
 mod step;
 #[cfg(test)]
 mod testing;
-mod text;
 mod validate;
 
-pub use base::{Base, TextEncoder, choose_device, demo_base_folder, open_model};
-pub use cache::{LatentCache, Moments, TextStates, cache_folder, cache_latents};
+pub use base::{Base, choose_device, demo_base_folder, open_model};
+pub use cache::{LatentCache, Moments, TextCache, cache_folder, cache_latents};
 pub use draw::{DrawSettings, DrawnFrom, Painter, SampleRequest, draw_noise, load_lora, lora_set, png_bytes, sample};
 pub use error::TrainError;
 pub use export::{Exported, RunFacts, export, read_adapter, saves, to_modules, write_adapter};
-pub use facts::{
-    Pictures, base_facts, dataset_facts, machine_facts, pictures, plan_for, probe, text_layers, unet_layers,
-};
+pub use facts::{Pictures, base_facts, dataset_facts, machine_facts, pictures, plan_for, probe};
+pub use family::{Architecture, Condition, Denoiser, Sizes, TextEncoders, TextShape, TextStates};
 pub use lorikeet_diffusion::SamplerKind;
 pub use run::{Done, resume, train};
-pub use text::{text_backward, text_states};
+pub use step::side_backward;
 
 use lorikeet_protocol::{Command, Event};
 

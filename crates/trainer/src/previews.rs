@@ -30,7 +30,7 @@ impl Previews {
         }
         fs::create_dir_all(&self.folder).map_err(|e| TrainError::io("make the folder", &self.folder, e))?;
         let vae = stepper.base.load_vae()?;
-        let painter = Painter { base: &stepper.base, unet: &stepper.unet, vae: &vae };
+        let painter = Painter { base: &stepper.base, denoiser: &*stepper.denoiser, vae: &vae };
         let none = LoraSet::from_modules(std::collections::BTreeMap::new());
         let set = if step == 0 { &none } else { &stepper.set };
         let deltas = set.deltas(1.0);

@@ -12,7 +12,7 @@ use crate::meter::{SmoothedLoss, resident_bytes};
 use crate::optim::{self, AdamW, AdamWConfig};
 use crate::previews::Previews;
 use crate::save::{self, Saved};
-use crate::setup::{adapters, segments, text_states};
+use crate::setup::{adapters, segments, text_cache};
 use crate::step::{MicroBatch, Stepper};
 use crate::validate::Validation;
 use crate::{
@@ -121,14 +121,14 @@ impl<'a> Run<'a> {
         if saved.is_none() {
             RunFacts::gather(&base, &pictures, now).save(run_dir)?;
         }
-        let text = text_states(&base, &plan, &pictures, &cache, host)?;
+        let text = text_cache(&base, &plan, &pictures, &cache, host)?;
 
         host.event(Event::Stage { stage: Stage::LoadModel, done: 0, total: 0 });
-        let unet = base.load_unet()?;
-        let encoder = if settings.network.text_encoder { Some(base.load_text()?) } else { None };
-        let set = adapters(&plan, &base, &unet, encoder.as_ref());
+        let denoiser = base.load_denoiser()?;
+        let encoders = if settings.network.text_encoder { Some(base.load_text()?) } else { None };
+        let set = adapters(&plan, &base, &*denoiser, encoders.as_deref());
         let mut stepper =
-            Stepper { base, unet, encoder, set, text, segments: segments(&plan), loss: settings.loss.clone() };
+            Stepper { base, denoiser, encoders, set, text, segments: segments(&plan), loss: settings.loss.clone() };
         let mut adamw = AdamW::default();
         let (mut base_loss, mut loss) = (None, SmoothedLoss::default());
         let mut last_save = None;

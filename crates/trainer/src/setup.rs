@@ -2,38 +2,35 @@
 
 use std::path::Path;
 
-use lorikeet_adapters::{LoraSet, text_encoder_targets, transformer_targets};
-use lorikeet_models::unet::UNet2DConditionModel;
+use lorikeet_adapters::LoraSet;
 use lorikeet_recipe::Plan;
 
-use crate::{Base, Host, Pictures, TextStates, TrainError};
+use crate::{Base, Denoiser, Host, Pictures, TextCache, TextEncoders, TrainError};
 
 /// The states of every caption and prompt of the run, and an encoder where captions will differ from epoch to epoch.
-pub(crate) fn text_states(
+pub(crate) fn text_cache(
     base: &Base,
     plan: &Plan,
     pictures: &Pictures,
     cache: &Path,
     host: &mut dyn Host,
-) -> Result<TextStates, TrainError> {
+) -> Result<TextCache, TrainError> {
     let settings = &plan.settings;
     let mut captions = pictures.all_captions();
     captions.push(settings.sample.negative.clone());
     captions.extend(settings.sample.prompts.iter().cloned());
-    let states = TextStates::build(base, &captions, cache, host)?;
-    Ok(if settings.dataset.shuffle_tags { states.with_encoder(base.load_text()?) } else { states })
+    let states = TextCache::build(base, &captions, cache, host)?;
+    Ok(if settings.dataset.shuffle_tags { states.with_encoders(base.load_text()?) } else { states })
 }
 
 pub(crate) fn adapters(
     plan: &Plan,
     base: &Base,
-    unet: &UNet2DConditionModel,
-    encoder: Option<&crate::TextEncoder>,
+    denoiser: &dyn Denoiser,
+    encoders: Option<&dyn TextEncoders>,
 ) -> LoraSet {
-    let mut layers = transformer_targets(&unet.layers());
-    if let Some(encoder) = encoder {
-        layers.extend(text_encoder_targets(&encoder.model.layers()));
-    }
+    let mut layers = denoiser.targets();
+    layers.extend(encoders.into_iter().flat_map(TextEncoders::targets));
     let network = &plan.settings.network;
     let seed = plan.settings.train.seed;
     LoraSet::new(&layers, network.rank as usize, network.alpha as f32, network.dropout, seed, &base.device)

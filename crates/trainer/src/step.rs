@@ -5,14 +5,13 @@ use burn::tensor::{DType, TensorData};
 use lorikeet_adapters::LoraSet;
 use lorikeet_dataset::Item;
 use lorikeet_diffusion::{Prediction, min_snr_weight, weighted_mse};
-use lorikeet_models::unet::UNet2DConditionModel;
-use lorikeet_nn::segmented::{self, Segments, Wanted};
+use lorikeet_nn::segmented::{self, LeafSource as _, Segments, Side, Wanted};
 use lorikeet_nn::{Context, Deltas};
 use lorikeet_recipe::LossSettings;
 use lorikeet_seeded::{Purpose, Stream};
 
 use crate::optim::scalar;
-use crate::{Base, LatentCache, TextEncoder, TextStates, TrainError, text_backward, text_states};
+use crate::{Base, Condition, Denoiser, LatentCache, TextCache, TextEncoders, TextStates, TrainError};
 
 /// Pictures of one size that go through the model together.
 pub(crate) struct MicroBatch {
@@ -25,11 +24,11 @@ pub(crate) struct MicroBatch {
 /// The models and adapters of a run.
 pub(crate) struct Stepper {
     pub(crate) base: Base,
-    pub(crate) unet: UNet2DConditionModel,
-    /// When it is trained too.
-    pub(crate) encoder: Option<TextEncoder>,
+    pub(crate) denoiser: Box<dyn Denoiser>,
+    /// When they are trained too.
+    pub(crate) encoders: Option<Box<dyn TextEncoders>>,
     pub(crate) set: LoraSet,
-    pub(crate) text: TextStates,
+    pub(crate) text: TextCache,
     pub(crate) segments: Segments,
     pub(crate) loss: LossSettings,
 }
@@ -45,10 +44,11 @@ impl Stepper {
     ) -> Result<f32, TrainError> {
         self.set.set_position(address[0], address[1]);
         let (mut x0, mut noise, mut timesteps) = (Vec::new(), Vec::new(), Vec::new());
-        let mut shape = [0; 3];
+        let (mut shape, mut sizes) = ([0; 3], Vec::new());
         for (i, (item, flipped)) in batch.items.iter().zip(&batch.flipped).enumerate() {
             let at = [address[0], address[1], i as u64];
             shape = latents.shape(item.image);
+            sizes.push(latents.sizes(item.image, *flipped));
             let mut posterior = Stream::new(seed, Purpose::Posterior, &[batch.epoch, item.key()]);
             x0.extend(latents.latent(item.image, *flipped, Some(&mut posterior))?);
             noise.extend(self.noise(seed, &at, shape));
@@ -56,34 +56,42 @@ impl Stepper {
             timesteps.push(Stream::new(seed, Purpose::Timestep, &at).below(steps) as usize);
         }
         let input = Noised { x0, noise, timesteps, shape };
-        let ids = self.encoder.as_ref().map(|encoder| (encoder, encoder.ids(&batch.captions)));
-        let states = match &ids {
-            Some((encoder, ids)) => text_states(&encoder.model, &self.set, ids.clone()),
+        let text = match &self.encoders {
+            Some(encoders) => encoders.encode(&Context::with(&*self.set.plain()), &texts(&batch.captions)),
             None => self.text.batch(&batch.captions)?,
         };
         let (noisy, target, weights) = self.noised(&input);
-        let side = self.unet.side(&input.timesteps_f32(), states);
-        let wanted = Wanted { input: false, side: vec![ids.is_some()] };
-        let outcome = segmented::backward(&self.unet, self.segments, noisy, &side, &wanted, &self.set, |output| {
+        let side_of = |text| self.denoiser.side(&input.timesteps_f32(), &Condition { text, sizes: sizes.clone() });
+        let side = side_of(text);
+        let wanted = match &self.encoders {
+            Some(_) => Wanted { input: false, side: self.denoiser.side_of_text() },
+            None => Wanted::default(),
+        };
+        let outcome = segmented::backward(&*self.denoiser, self.segments, noisy, &side, &wanted, &self.set, |output| {
             weighted_mse(output.cast(DType::F32), target, &weights)
         });
-        if let (Some((encoder, ids)), Some(Some(gradient))) = (ids, outcome.side.into_iter().next()) {
-            text_backward(&encoder.model, &self.set, ids, gradient);
+        if let Some(encoders) = &self.encoders {
+            side_backward(&self.set, outcome.side, |cx| side_of(encoders.encode(cx, &texts(&batch.captions))));
         }
         Ok(scalar(outcome.loss)?)
     }
 
     /// The loss without gradients; `deltas` are the adapters at work.
-    pub(crate) fn loss_of(&self, input: &Noised, states: Tensor<3>, deltas: &dyn Deltas) -> Result<f32, TrainError> {
+    pub(crate) fn loss_of(
+        &self,
+        input: &Noised,
+        condition: &Condition,
+        deltas: &dyn Deltas,
+    ) -> Result<f32, TrainError> {
         let (noisy, target, weights) = self.noised(input);
-        let output = self.unet.forward(&Context::with(deltas), noisy, &input.timesteps_f32(), states);
+        let output = self.denoiser.forward(&Context::with(deltas), noisy, &input.timesteps_f32(), condition);
         Ok(scalar(weighted_mse(output.cast(DType::F32), target, &weights))?)
     }
 
-    /// Text states of captions with these adapters at work on the text encoder, if it is trained.
-    pub(crate) fn states(&self, captions: &[String], deltas: &dyn Deltas) -> Result<Tensor<3>, TrainError> {
-        match &self.encoder {
-            Some(encoder) => Ok(encoder.states(&Context::with(deltas), captions)),
+    /// Text states of captions with these adapters at work on the text encoders, if they are trained.
+    pub(crate) fn states(&self, captions: &[String], deltas: &dyn Deltas) -> Result<TextStates, TrainError> {
+        match &self.encoders {
+            Some(encoders) => Ok(encoders.encode(&Context::with(deltas), &texts(captions))),
             None => self.text.batch(captions),
         }
     }
@@ -102,7 +110,7 @@ impl Stepper {
         noise
     }
 
-    /// Input and target of the UNet, and the weight of each sample's loss.
+    /// Input and target of the denoiser, and the weight of each sample's loss.
     fn noised(&self, input: &Noised) -> (Tensor<4>, Tensor<4>, Vec<f32>) {
         let Base { schedule, prediction, device, dtype, .. } = &self.base;
         let [c, h, w] = input.shape;
@@ -120,6 +128,26 @@ impl Stepper {
     fn weight(&self, timestep: usize, prediction: Prediction) -> f64 {
         let gamma = self.loss.min_snr_gamma;
         gamma.map_or(1.0, |gamma| min_snr_weight(self.base.schedule.snr(timestep), gamma, prediction))
+    }
+}
+
+fn texts(captions: &[String]) -> Vec<&str> {
+    captions.iter().map(String::as_str).collect()
+}
+
+/// Carries the gradients that the denoiser gave for its side inputs back into the adapters of what made them: `side`
+/// makes them again, under autodiff.
+pub fn side_backward(set: &LoraSet, gradients: Vec<Option<Tensor<3>>>, side: impl FnOnce(&Context) -> Side) {
+    let tracked = set.tracked();
+    // The gradient of this sum with respect to a side input is the one given.
+    let sum = side(&Context::with(tracked.deltas()))
+        .into_iter()
+        .zip(gradients)
+        .filter(|(input, _)| input.is_tracked())
+        .filter_map(|(input, gradient)| Some((input * gradient?).sum()))
+        .reduce(|a, b| a + b);
+    if let Some(sum) = sum {
+        tracked.collect(&mut sum.backward());
     }
 }
 

@@ -6,7 +6,7 @@ use lorikeet_protocol::{Event, Stage};
 use lorikeet_seeded::{Purpose, Stream};
 
 use crate::step::{Noised, Stepper};
-use crate::{Host, LatentCache, Pictures, TrainError};
+use crate::{Condition, Host, LatentCache, Pictures, TrainError};
 
 /// Noise levels at which every picture is measured, in the middle of equal parts of the schedule.
 const LEVELS: usize = 4;
@@ -61,8 +61,9 @@ impl Validation {
                 input.noise.extend(Stream::new(SEED, Purpose::ValidationNoise, &at).normals(latent.len()));
                 input.timesteps.push((2 * level + 1) * steps / (2 * LEVELS));
             }
-            let states = stepper.states(&vec![caption.clone(); LEVELS], &deltas)?;
-            sum += f64::from(stepper.loss_of(&input, states, &deltas)?);
+            let text = stepper.states(&vec![caption.clone(); LEVELS], &deltas)?;
+            let condition = Condition { text, sizes: vec![self.latents.sizes(index, false); LEVELS] };
+            sum += f64::from(stepper.loss_of(&input, &condition, &deltas)?);
         }
         Ok((sum / total.max(1) as f64) as f32)
     }

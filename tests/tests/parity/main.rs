@@ -202,16 +202,18 @@ fn gradients_through_the_text_encoder() {
     set.modules.extend(adapter(&fixture, "text_encoder.", "text_encoder", &text_targets, 2.0).modules);
 
     for segments in SEGMENTS {
-        let states = lorikeet_trainer::text_states(&text, &set, ids.clone());
+        let states_of = |cx: &Context| text.forward(cx, ids.clone(), 1);
+        let states = states_of(&Context::with(&set.deltas(1.0)));
         report("joint text states", close(states.clone(), fixture.tensor("states"), 1e-5));
-        let side = unet.side(&cases.raw("square.timesteps").1, states);
+        let side_of = |states| unet.side(&cases.raw("square.timesteps").1, states);
+        let side = side_of(states);
         let wanted = Wanted { input: false, side: vec![true] };
         let latents = cases.tensor("square.latents");
         let outcome = segmented::backward(&unet, segments, latents, &side, &wanted, &set, |output| {
             mse(output, cases.tensor("square.target"))
         });
         report("joint loss", close(outcome.loss, fixture.tensor("loss"), 1e-5));
-        lorikeet_trainer::text_backward(&text, &set, ids.clone(), outcome.side[0].clone().unwrap());
+        lorikeet_trainer::side_backward(&set, outcome.side, |cx| side_of(states_of(cx)));
         let gradients = set.take_gradients();
         let mut worst = 0.0f64;
         for layer in unet_targets.iter().chain(&text_targets) {

@@ -10,7 +10,7 @@ use lorikeet_seeded::Stream;
 
 use super::{MEMORY_LIMIT, Store, batch_size, device_key, key, load, obey};
 use crate::base::read_back;
-use crate::{Base, Host, Pictures, TrainError};
+use crate::{Base, Host, Pictures, Sizes, TrainError};
 
 /// The Gaussian an encoded picture is drawn from: `[channels, height, width]` each, unscaled.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,7 @@ pub struct LatentCache {
 
 #[derive(Debug)]
 struct Entry {
+    placement: Placement,
     shape: [usize; 3],
     /// As it is, and mirrored where mirroring is on.
     held: [Option<Held>; 2],
@@ -56,6 +57,15 @@ impl LatentCache {
         self.entries[index].shape
     }
 
+    /// Where a picture comes from.
+    pub fn sizes(&self, index: usize, flipped: bool) -> Sizes {
+        let Placement { source, bucket, resized, crop } = self.entries[index].placement;
+        // Mirrored, the other margin is on the left.
+        let left = if flipped { resized.0 - bucket.0 - crop.0 } else { crop.0 };
+        let size = |(width, height): (u32, u32)| [height as f32, width as f32];
+        Sizes { original: size(source), crop: [crop.1 as f32, left as f32], target: size(bucket) }
+    }
+
     /// # Errors
     /// When the cache file was deleted or damaged during the run.
     pub fn moments(&self, index: usize, flipped: bool) -> Result<Moments, TrainError> {
@@ -63,7 +73,7 @@ impl LatentCache {
         match &entry.held[usize::from(flipped)] {
             Some(Held::Memory(moments)) => Ok(moments.clone()),
             Some(Held::Disk(path)) => {
-                let [mean, logvar] = load(path, NAMES, entry.shape.iter().product()).ok_or_else(|| {
+                let [mean, logvar] = load(path, NAMES, [entry.shape.iter().product(); 2]).ok_or_else(|| {
                     TrainError::run_file(path, "was deleted or damaged while in use; start or resume the run again")
                 })?;
                 Ok(Moments { mean, logvar })
@@ -124,7 +134,7 @@ pub fn cache_latents(
             .iter()
             .map(|placement| {
                 let shape = base.latent_shape(placement.bucket.0, placement.bucket.1);
-                Entry { shape, held: [None, None] }
+                Entry { placement: *placement, shape, held: [None, None] }
             })
             .collect(),
         scaling: base.vae_config.scaling_factor,
@@ -154,7 +164,7 @@ pub fn cache_latents(
     for job in jobs {
         let entry = &mut caches[job.set].entries[job.index];
         let size = entry.shape.iter().product();
-        match store.load(&job.key, NAMES, size) {
+        match store.load(&job.key, NAMES, [size; 2]) {
             Some([mean, logvar]) => {
                 let moments = Moments { mean, logvar };
                 entry.held[usize::from(job.flip)] = Some(hold(moments, &mut used, Some(store.path(&job.key))));

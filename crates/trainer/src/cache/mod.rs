@@ -16,7 +16,7 @@ use lorikeet_protocol::{Command, Event};
 use crate::{Host, TrainError};
 
 pub use latents::{LatentCache, Moments, cache_latents};
-pub use text::TextStates;
+pub use text::TextCache;
 
 /// Numbers kept in memory; beyond it they are read from disk each time.
 const MEMORY_LIMIT: usize = 1 << 30;
@@ -48,8 +48,8 @@ impl Store {
     }
 
     /// The named tensors, if the file is whole and they have these sizes.
-    fn load<const N: usize>(&self, key: &str, names: [&str; N], size: usize) -> Option<[Vec<f32>; N]> {
-        load(&self.path(key), names, size)
+    fn load<const N: usize>(&self, key: &str, names: [&str; N], sizes: [usize; N]) -> Option<[Vec<f32>; N]> {
+        load(&self.path(key), names, sizes)
     }
 
     /// Returns whether the file is there now. The first failure is told.
@@ -88,10 +88,10 @@ impl Store {
     }
 }
 
-fn load<const N: usize>(path: &Path, names: [&str; N], size: usize) -> Option<[Vec<f32>; N]> {
+fn load<const N: usize>(path: &Path, names: [&str; N], sizes: [usize; N]) -> Option<[Vec<f32>; N]> {
     let file = SafetensorsFile::open(path).ok()?;
     let mut tensors = names.map(|_| Vec::new());
-    for (name, tensor) in names.iter().zip(&mut tensors) {
+    for ((name, tensor), size) in names.iter().zip(&mut tensors).zip(sizes) {
         *tensor = file.f32(name).ok()?;
         if tensor.len() != size {
             return None;

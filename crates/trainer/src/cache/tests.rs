@@ -142,17 +142,17 @@ fn a_cache_that_cannot_be_written_is_told_once_and_not_needed() {
 fn the_second_time_captions_are_found() {
     let (base, cache) = (demo(), tempfile::tempdir().unwrap());
     let captions = ["a cat", "", "a cat"].map(str::to_owned);
-    let first = TextStates::build(&base, &captions, cache.path(), &mut Recorder::default()).unwrap();
+    let first = TextCache::build(&base, &captions, cache.path(), &mut Recorder::default()).unwrap();
     assert_eq!(first.encoded, 2);
     let mut host = Recorder::default();
-    let second = TextStates::build(&base, &captions, cache.path(), &mut host).unwrap();
+    let second = TextCache::build(&base, &captions, cache.path(), &mut host).unwrap();
     assert_eq!((second.encoded, host.loaded_a_model()), (0, false));
-    let rows = |states: &TextStates| states.batch(&["", "a cat"]).unwrap().into_data();
+    let rows = |states: &TextCache| states.batch(&["", "a cat"]).unwrap().states.into_data();
     assert_eq!(rows(&first), rows(&second));
-    assert_eq!(rows(&first).shape().to_vec(), [2, 77, base.clip_config.hidden_size]);
+    assert_eq!(rows(&first).shape().to_vec(), [2, 77, base.architecture.text_shape().width]);
 
     assert!(second.batch(&["a dog"]).is_err());
-    let second = second.with_encoder(base.load_text().unwrap());
-    let direct = base.load_text().unwrap().states(&lorikeet_nn::Context::base(), &["a dog"]);
-    assert_eq!(second.batch(&["a dog"]).unwrap().into_data(), direct.into_data());
+    let second = second.with_encoders(base.load_text().unwrap());
+    let direct = base.load_text().unwrap().encode(&lorikeet_nn::Context::base(), &["a dog"]);
+    assert_eq!(second.batch(&["a dog"]).unwrap().states.into_data(), direct.states.into_data());
 }

@@ -3,44 +3,45 @@ use std::path::Path;
 
 use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
-use lorikeet_checkpoint::Part;
-use lorikeet_models::clip::LENGTH;
 use lorikeet_nn::Context;
 use lorikeet_protocol::{Event, Stage};
 
 use super::{Store, device_key, key, obey};
-use crate::base::{CLIP_SKIP, read_back};
-use crate::{Base, Host, TextEncoder, TrainError};
+use crate::base::read_back;
+use crate::{Base, Host, TextEncoders, TextShape, TextStates, TrainError};
 
-/// States of captions, `[77, width]` each.
-pub struct TextStates {
-    states: HashMap<String, Vec<f32>>,
-    width: usize,
+/// States of captions.
+pub struct TextCache {
+    states: HashMap<String, Row>,
+    shape: TextShape,
     device: Device,
     dtype: DType,
     /// For captions that are new every epoch.
-    encoder: Option<TextEncoder>,
+    encoders: Option<Box<dyn TextEncoders>>,
     /// Captions encoded anew rather than found.
     pub encoded: usize,
 }
 
-impl TextStates {
-    /// Encodes the captions that are not in the cache yet. The text encoder is loaded only if it is needed.
+/// States `[tokens, width]` and, where there is one, the pooled state `[width]`; else it is empty.
+type Row = [Vec<f32>; 2];
+
+impl TextCache {
+    /// Encodes the captions that are not in the cache yet. Text encoders are loaded only if they are needed.
     ///
     /// # Errors
-    /// When asked to stop, or when the text encoder cannot be loaded.
+    /// When asked to stop, or when a text encoder cannot be loaded.
     pub fn build(base: &Base, captions: &[String], cache: &Path, host: &mut dyn Host) -> Result<Self, TrainError> {
-        let width = base.clip_config.hidden_size;
+        let shape = base.architecture.text_shape();
         let mut store = Store::new(cache, "text");
-        let model_key = base.model.part(Part::TextEncoder)?.content_key()?;
-        let settings = format!("{CLIP_SKIP} {:?}", base.dtype);
+        let model_key = base.architecture.text_key(&base.model)?;
+        let settings = format!("{:?}", base.dtype);
         let key_of = |caption: &str| key(&[caption, &model_key, device_key(base.kind), &settings]);
         let mut states = HashMap::new();
         let mut missing: Vec<&String> = Vec::new();
         let mut seen = HashSet::new();
         for caption in captions.iter().filter(|caption| seen.insert(*caption)) {
-            match store.load(&key_of(caption), ["states"], LENGTH * width) {
-                Some([found]) => _ = states.insert(caption.clone(), found),
+            match store.load(&key_of(caption), NAMES, sizes(shape)) {
+                Some(found) => _ = states.insert(caption.clone(), found),
                 None => missing.push(caption),
             }
         }
@@ -49,45 +50,61 @@ impl TextStates {
         let encoded = missing.len();
         if !missing.is_empty() {
             host.event(Event::Stage { stage: Stage::LoadModel, done: 0, total: 0 });
-            let encoder = base.load_text()?;
+            let encoders = base.load_text()?;
             for caption in missing {
                 obey(host)?;
                 // One at a time, so that the numbers do not depend on what else is encoded.
-                let values = read_back(encoder.states(&Context::base(), &[caption]), "text states")?;
-                store.save(&key_of(caption), &[("states", &[LENGTH, width], &values)], host);
-                states.insert(caption.clone(), values);
+                let TextStates { states: found, pooled } = encoders.encode(&Context::base(), &[caption]);
+                let pooled = pooled.map(|pooled| read_back(pooled, "text states")).transpose()?.unwrap_or_default();
+                let row = [read_back(found, "text states")?, pooled];
+                let shapes: [&[usize]; 2] = [&[shape.tokens, shape.width], &[shape.pooled.unwrap_or(0)]];
+                let tensors = [(NAMES[0], shapes[0], &row[0][..]), (NAMES[1], shapes[1], &row[1][..])];
+                store.save(&key_of(caption), &tensors, host);
+                states.insert(caption.clone(), row);
                 host.event(Event::Stage { stage: Stage::CacheText, done: states.len() as u64, total });
             }
         }
-        Ok(Self { states, width, device: base.device.clone(), dtype: base.dtype, encoder: None, encoded })
+        Ok(Self { states, shape, device: base.device.clone(), dtype: base.dtype, encoders: None, encoded })
     }
 
-    /// Keeps an encoder for captions that were not known at the start, as shuffled tags make.
+    /// Keeps the encoders for captions that were not known at the start, as shuffled tags make.
     #[must_use]
-    pub fn with_encoder(self, encoder: TextEncoder) -> Self {
-        Self { encoder: Some(encoder), ..self }
+    pub fn with_encoders(self, encoders: Box<dyn TextEncoders>) -> Self {
+        Self { encoders: Some(encoders), ..self }
     }
 
-    /// `[b, 77, width]` in the dtype of computation.
+    /// A row a caption, in the dtype of computation.
     ///
     /// # Errors
     /// When a caption was not encoded and there is no encoder.
-    pub fn batch<S: AsRef<str>>(&self, captions: &[S]) -> Result<Tensor<3>, TrainError> {
+    pub fn batch<S: AsRef<str>>(&self, captions: &[S]) -> Result<TextStates, TrainError> {
         let rows = captions.iter().map(|caption| self.one(caption.as_ref())).collect::<Result<Vec<_>, _>>()?;
-        Ok(Tensor::cat(rows, 0))
+        Ok(TextStates::cat(rows))
     }
 
-    fn one(&self, caption: &str) -> Result<Tensor<3>, TrainError> {
-        match (self.states.get(caption), &self.encoder) {
-            (Some(values), _) => {
-                let data = TensorData::new(values.clone(), [1, LENGTH, self.width]);
-                Ok(Tensor::<3>::from_data(data, (&self.device, DType::F32)).cast(self.dtype))
-            }
-            (None, Some(encoder)) => Ok(encoder.states(&Context::base(), &[caption])),
+    fn one(&self, caption: &str) -> Result<TextStates, TrainError> {
+        let TextShape { tokens, width, pooled } = self.shape;
+        match (self.states.get(caption), &self.encoders) {
+            (Some([states, pooled_state]), _) => Ok(TextStates {
+                states: self.tensor(states, [1, tokens, width]),
+                pooled: pooled.map(|width| self.tensor(pooled_state, [1, width])),
+            }),
+            (None, Some(encoders)) => Ok(encoders.encode(&Context::base(), &[caption])),
             (None, None) => Err(TrainError::Request {
                 problem: format!("the caption \"{caption}\" was not encoded before training"),
                 todo: "Report this as a bug in Lorikeet",
             }),
         }
     }
+
+    fn tensor<const D: usize>(&self, values: &[f32], shape: [usize; D]) -> Tensor<D> {
+        let data = TensorData::new(values.to_vec(), shape);
+        Tensor::<D>::from_data(data, (&self.device, DType::F32)).cast(self.dtype)
+    }
+}
+
+const NAMES: [&str; 2] = ["states", "pooled"];
+
+fn sizes(shape: TextShape) -> [usize; 2] {
+    [shape.tokens * shape.width, shape.pooled.unwrap_or(0)]
 }

@@ -5,7 +5,6 @@ use lorikeet_checkpoint::{Dtype, SafetensorsFile};
 use lorikeet_nn::LayerKind;
 
 use super::*;
-use crate::facts::unet_layers;
 use crate::testing::{Recorder, demo};
 use crate::{to_modules, write_adapter};
 
@@ -16,9 +15,10 @@ fn quick(sampler: SamplerKind, seed: u64) -> DrawSettings {
 #[test]
 fn a_picture_depends_on_seed_prompt_and_guidance_and_on_nothing_else() {
     let base = demo();
-    let (unet, vae, text) = (base.load_unet().unwrap(), base.load_vae().unwrap(), base.load_text().unwrap());
-    let painter = Painter { base: &base, unet: &unet, vae: &vae };
-    let states = |prompt: &str| text.states(&Context::base(), &[prompt]);
+    let (denoiser, vae) = (base.load_denoiser().unwrap(), base.load_vae().unwrap());
+    let text = base.load_text().unwrap();
+    let painter = Painter { base: &base, denoiser: &*denoiser, vae: &vae };
+    let states = |prompt: &str| text.encode(&Context::base(), &[prompt]);
     let draw = |prompt: &str, settings: &DrawSettings, deltas: Option<&dyn Deltas>| {
         painter.draw(deltas, &states(prompt), &states(""), settings, &mut |_| Ok(())).unwrap()
     };
@@ -32,16 +32,17 @@ fn a_picture_depends_on_seed_prompt_and_guidance_and_on_nothing_else() {
     assert_ne!(first, draw("red apple", &unguided, None));
 
     // B is zero in a fresh LoRA.
-    let set = LoraSet::new(&unet_layers(&base.model).unwrap(), 4, 4.0, 0.0, 7, &base.device);
+    let set = LoraSet::new(&denoiser.targets(), 4, 4.0, 0.0, 7, &base.device);
     assert_eq!(first, draw("red apple", &settings, Some(&set.deltas(1.0))));
 }
 
 #[test]
 fn drawing_can_be_ended_between_steps() {
     let base = demo();
-    let (unet, vae, text) = (base.load_unet().unwrap(), base.load_vae().unwrap(), base.load_text().unwrap());
-    let painter = Painter { base: &base, unet: &unet, vae: &vae };
-    let states = text.states(&Context::base(), &[""]);
+    let (denoiser, vae) = (base.load_denoiser().unwrap(), base.load_vae().unwrap());
+    let text = base.load_text().unwrap();
+    let painter = Painter { base: &base, denoiser: &*denoiser, vae: &vae };
+    let states = text.encode(&Context::base(), &[""]);
     let mut seen = Vec::new();
     let result = painter.draw(None, &states, &states, &quick(SamplerKind::Ddim, 1), &mut |done| {
         seen.push(done);
@@ -119,11 +120,16 @@ fn a_request_leaves_pictures_that_tell_how_they_were_made() {
     assert_eq!(image::open(&paths[0]).unwrap(), image::open(&third[0]).unwrap());
 }
 
+fn all_targets(base: &Base) -> Vec<LayerInfo> {
+    let (model, architecture) = (&base.model, &base.architecture);
+    let mut layers = architecture.denoiser_targets(model).unwrap();
+    layers.extend(architecture.text_targets(model).unwrap());
+    layers
+}
+
 /// A LoRA on every layer of the demo base's UNet and text encoder, small but not zero.
 pub(crate) fn trained(base: &Base) -> LoraSet {
-    let layers: Vec<_> =
-        unet_layers(&base.model).unwrap().into_iter().chain(text_layers(&base.model).unwrap()).collect();
-    let mut set = LoraSet::new(&layers, 2, 1.0, 0.0, 3, &base.device);
+    let mut set = LoraSet::new(&all_targets(base), 2, 1.0, 0.0, 3, &base.device);
     for module in set.modules.values_mut() {
         module.b = module.b.clone() + 0.02;
     }
@@ -163,7 +169,7 @@ fn a_lora_of_another_model_is_refused_by_name() {
         down: Array { shape: vec![1, inputs], values: vec![0.0; inputs] },
         up: Array { shape: vec![64, 1], values: vec![0.0; 64] },
     };
-    let layers = unet_layers(&demo().model).unwrap();
+    let layers = all_targets(&demo());
     let linear = layers.iter().find(|layer| matches!(layer.kind, LayerKind::Linear { .. })).unwrap();
     for module in [module("unet.down_blocks.9.attentions.0.proj_in", 64), module(&linear.name, 7)] {
         lora::write(&file, std::slice::from_ref(&module), Dtype::F32, &Default::default()).unwrap();
@@ -184,7 +190,5 @@ fn adapters_survive_a_save() {
     let read = crate::read_adapter(&path).unwrap();
     assert_eq!(read, modules);
     assert!(read.iter().any(|module| module.down.shape.len() == 4 && module.up.shape.len() == 4));
-    let layers: Vec<_> =
-        unet_layers(&base.model).unwrap().into_iter().chain(text_layers(&base.model).unwrap()).collect();
-    assert_eq!(to_modules(&lora_set(&base, &layers, read).unwrap()).unwrap(), modules);
+    assert_eq!(to_modules(&lora_set(&base, &all_targets(&base), read).unwrap()).unwrap(), modules);
 }

@@ -1,6 +1,5 @@
 use std::fs;
 
-use lorikeet_adapters::{text_encoder_targets, transformer_targets};
 use lorikeet_recipe::RecipeError;
 
 use super::*;
@@ -14,11 +13,11 @@ fn sorted(mut layers: Vec<LayerInfo>) -> Vec<LayerInfo> {
 #[test]
 fn layers_in_the_header_are_those_of_the_loaded_model() {
     let base = demo();
-    let unet = base.load_unet().unwrap();
-    assert_eq!(unet_layers(&base.model).unwrap(), sorted(transformer_targets(&unet.layers())));
-    assert_eq!(all_layers(&base.model).unwrap(), sorted(unet.layers()));
+    let (model, architecture) = (&base.model, &base.architecture);
+    let denoiser = base.load_denoiser().unwrap();
+    assert_eq!(architecture.denoiser_targets(model).unwrap(), sorted(denoiser.targets()));
     let text = base.load_text().unwrap();
-    assert_eq!(text_layers(&base.model).unwrap(), sorted(text_encoder_targets(&text.model.layers())));
+    assert_eq!(architecture.text_targets(model).unwrap(), sorted(text.targets()));
 }
 
 #[test]
@@ -31,36 +30,12 @@ fn the_demo_base_is_described() {
         (facts.latent_channels as usize, facts.prediction),
         (base.latent_shape(128, 128)[0], Prediction::Velocity)
     );
-    assert_eq!(facts.unet.context_width as usize, base.clip_config.hidden_size);
-    assert_eq!(facts.text_layers as usize, base.clip_config.num_hidden_layers);
-    assert_eq!(facts.text_targets.len(), 6 * base.clip_config.num_hidden_layers);
+    assert_eq!(facts.unet.context_width as usize, base.architecture.text_shape().width);
+    assert_eq!(facts.text_layers as usize, base.architecture.text_layers());
+    assert_eq!(facts.text_targets.len(), 6 * base.architecture.text_layers());
     // Two projections and ten linear layers in each transformer.
     assert!(!facts.unet_targets.is_empty() && facts.unet_targets.len().is_multiple_of(12));
     assert_eq!(facts.class(), lorikeet_recipe::BaseClass::Demo);
-}
-
-#[test]
-fn the_shape_of_a_unet_is_read_from_its_configuration() {
-    let json = serde_json::json!({
-        "in_channels": 4, "out_channels": 4, "block_out_channels": [320, 640, 1280, 1280], "layers_per_block": 2,
-        "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
-        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
-        "cross_attention_dim": 768, "attention_head_dim": 8, "norm_num_groups": 32, "norm_eps": 1e-5,
-        "flip_sin_to_cos": true, "freq_shift": 0,
-    });
-    let shape = |json: &Value| unet_shape(&UNetConfig::from_json(json).unwrap(), json);
-    let expected = UnetShape {
-        block_out_channels: vec![320, 640, 1280, 1280],
-        layers_per_block: 2,
-        transformer_depth: vec![1, 1, 1, 0],
-        heads: vec![8; 4],
-        context_width: 768,
-    };
-    assert_eq!(shape(&json), expected);
-    let mut other = json.clone();
-    other["attention_head_dim"] = serde_json::json!([5, 10, 20, 20]);
-    other["down_block_types"][0] = "DownBlock2D".into();
-    assert_eq!(shape(&other), UnetShape { heads: vec![5, 10, 20, 20], ..expected });
 }
 
 #[test]
@@ -119,7 +94,7 @@ fn spoilt(without: &str, change: Option<(&str, &str, u64)>) -> (tempfile::TempDi
     }
     if let Some((part, key, value)) = change {
         let path = copy.path().join(part).join("config.json");
-        let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         config[key] = value.into();
         fs::write(path, config.to_string()).unwrap();
     }

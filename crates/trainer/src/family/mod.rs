@@ -1,0 +1,119 @@
+//! What the loop needs of a model family. One file a family; nothing outside this folder asks which it is.
+
+mod sd;
+mod unet;
+
+use burn::Tensor;
+use lorikeet_checkpoint::BaseModel;
+use lorikeet_nn::segmented::{self, Blocks, Side};
+use lorikeet_nn::{Context, LayerInfo};
+use lorikeet_recipe::UnetShape;
+
+use crate::{Base, TrainError};
+
+/// What captions became.
+#[derive(Clone, Debug)]
+pub struct TextStates {
+    /// `[b, tokens, width]`, in the dtype of computation.
+    pub states: Tensor<3>,
+    /// `[b, width]`, where the family has it.
+    pub pooled: Option<Tensor<2>>,
+}
+
+impl TextStates {
+    pub fn cat(rows: Vec<Self>) -> Self {
+        let pooled: Option<Vec<_>> = rows.iter().map(|row| row.pooled.clone()).collect();
+        Self {
+            states: Tensor::cat(rows.into_iter().map(|row| row.states).collect(), 0),
+            pooled: pooled.map(|rows| Tensor::cat(rows, 0)),
+        }
+    }
+}
+
+/// What the denoiser is told beside latents and timesteps.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pub text: TextStates,
+    /// One a sample.
+    pub sizes: Vec<Sizes>,
+}
+
+/// What SDXL is told about a picture's origin, px (Podell and others 2023, 2.2).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sizes {
+    /// Before it was resized: height, width.
+    pub original: [f32; 2],
+    /// What was cut off at the top and at the left.
+    pub crop: [f32; 2],
+    /// Of the picture as the model sees it: height, width.
+    pub target: [f32; 2],
+}
+
+impl Sizes {
+    /// A picture that is wanted as it is.
+    pub fn whole(width: u32, height: u32) -> Self {
+        let size = [height as f32, width as f32];
+        Self { original: size, crop: [0.0; 2], target: size }
+    }
+}
+
+/// A loaded denoiser.
+pub trait Denoiser: Blocks {
+    /// What all its blocks read. Differentiable with respect to the text states.
+    fn side(&self, timesteps: &[f32], condition: &Condition) -> Side;
+    /// Which of them depend on the text states.
+    fn side_of_text(&self) -> Vec<bool>;
+    /// The layers that an adapter goes on, in the order of the forward pass.
+    fn targets(&self) -> Vec<LayerInfo>;
+}
+
+impl dyn Denoiser + '_ {
+    /// `latents` `[b, c, h, w]` → `[b, c, h, w]`.
+    pub fn forward(&self, cx: &Context, latents: Tensor<4>, timesteps: &[f32], condition: &Condition) -> Tensor<4> {
+        segmented::forward(self, cx, latents, &self.side(timesteps, condition))
+    }
+}
+
+/// A family's text encoders with their tokenizers.
+pub trait TextEncoders {
+    fn encode(&self, cx: &Context, captions: &[&str]) -> TextStates;
+    /// The layers that an adapter goes on when the text encoders are trained too.
+    fn targets(&self) -> Vec<LayerInfo>;
+}
+
+/// Sizes of what a caption becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextShape {
+    pub tokens: usize,
+    pub width: usize,
+    pub pooled: Option<usize>,
+}
+
+/// A base's configurations, read as its family has them.
+pub trait Architecture {
+    /// Channels of the latents that the denoiser takes and gives.
+    fn latent_channels(&self) -> usize;
+    /// Sides of latents must be a multiple of this.
+    fn size_multiple(&self) -> usize;
+    fn text_shape(&self) -> TextShape;
+    fn text_layers(&self) -> usize;
+    /// What the states of a caption depend on beside the caption: names the weights and how they are used.
+    fn text_key(&self, model: &BaseModel) -> Result<String, TrainError>;
+    fn shape(&self) -> UnetShape;
+    /// Every layer of the denoiser that asks its context for a delta, from the file's header.
+    fn denoiser_layers(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>;
+    /// Those of them that training puts an adapter on.
+    fn denoiser_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>;
+    /// Every layer of the text encoders that an adapter may go on, from the file's header.
+    fn text_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>;
+    fn load_denoiser(&self, base: &Base) -> Result<Box<dyn Denoiser>, TrainError>;
+    fn load_text(&self, base: &Base) -> Result<Box<dyn TextEncoders>, TrainError>;
+}
+
+/// Reads the configurations of a base.
+///
+/// # Errors
+/// When they lack something or do not fit together, or when the family cannot be trained.
+pub(crate) fn architecture(model: &BaseModel) -> Result<Box<dyn Architecture>, TrainError> {
+    Ok(Box::new(sd::StableDiffusion::read(model)?))
+}

@@ -1,0 +1,131 @@
+//! Stable Diffusion 1.x: one UNet, one CLIP text encoder.
+
+use std::path::Path;
+
+use burn::Tensor;
+use burn::tensor::{Device, Int, TensorData};
+use lorikeet_adapters::{text_encoder_targets, transformer_targets};
+use lorikeet_checkpoint::{BaseModel, Part};
+use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, LENGTH};
+use lorikeet_models::unet::UNetConfig;
+use lorikeet_nn::{Context, LayerInfo, Loader};
+use lorikeet_recipe::UnetShape;
+
+use super::{Architecture, Denoiser, TextEncoders, TextShape, TextStates, unet};
+use crate::base::Weights;
+use crate::{Base, TrainError};
+
+/// All layers of the text encoder, as SD1.x was trained.
+const CLIP_SKIP: usize = 1;
+
+pub(super) struct StableDiffusion {
+    unet: UNetConfig,
+    shape: UnetShape,
+    clip: ClipConfig,
+}
+
+impl StableDiffusion {
+    pub(super) fn read(model: &BaseModel) -> Result<Self, TrainError> {
+        let json = model.config(Part::Unet)?;
+        let unet = UNetConfig::from_json(json)?;
+        let clip = ClipConfig::from_json(model.config(Part::TextEncoder)?)?;
+        check(&model.path, &unet, &clip)?;
+        Ok(Self { shape: unet::shape(&unet, json), unet, clip })
+    }
+}
+
+fn check(path: &Path, unet: &UNetConfig, clip: &ClipConfig) -> Result<(), TrainError> {
+    let mismatch = |problem: String| Err(TrainError::Mismatch { path: path.to_owned(), problem });
+    if unet.cross_attention_dim != clip.hidden_size {
+        return mismatch(format!(
+            "the UNet reads text states of width {}, the text encoder gives {}",
+            unet.cross_attention_dim, clip.hidden_size
+        ));
+    }
+    if clip.max_position_embeddings < LENGTH || clip.vocab_size < 49_408 {
+        return mismatch(format!(
+            "the text encoder knows {} tokens at {} places, where CLIP's tokenizer makes 49408 at {LENGTH}",
+            clip.vocab_size, clip.max_position_embeddings
+        ));
+    }
+    Ok(())
+}
+
+impl Architecture for StableDiffusion {
+    fn latent_channels(&self) -> usize {
+        self.unet.in_channels
+    }
+
+    fn size_multiple(&self) -> usize {
+        self.unet.size_multiple()
+    }
+
+    fn text_shape(&self) -> TextShape {
+        TextShape { tokens: LENGTH, width: self.clip.hidden_size, pooled: None }
+    }
+
+    fn text_layers(&self) -> usize {
+        self.clip.num_hidden_layers
+    }
+
+    fn text_key(&self, model: &BaseModel) -> Result<String, TrainError> {
+        Ok(format!("{} {CLIP_SKIP}", model.part(Part::TextEncoder)?.content_key()?))
+    }
+
+    fn shape(&self) -> UnetShape {
+        self.shape.clone()
+    }
+
+    fn denoiser_layers(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
+        unet::layers_in(model)
+    }
+
+    fn denoiser_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
+        Ok(transformer_targets(&unet::layers_in(model)?))
+    }
+
+    fn text_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
+        unet::clip_layers(model, Part::TextEncoder)
+    }
+
+    fn load_denoiser(&self, base: &Base) -> Result<Box<dyn Denoiser>, TrainError> {
+        Ok(Box::new(unet::load(&self.unet, base)?))
+    }
+
+    fn load_text(&self, base: &Base) -> Result<Box<dyn TextEncoders>, TrainError> {
+        let weights = Weights(base.model.part(Part::TextEncoder)?);
+        let loader = Loader::new(&weights, Part::TextEncoder.folder(), &base.device, base.dtype);
+        Ok(Box::new(Clip {
+            model: ClipTextModel::load(&self.clip, &loader)?,
+            tokenizer: ClipTokenizer::embedded()?,
+            device: base.device.clone(),
+        }))
+    }
+}
+
+/// Layers are named `text_encoder.` and the transformers path.
+struct Clip {
+    model: ClipTextModel,
+    tokenizer: ClipTokenizer,
+    device: Device,
+}
+
+impl TextEncoders for Clip {
+    fn encode(&self, cx: &Context, captions: &[&str]) -> TextStates {
+        let rows = captions.iter().map(|caption| self.tokenizer.encode(caption));
+        let states = self.model.forward(cx, ids(rows, &self.device), CLIP_SKIP);
+        TextStates { states, pooled: None }
+    }
+
+    fn targets(&self) -> Vec<LayerInfo> {
+        text_encoder_targets(&self.model.layers())
+    }
+}
+
+/// Rows of equal length as `[rows, length]`.
+pub(super) fn ids(rows: impl Iterator<Item = Vec<u32>>, device: &Device) -> Tensor<2, Int> {
+    let rows: Vec<Vec<i32>> =
+        rows.map(|row| row.into_iter().map(|id| i32::try_from(id).unwrap_or(0)).collect()).collect();
+    let shape = [rows.len(), rows.first().map_or(0, Vec::len)];
+    Tensor::from_data(TensorData::new(rows.concat(), shape), device)
+}
