@@ -24,3 +24,9 @@ def small_ids(captions):
     tok = CLIPTokenizer.from_pretrained(BASE / "tokenizer")
     rows, ids = tok(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids.unique(return_inverse=True)
     return ids, rows
+
+
+def style_ids():
+    """CLIP's ids of the words that name a style, one token each."""
+    tok = CLIPTokenizer.from_pretrained(BASE / "tokenizer")
+    return [tok(word).input_ids[1] for word in STYLES.values()]
