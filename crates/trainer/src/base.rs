@@ -6,7 +6,7 @@ use burn::Tensor;
 use burn::tensor::{DType, Device, Int, TensorData};
 use lorikeet_checkpoint::{BaseModel, Component, Part, open_base};
 use lorikeet_diffusion::{NoiseSchedule, Prediction};
-use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, LENGTH};
+use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS, LENGTH};
 use lorikeet_models::unet::{UNet2DConditionModel, UNetConfig};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
 use lorikeet_nn::{Context, DeviceKind, Loader, NnError, WeightSource, device};
@@ -94,7 +94,7 @@ impl Base {
         let loader = Loader::new(&weights, "text_encoder", &self.device, self.dtype);
         Ok(TextEncoder {
             model: ClipTextModel::load(&self.clip_config, &loader)?,
-            tokenizer: ClipTokenizer::embedded()?,
+            tokenizer: ClipTokenizer::embedded(EOS)?,
             device: self.device.clone(),
         })
     }

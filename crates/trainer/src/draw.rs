@@ -103,11 +103,11 @@ impl Painter<'_> {
             let x = x.cast(self.base.dtype);
             let timestep = timestep as f32;
             if !guides {
-                return Ok(self.unet.forward(&cx, x, &[timestep], text.clone()).cast(DType::F32));
+                return Ok(self.unet.forward(&cx, x, &[timestep], text.clone(), None).cast(DType::F32));
             }
             // Both in one batch, so that the weights are read once.
             let both = Tensor::cat(vec![x.clone(), x], 0);
-            let out = self.unet.forward(&cx, both, &[timestep; 2], text.clone()).cast(DType::F32);
+            let out = self.unet.forward(&cx, both, &[timestep; 2], text.clone(), None).cast(DType::F32);
             Ok(guided(out.clone().narrow(0, 0, 1), out.narrow(0, 1, 1), settings.cfg))
         };
         let latents = lorikeet_diffusion::sample::<TrainError>(

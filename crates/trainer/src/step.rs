@@ -62,7 +62,7 @@ impl Stepper {
             None => self.text.batch(&batch.captions)?,
         };
         let (noisy, target, weights) = self.noised(&input);
-        let side = self.unet.side(&input.timesteps_f32(), states);
+        let side = self.unet.side(&input.timesteps_f32(), states, None);
         let wanted = Wanted { input: false, side: vec![ids.is_some()] };
         let outcome = segmented::backward(&self.unet, self.segments, noisy, &side, &wanted, &self.set, |output| {
             weighted_mse(output.cast(DType::F32), target, &weights)
@@ -76,7 +76,7 @@ impl Stepper {
     /// The loss without gradients; `deltas` are the adapters at work.
     pub(crate) fn loss_of(&self, input: &Noised, states: Tensor<3>, deltas: &dyn Deltas) -> Result<f32, TrainError> {
         let (noisy, target, weights) = self.noised(input);
-        let output = self.unet.forward(&Context::with(deltas), noisy, &input.timesteps_f32(), states);
+        let output = self.unet.forward(&Context::with(deltas), noisy, &input.timesteps_f32(), states, None);
         Ok(scalar(weighted_mse(output.cast(DType::F32), target, &weights))?)
     }
 

@@ -12,7 +12,7 @@ use burn::Tensor;
 use burn::tensor::{DType, Int, TensorData};
 use fixture::{Fixture, close, device, model, report};
 use lorikeet_adapters::{LoraSet, text_encoder_targets, transformer_targets};
-use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer};
+use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS};
 use lorikeet_models::unet::{UNet2DConditionModel, UNetConfig};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
 use lorikeet_nn::segmented::{self, Segments, Wanted};
@@ -61,12 +61,12 @@ fn unet_forward_and_gradients_of_latents_and_text() {
             let get = |name: &str| fixture.tensor::<4>(&format!("{case}.{name}"));
             let text: Tensor<3> = fixture.tensor(&format!("{case}.text"));
             let timesteps = fixture.raw(&format!("{case}.timesteps")).1;
-            let output = unet.forward(&Context::base(), get("latents"), &timesteps, text.clone());
+            let output = unet.forward(&Context::base(), get("latents"), &timesteps, text.clone(), None);
             report(&format!("{folder} {case} output"), close(output, get("output"), 1e-5));
             for segments in SEGMENTS {
                 let none = LoraSet::from_modules(BTreeMap::new());
                 let wanted = Wanted { input: true, side: vec![true] };
-                let side = unet.side(&timesteps, text.clone());
+                let side = unet.side(&timesteps, text.clone(), None);
                 let outcome = segmented::backward(&unet, segments, get("latents"), &side, &wanted, &none, |output| {
                     mse(output, get("target"))
                 });
@@ -89,7 +89,7 @@ fn gradients_of_every_lora_matrix() {
     let targets = transformer_targets(&unet.layers());
     let set = adapter(&fixture, "", "unet", &targets, 2.0);
     assert_eq!(2 * 2 * targets.len() + 2, fixture.len(), "targets are not the reference's");
-    let side = unet.side(&cases.raw("square.timesteps").1, cases.tensor("square.text"));
+    let side = unet.side(&cases.raw("square.timesteps").1, cases.tensor("square.text"), None);
     let mut both = Vec::new();
     for segments in SEGMENTS {
         let latents = cases.tensor("square.latents");
@@ -128,8 +128,11 @@ fn ten_steps_of_adamw() {
     let mut adamw = AdamW::default();
     for step in 0..10 {
         let get = |name: &str| fixture.tensor::<4>(&format!("step{step}.{name}"));
-        let side =
-            unet.side(&fixture.raw(&format!("step{step}.timesteps")).1, fixture.tensor(&format!("step{step}.text")));
+        let side = unet.side(
+            &fixture.raw(&format!("step{step}.timesteps")).1,
+            fixture.tensor(&format!("step{step}.text")),
+            None,
+        );
         let segments = SEGMENTS[step % 2];
         let outcome = segmented::backward(&unet, segments, get("noisy"), &side, &Wanted::default(), &set, |output| {
             mse(output, get("noise"))
@@ -204,7 +207,7 @@ fn gradients_through_the_text_encoder() {
     for segments in SEGMENTS {
         let states = lorikeet_trainer::text_states(&text, &set, ids.clone());
         report("joint text states", close(states.clone(), fixture.tensor("states"), 1e-5));
-        let side = unet.side(&cases.raw("square.timesteps").1, states);
+        let side = unet.side(&cases.raw("square.timesteps").1, states, None);
         let wanted = Wanted { input: false, side: vec![true] };
         let latents = cases.tensor("square.latents");
         let outcome = segmented::backward(&unet, segments, latents, &side, &wanted, &set, |output| {
@@ -230,7 +233,7 @@ fn tokenizer_on_hard_strings() {
     let path = fixture::root().join("tokenizer.json");
     let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let rows = rows.as_array().unwrap();
-    let tokenizer = ClipTokenizer::embedded().unwrap();
+    let tokenizer = ClipTokenizer::embedded(EOS).unwrap();
     for row in rows {
         let text = row["text"].as_str().unwrap();
         let expected: Vec<u32> = row["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
