@@ -56,7 +56,7 @@ pub struct UNetConfig {
 }
 
 /// Keys that would change the network, and that must be absent, null or false: no SD 1.x, 2.x or SDXL sets them, but
-/// inpainting relatives, upscalers, distilled and class-conditional models do.
+/// upscalers, distilled and class-conditional models do.
 const UNKNOWN_PARTS: [&str; 10] = [
     "center_input_sample",
     "class_embed_type",
