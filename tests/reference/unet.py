@@ -9,8 +9,7 @@ POOLED = 10
 SHARED = dict(in_channels=4, out_channels=4)
 # A number of heads and a depth of its own at every level: taking another level's shows.
 SMALL = dict(
-    sample_size=8, cross_attention_dim=12, norm_num_groups=2, block_out_channels=(4, 8, 12), layers_per_block=1,
-    attention_head_dim=(1, 2, 3), use_linear_projection=True,
+    sample_size=8, cross_attention_dim=12, norm_num_groups=2, layers_per_block=1, use_linear_projection=True,
 )
 CONFIGS = {
     "unet": dict(
@@ -19,12 +18,14 @@ CONFIGS = {
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
     ),
     "unet-sd2": dict(
-        **SMALL, upcast_attention=True,
+        **SMALL, upcast_attention=True, attention_head_dim=(1, 2, 4),
+        block_out_channels=(8, 8, 16),  # layer norms over 4 channels make gradients that f32 holds to 1e-4 only
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
     ),
     "unet-sdxl": dict(
-        **SMALL, transformer_layers_per_block=(1, 1, 2), upcast_attention=None,
+        **SMALL, upcast_attention=None, attention_head_dim=(1, 2, 3), block_out_channels=(4, 8, 12),
+        transformer_layers_per_block=(1, 1, 2),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=POOLED + 6 * 4,

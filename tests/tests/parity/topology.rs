@@ -42,8 +42,12 @@ fn narrow(size: usize) -> usize {
     }
 }
 
-/// The values of the published `unet/config.json` that `narrow` leaves alone.
 fn config(special: Value) -> UNetConfig {
+    UNetConfig::from_json(&published(special)).unwrap()
+}
+
+/// The published `unet/config.json`, narrow.
+fn published(special: Value) -> Value {
     let mut config = json!({
         "act_fn": "silu", "center_input_sample": false, "cross_attention_dim": 3, "downsample_padding": 1,
         "flip_sin_to_cos": true, "freq_shift": 0, "in_channels": 4, "layers_per_block": 2, "mid_block_scale_factor": 1,
@@ -51,7 +55,7 @@ fn config(special: Value) -> UNetConfig {
         "only_cross_attention": false, "class_embed_type": null, "num_class_embeds": null,
     });
     config.as_object_mut().unwrap().extend(special.as_object().unwrap().clone());
-    UNetConfig::from_json(&config).unwrap()
+    config
 }
 
 fn sd(special: Value) -> UNetConfig {
@@ -129,4 +133,26 @@ fn stable_diffusion_xl() {
     let (weights, targets) =
         (include_str!("../../fixtures/keys/unet_sdxl.tsv"), include_str!("../../fixtures/keys/lora_unet_sdxl.tsv"));
     check(&config, weights, targets, 1, 722);
+}
+
+#[test]
+fn relatives_with_other_parts_are_refused_by_name() {
+    let layout = json!({
+        "attention_head_dim": 1, "block_out_channels": [2],
+        "down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"],
+    });
+    for (field, value) in [
+        ("class_embed_type", json!("timestep")),
+        ("num_class_embeds", json!(1000)),
+        ("only_cross_attention", json!([true])),
+        ("time_cond_proj_dim", json!(256)),
+        ("addition_embed_type", json!("image")),
+        ("addition_embed_type", json!("text_time")),
+    ] {
+        let mut config = published(layout.clone());
+        UNetConfig::from_json(&config).unwrap();
+        config[field] = value;
+        let message = UNetConfig::from_json(&config).unwrap_err().to_string();
+        assert!(message.contains(field), "{message}");
+    }
 }
