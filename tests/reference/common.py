@@ -22,7 +22,7 @@ def randomise(module, seed):
     g = generator(seed)
     for name, p in module.named_parameters():
         r = torch.randn(p.shape, generator=g)
-        if "embedding" in name and p.ndim == 2 and "time_embedding" not in name:
+        if p.ndim == 2 and ("token_embedding" in name or "position_embedding" in name):
             p.copy_(0.5 * r)
         elif p.ndim >= 2:
             p.copy_(r / math.sqrt(p[0].numel()))

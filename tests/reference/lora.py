@@ -1,4 +1,4 @@
-"""LoRA by peft on the tiny UNet: gradients of every matrix, files as diffusers writes them, ten AdamW steps."""
+"""LoRA by peft on the tiny UNets: gradients of every matrix, files as diffusers writes them, ten AdamW steps."""
 import shutil, tempfile
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 
 from common import ROOT, generator, normal, note, write
-from unet import case, tiny_unet
+from unet import POOLED, case, loss_and_gradients, run, text_states, tiny_unet
 
-# The linears and 1 x 1 convolutions of the transformer blocks: 192 of them in Stable Diffusion 1.5.
+# The linears and 1 x 1 convolutions of the transformer blocks: 192 of them in SD 1.5 and SD 2.x, 722 in SDXL.
 UNET_TARGETS = r".*attentions\.\d+\.(proj_in|proj_out|.*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2))"
 SCHEDULE = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000)
 STEPS = 10
@@ -59,6 +59,13 @@ def make_gradients():
         keep(Path(folder) / "pytorch_lora_weights.safetensors", "lora/saved-by-save_lora_weights.safetensors")
 
 
+def make_other_gradients(folder):
+    """Also to the inputs: with the adapter at work they are others than in `unet.py`."""
+    unet, c = adapt(tiny_unet(folder), UNET_TARGETS, rank=2, alpha=1, seed=220), case("square", folder)
+    out = loss_and_gradients(unet, c)
+    write(f"lora/{folder}-gradients.safetensors", gradients(unet) | out, {"rank": "2", "alpha": "1"})
+
+
 def keep(source, name):
     (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(source, ROOT / name)
@@ -71,33 +78,40 @@ def matrices_in(path):
         return list(f.keys())
 
 
-def make_trajectory():
+def make_trajectory(folder, path, rank, seed):
     """AdamW lr 1e-3, betas 0.9 0.999, eps 1e-8, decay 1e-2, gradients clipped to norm 1, epsilon prediction."""
-    unet, out = adapt(tiny_unet(), UNET_TARGETS, rank=4, alpha=4, seed=300, zero_b=True), {}
+    unet, out = adapt(tiny_unet(folder), UNET_TARGETS, rank=rank, alpha=rank, seed=seed, zero_b=True), {}
     schedule = DDPMScheduler(**SCHEDULE)
     params = [p for _, a, b in matrices(unet) for p in (a, b)]
     for name, a, b in matrices(unet):
         out |= {f"before.{name}.lora_A": a.clone(), f"before.{name}.lora_B": b.clone()}
     opt = torch.optim.AdamW(params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2)
     for i in range(STEPS):
-        latents, text = normal((2, 4, 8, 8), 1000 + i), normal((2, 77, 32), 3000 + i)
+        latents, text = normal((2, 4, 8, 8), 1000 + i), text_states(folder, 2, 3000 + i)
         noise = normal((2, 4, 8, 8), 2000 + i) * (9 if i % 2 else 1)  # large at odd steps, so that clipping bites there
         t = torch.randint(0, 1000, (2,), generator=generator(4000 + i))
         noisy = schedule.add_noise(latents, noise, t)
-        loss = F.mse_loss(unet(noisy, t, text).sample, noise)
+        c = dict(timesteps=t, text=text)
+        if folder == "unet-sdxl":
+            ids = torch.randint(0, 2048, (2, 6), generator=generator(6000 + i)).float()
+            c |= dict(pooled=normal((2, POOLED), 5000 + i), time_ids=ids)
+        loss = F.mse_loss(run(unet, noisy, c), noise)
         opt.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
-        step = dict(latents=latents, noise=noise, text=text, timesteps=t.float(), noisy=noisy, loss=loss, grad_norm=norm)
+        step = c | dict(latents=latents, noise=noise, timesteps=t.float(), noisy=noisy, loss=loss, grad_norm=norm)
         out |= {f"step{i}.{k}": v for k, v in step.items()}
     for name, a, b in matrices(unet):
         out |= {f"after.{name}.lora_A": a, f"after.{name}.lora_B": b}
-    write("lora/trajectory.safetensors", out, {"rank": "4", "alpha": "4"})
-    print("trajectory losses", [round(out[f"step{i}.loss"].item(), 6) for i in range(STEPS)])
-    print("trajectory gradient norms", [round(out[f"step{i}.grad_norm"].item(), 4) for i in range(STEPS)])
+    write(path, out, {"rank": str(rank), "alpha": str(rank)})
+    print(folder, "trajectory losses", [round(out[f"step{i}.loss"].item(), 6) for i in range(STEPS)])
+    print(folder, "trajectory gradient norms", [round(out[f"step{i}.grad_norm"].item(), 4) for i in range(STEPS)])
 
 
 def make():
     make_gradients()
-    make_trajectory()
+    make_other_gradients("unet-sd2")
+    make_other_gradients("unet-sdxl")
+    make_trajectory("unet", "lora/trajectory.safetensors", rank=4, seed=300)
+    make_trajectory("unet-sdxl", "lora/unet-sdxl-trajectory.safetensors", rank=2, seed=320)

@@ -27,9 +27,33 @@ STRINGS = [
 ]
 
 
+BEGIN, END, LENGTH, TEXT = 49406, 49407, 77, 75
+LONG = ["", "cat!", " ".join(["cat"] * 74), " ".join(["cat"] * 75), "! " * 76, " ".join(f"word{i}" for i in range(200))]
+
+
+def chunks(tokens, padding, count):
+    """kohya's way: padded to count * 75 + 2, then cut, each piece between the first and the last id of the whole."""
+    whole = [BEGIN, *tokens[: count * TEXT], END]
+    whole += [padding] * (count * TEXT + 2 - len(whole))
+    rows = [[whole[0], *whole[i : i + TEXT], whole[-1]] for i in range(1, count * TEXT, TEXT)]
+    if padding != END:
+        for k, row in enumerate(rows):
+            if len(tokens) >= (k + 1) * TEXT:  # the piece is full of text
+                row[-1] = END
+            if len(tokens) <= k * TEXT:  # nothing in it
+                row[1] = END
+    return rows
+
+
 def make():
     tok = CLIPTokenizer.from_pretrained(FOLDER)
     rows = [dict(text=s, ids=tok(s, padding="max_length", truncation=True, max_length=77).input_ids) for s in STRINGS]
     assert all(len(r["ids"]) == 77 for r in rows)
     write_rows("tokenizer.json", rows)
     print(len(rows), "strings,", type(tok).__name__, type(tok.backend_tokenizer).__name__)
+    long = []
+    for text in LONG:
+        tokens = tok(text, add_special_tokens=False).input_ids
+        assert chunks(tokens, END, 1)[0] == tok(text, padding="max_length", truncation=True, max_length=77).input_ids
+        long += [dict(text=text, padding=p, ids=chunks(tokens, p, n)) for p in (END, 0) for n in (1, 3)]
+    write_rows("tokenizer-chunks.json", long)

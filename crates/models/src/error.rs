@@ -5,9 +5,7 @@ use lorikeet_nn::NnError;
 pub enum ModelError {
     #[error("the {part} configuration cannot be read: {reason}")]
     Config { part: &'static str, reason: String },
-    #[error(
-        "the {part} has `{field}` = {value}, which this program does not know yet: use a plain Stable Diffusion 1.x model"
-    )]
+    #[error("the {part} has `{field}` = {value}, which this program does not know yet: use a base model without it")]
     Unsupported { part: &'static str, field: &'static str, value: String },
     #[error("the {part} cannot be loaded: {source}")]
     Weights { part: &'static str, source: NnError },

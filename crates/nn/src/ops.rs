@@ -1,7 +1,11 @@
 //! Operations with a backward of their own, and compositions that keep their statistics in f32.
 
+mod attention;
+mod cpu_attention;
 mod extension;
 mod norm;
+mod product;
+mod vector;
 
 use burn::Tensor;
 use burn::backend::Dispatch;

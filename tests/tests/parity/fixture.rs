@@ -38,8 +38,13 @@ impl Fixture {
         Self(SafetensorsFile::open(root().join(name)).unwrap())
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.names().count()
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.info(name).is_some()
+    }
+
+    /// How many entries end so.
+    pub(crate) fn count(&self, ending: &str) -> usize {
+        self.0.names().filter(|name| name.ends_with(ending)).count()
     }
 
     pub(crate) fn raw(&self, name: &str) -> (Vec<usize>, Vec<f32>) {

@@ -5,15 +5,16 @@
 
 mod card;
 mod fixture;
+mod text;
+mod topology;
 
 use std::collections::BTreeMap;
 
 use burn::Tensor;
-use burn::tensor::{DType, Int, TensorData};
+use burn::tensor::DType;
 use fixture::{Fixture, close, device, model, report};
-use lorikeet_adapters::{LoraSet, text_encoder_targets, transformer_targets};
-use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer};
-use lorikeet_models::unet::{UNet2DConditionModel, UNetConfig};
+use lorikeet_adapters::{LoraSet, transformer_targets};
+use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
 use lorikeet_nn::segmented::{self, Segments, Wanted};
 use lorikeet_nn::{Context, LayerInfo, Loader};
@@ -26,13 +27,6 @@ fn unet(folder: &str) -> UNet2DConditionModel {
     let device = device();
     let loader = Loader::new(&weights, "unet", &device, DType::F32);
     UNet2DConditionModel::load(&UNetConfig::from_json(&config).unwrap(), &loader).unwrap()
-}
-
-fn clip(folder: &str) -> ClipTextModel {
-    let (config, weights) = model(folder, "model.safetensors");
-    let device = device();
-    let loader = Loader::new(&weights, "text_encoder", &device, DType::F32);
-    ClipTextModel::load(&ClipConfig::from_json(&config).unwrap(), &loader).unwrap()
 }
 
 fn mse(output: Tensor<4>, target: Tensor<4>) -> Tensor<1> {
@@ -52,21 +46,77 @@ fn adapter(fixture: &Fixture, prefix: &str, component: &str, layers: &[LayerInfo
     set
 }
 
+/// What SDXL is told beside the text, where the fixture has it.
+fn added(fixture: &Fixture, prefix: &str) -> Option<Added> {
+    let name = |name: &str| format!("{prefix}{name}");
+    fixture.has(&name("pooled")).then(|| Added {
+        pooled: fixture.tensor(&name("pooled")),
+        time_ids: fixture.raw(&name("time_ids")).1.as_chunks().0.to_vec(),
+    })
+}
+
+/// The gradients that a backward pass gave for the side inputs, carried on to text states and pooled states. Inputs and
+/// expected gradients each stand in a fixture, under a prefix.
+fn side_gradients(
+    label: &str,
+    unet: &UNet2DConditionModel,
+    (inputs, prefix): (&Fixture, &str),
+    (expected, under): (&Fixture, &str),
+    side: Vec<Option<Tensor<3>>>,
+) {
+    let [text, time] = side.try_into().unwrap();
+    let wanted = expected.tensor(&format!("{under}grad_text"));
+    report(&format!("{label} d text"), close(text.unwrap(), wanted, 1e-4));
+    let Some(added) = added(inputs, prefix) else { return };
+    let pooled = added.pooled.clone().autodiff().require_grad();
+    let added = Added { pooled: pooled.clone(), ..added };
+    let timesteps = inputs.raw(&format!("{prefix}timesteps")).1;
+    let side = unet.side(&timesteps, inputs.tensor(&format!("{prefix}text")), Some(&added));
+    let mut gradients = (side[1].clone() * time.unwrap()).sum().backward();
+    let wanted = expected.tensor(&format!("{under}grad_pooled"));
+    report(&format!("{label} d pooled"), close(pooled.grad_remove(&mut gradients).unwrap(), wanted, 1e-4));
+}
+
+/// The largest error over all matrices; `path` gives a layer's path in the fixture.
+#[track_caller]
+fn worst_gradient(
+    gradients: &BTreeMap<String, [Tensor<2>; 2]>,
+    fixture: &Fixture,
+    path: impl Fn(&str) -> String,
+) -> f64 {
+    assert_eq!(
+        2 * gradients.len(),
+        fixture.count("lora_A.grad") + fixture.count("lora_B.grad"),
+        "others than expected"
+    );
+    let mut worst = 0.0f64;
+    for (name, matrices) in gradients {
+        for (gradient, matrix) in matrices.iter().zip(["lora_A", "lora_B"]) {
+            let expected = fixture.flat::<2>(&format!("{}.{matrix}.grad", path(name)), gradient.dims());
+            worst = worst.max(close(gradient.clone(), expected, 1e-4));
+        }
+    }
+    worst
+}
+
 #[test]
-fn unet_forward_and_gradients_of_latents_and_text() {
-    for folder in ["unet", "unet-linear"] {
+fn unet_forward_and_gradients_of_its_inputs() {
+    for folder in ["unet", "unet-sd2", "unet-sdxl"] {
         let unet = unet(folder);
         let fixture = Fixture::open(&format!("{folder}/cases.safetensors"));
         for case in ["square", "wide"] {
             let get = |name: &str| fixture.tensor::<4>(&format!("{case}.{name}"));
+            let prefix = format!("{case}.");
             let text: Tensor<3> = fixture.tensor(&format!("{case}.text"));
             let timesteps = fixture.raw(&format!("{case}.timesteps")).1;
-            let output = unet.forward(&Context::base(), get("latents"), &timesteps, text.clone());
+            let added = added(&fixture, &prefix);
+            assert_eq!(added.as_ref().map(|added| added.pooled.dims()[1]), unet.config().pooled_width());
+            let output = unet.forward(&Context::base(), get("latents"), &timesteps, text.clone(), added.as_ref());
             report(&format!("{folder} {case} output"), close(output, get("output"), 1e-5));
             for segments in SEGMENTS {
                 let none = LoraSet::from_modules(BTreeMap::new());
-                let wanted = Wanted { input: true, side: vec![true] };
-                let side = unet.side(&timesteps, text.clone());
+                let wanted = Wanted { input: true, side: vec![true, true] };
+                let side = unet.side(&timesteps, text.clone(), added.as_ref());
                 let outcome = segmented::backward(&unet, segments, get("latents"), &side, &wanted, &none, |output| {
                     mse(output, get("target"))
                 });
@@ -74,8 +124,7 @@ fn unet_forward_and_gradients_of_latents_and_text() {
                 let loss = fixture.tensor::<1>(&format!("{case}.loss"));
                 report(&format!("{label} loss"), close(outcome.loss, loss, 1e-5));
                 report(&format!("{label} d latents"), close(outcome.input.unwrap(), get("grad_latents"), 1e-4));
-                let expected: Tensor<3> = fixture.tensor(&format!("{case}.grad_text"));
-                report(&format!("{label} d text"), close(outcome.side[0].clone().unwrap(), expected, 1e-4));
+                side_gradients(&label, &unet, (&fixture, &prefix), (&fixture, &prefix), outcome.side);
             }
         }
     }
@@ -83,53 +132,68 @@ fn unet_forward_and_gradients_of_latents_and_text() {
 
 #[test]
 fn gradients_of_every_lora_matrix() {
-    let unet = unet("unet");
-    let fixture = Fixture::open("lora/gradients.safetensors");
-    let cases = Fixture::open("unet/cases.safetensors");
-    let targets = transformer_targets(&unet.layers());
-    let set = adapter(&fixture, "", "unet", &targets, 2.0);
-    assert_eq!(2 * 2 * targets.len() + 2, fixture.len(), "targets are not the reference's");
-    let side = unet.side(&cases.raw("square.timesteps").1, cases.tensor("square.text"));
-    let mut both = Vec::new();
-    for segments in SEGMENTS {
-        let latents = cases.tensor("square.latents");
-        let outcome = segmented::backward(&unet, segments, latents, &side, &Wanted::default(), &set, |output| {
-            mse(output, cases.tensor("square.target"))
-        });
-        report(&format!("lora {segments:?} output"), close(outcome.output, fixture.tensor("output"), 1e-5));
-        report(&format!("lora {segments:?} loss"), close(outcome.loss, fixture.tensor("loss"), 1e-5));
-        let gradients = set.take_gradients();
-        let mut worst = 0.0f64;
-        for layer in &targets {
-            let path = layer.name.strip_prefix("unet.").unwrap();
-            let [a, b] = gradients[&layer.name].clone();
-            for (gradient, matrix) in [(a, "lora_A"), (b, "lora_B")] {
-                let expected = fixture.flat::<2>(&format!("{path}.{matrix}.grad"), gradient.dims());
-                worst = worst.max(close(gradient, expected, 1e-4));
+    for (folder, file, alpha) in [
+        ("unet", "lora/gradients.safetensors", 2.0),
+        ("unet-sd2", "lora/unet-sd2-gradients.safetensors", 1.0),
+        ("unet-sdxl", "lora/unet-sdxl-gradients.safetensors", 1.0),
+    ] {
+        let unet = unet(folder);
+        let fixture = Fixture::open(file);
+        let cases = Fixture::open(&format!("{folder}/cases.safetensors"));
+        let set = adapter(&fixture, "", "unet", &transformer_targets(&unet.layers()), alpha);
+        let added = added(&cases, "square.");
+        let side = unet.side(&cases.raw("square.timesteps").1, cases.tensor("square.text"), added.as_ref());
+        let inputs = fixture.has("grad_latents");
+        let wanted = Wanted { input: inputs, side: vec![inputs; 2] };
+        let mut both = Vec::new();
+        for segments in SEGMENTS {
+            let latents = cases.tensor("square.latents");
+            let outcome = segmented::backward(&unet, segments, latents, &side, &wanted, &set, |output| {
+                mse(output, cases.tensor("square.target"))
+            });
+            let label = format!("{folder} lora {segments:?}");
+            report(&format!("{label} output"), close(outcome.output, fixture.tensor("output"), 1e-5));
+            report(&format!("{label} loss"), close(outcome.loss, fixture.tensor("loss"), 1e-5));
+            if inputs {
+                let expected = fixture.tensor("grad_latents");
+                report(&format!("{label} d latents"), close(outcome.input.unwrap(), expected, 1e-4));
+                side_gradients(&label, &unet, (&cases, "square."), (&fixture, ""), outcome.side);
             }
+            let gradients = set.take_gradients();
+            let worst = worst_gradient(&gradients, &fixture, |name| name.strip_prefix("unet.").unwrap().to_owned());
+            report(&format!("{label} d A and d B, worst of {}", 2 * gradients.len()), worst);
+            both.push(gradients);
         }
-        report(&format!("lora {segments:?} d A and d B, worst of {}", 2 * targets.len()), worst);
-        both.push(gradients);
-    }
-    for (name, one) in &both[0] {
-        for (one, block) in one.iter().zip(&both[1][name]) {
-            close(one.clone(), block.clone(), 1e-6);
+        for (name, one) in &both[0] {
+            for (one, block) in one.iter().zip(&both[1][name]) {
+                close(one.clone(), block.clone(), 1e-6);
+            }
         }
     }
 }
 
 #[test]
 fn ten_steps_of_adamw() {
-    let unet = unet("unet");
-    let fixture = Fixture::open("lora/trajectory.safetensors");
+    trajectory("unet", "lora/trajectory.safetensors", 4.0);
+}
+
+#[test]
+fn ten_steps_of_adamw_on_sdxl() {
+    trajectory("unet-sdxl", "lora/unet-sdxl-trajectory.safetensors", 2.0);
+}
+
+fn trajectory(folder: &str, file: &str, alpha: f32) {
+    let unet = unet(folder);
+    let fixture = Fixture::open(file);
     let targets = transformer_targets(&unet.layers());
-    let mut set = adapter(&fixture, "before.", "unet", &targets, 4.0);
+    let mut set = adapter(&fixture, "before.", "unet", &targets, alpha);
     let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 };
     let mut adamw = AdamW::default();
     for step in 0..10 {
         let get = |name: &str| fixture.tensor::<4>(&format!("step{step}.{name}"));
-        let side =
-            unet.side(&fixture.raw(&format!("step{step}.timesteps")).1, fixture.tensor(&format!("step{step}.text")));
+        let timesteps = fixture.raw(&format!("step{step}.timesteps")).1;
+        let added = added(&fixture, &format!("step{step}."));
+        let side = unet.side(&timesteps, fixture.tensor(&format!("step{step}.text")), added.as_ref());
         let segments = SEGMENTS[step % 2];
         let outcome = segmented::backward(&unet, segments, get("noisy"), &side, &Wanted::default(), &set, |output| {
             mse(output, get("noise"))
@@ -137,7 +201,7 @@ fn ten_steps_of_adamw() {
         let mut gradients = set.take_gradients();
         let norm = optim::global_norm(&gradients).unwrap();
         let loss = close(outcome.loss, fixture.tensor(&format!("step{step}.loss")), 1e-4);
-        report(&format!("trajectory step {step} loss"), loss);
+        report(&format!("{folder} trajectory step {step} loss"), loss);
         let expected = fixture.raw(&format!("step{step}.grad_norm")).1[0];
         assert!((norm / expected - 1.0).abs() < 1e-3, "step {step}: gradient norm {norm}, not {expected}");
         optim::clip(&mut gradients, norm, 1.0);
@@ -155,7 +219,7 @@ fn ten_steps_of_adamw() {
             worst = worst.max(error);
         }
     }
-    report("trajectory matrices after 10 steps, worst relative Frobenius norm", worst);
+    report(&format!("{folder} trajectory matrices after 10 steps, worst relative Frobenius norm"), worst);
 }
 
 #[test]
@@ -172,71 +236,4 @@ fn autoencoder_both_ways() {
         report(&format!("vae {case} logvar"), close(moments.logvar, get("logvar"), 1e-5));
         report(&format!("vae {case} decoded"), close(vae.decode(get("latents")), get("decoded"), 1e-5));
     }
-}
-
-fn ids(fixture: &Fixture) -> Tensor<2, Int> {
-    let (shape, ids) = fixture.ids("ids");
-    Tensor::from_data(TensorData::new(ids, shape), &device())
-}
-
-#[test]
-fn text_encoders() {
-    for folder in ["clip-quick-gelu", "clip-gelu"] {
-        let text = clip(folder);
-        let fixture = Fixture::open(&format!("{folder}/cases.safetensors"));
-        let states = |skip| text.forward(&Context::base(), ids(&fixture), skip);
-        report(&format!("{folder} last"), close(states(1), fixture.tensor("last"), 1e-5));
-        report(&format!("{folder} clip skip 2"), close(states(2), fixture.tensor("penultimate_normed"), 1e-5));
-    }
-}
-
-#[test]
-fn gradients_through_the_text_encoder() {
-    let (unet, text) = (unet("unet"), clip("clip-quick-gelu"));
-    let fixture = Fixture::open("clip-quick-gelu/joint-lora.safetensors");
-    let cases = Fixture::open("unet/cases.safetensors");
-    let ids = ids(&Fixture::open("clip-quick-gelu/cases.safetensors"));
-    let unet_targets = transformer_targets(&unet.layers());
-    let text_targets = text_encoder_targets(&text.layers());
-    let mut set = adapter(&fixture, "unet.", "unet", &unet_targets, 2.0);
-    set.modules.extend(adapter(&fixture, "text_encoder.", "text_encoder", &text_targets, 2.0).modules);
-
-    for segments in SEGMENTS {
-        let states_of = |cx: &Context| text.forward(cx, ids.clone(), 1);
-        let states = states_of(&Context::with(&set.deltas(1.0)));
-        report("joint text states", close(states.clone(), fixture.tensor("states"), 1e-5));
-        let side_of = |states| unet.side(&cases.raw("square.timesteps").1, states);
-        let side = side_of(states);
-        let wanted = Wanted { input: false, side: vec![true] };
-        let latents = cases.tensor("square.latents");
-        let outcome = segmented::backward(&unet, segments, latents, &side, &wanted, &set, |output| {
-            mse(output, cases.tensor("square.target"))
-        });
-        report("joint loss", close(outcome.loss, fixture.tensor("loss"), 1e-5));
-        lorikeet_trainer::side_backward(&set, outcome.side, |cx| side_of(states_of(cx)));
-        let gradients = set.take_gradients();
-        let mut worst = 0.0f64;
-        for layer in unet_targets.iter().chain(&text_targets) {
-            let path = layer.name.replace("text_encoder.text_model.", "text_encoder.");
-            for (gradient, matrix) in gradients[&layer.name].iter().zip(["lora_A", "lora_B"]) {
-                let expected = fixture.flat::<2>(&format!("{path}.{matrix}.grad"), gradient.dims());
-                worst = worst.max(close(gradient.clone(), expected, 1e-4));
-            }
-        }
-        report(&format!("joint {segments:?} d A and d B, worst of {}", 2 * gradients.len()), worst);
-    }
-}
-
-#[test]
-fn tokenizer_on_hard_strings() {
-    let path = fixture::root().join("tokenizer.json");
-    let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let rows = rows.as_array().unwrap();
-    let tokenizer = ClipTokenizer::embedded().unwrap();
-    for row in rows {
-        let text = row["text"].as_str().unwrap();
-        let expected: Vec<u32> = row["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
-        assert_eq!(tokenizer.encode(text), expected, "{text:?}");
-    }
-    println!("tokenizer: {} strings equal", rows.len());
 }

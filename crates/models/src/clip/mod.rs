@@ -1,4 +1,5 @@
-//! CLIP's text encoder (Radford and others 2021), transformers `CLIPTextModel`.
+//! CLIP's text encoder (Radford and others 2021), transformers `CLIPTextModel` and `CLIPTextModelWithProjection`: CLIP-L
+//! of SD 1.x, SDXL and FLUX, OpenCLIP-H of SD 2.x, OpenCLIP-bigG of SDXL.
 
 mod tokenizer;
 
@@ -9,7 +10,7 @@ use lorikeet_nn::{Context, LayerInfo, LayerNorm, Linear, Loader, NnError, ops::q
 use serde::Deserialize;
 
 use crate::ModelError;
-pub use tokenizer::{BOS, ClipTokenizer, EOS, LENGTH};
+pub use tokenizer::{BOS, ClipTokenizer, EOS, LENGTH, PAD_OPEN_CLIP, TEXT_LENGTH, first_end, join_chunks};
 
 /// The keys of transformers' `config.json` that this program reads.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,10 +24,19 @@ pub struct ClipConfig {
     pub hidden_act: String,
     #[serde(default = "default_epsilon")]
     pub layer_norm_eps: f64,
+    #[serde(default = "default_projection")]
+    projection_dim: usize,
+    #[serde(default)]
+    architectures: Vec<String>,
 }
 
 fn default_epsilon() -> f64 {
     1e-5
+}
+
+/// transformers leaves keys at their default out.
+fn default_projection() -> usize {
+    512
 }
 
 impl ClipConfig {
@@ -45,6 +55,32 @@ impl ClipConfig {
         }
         Ok(config)
     }
+
+    /// Width of the projection of the pooled state, if there is one. `architectures` decides, not the weights: CLIP-L
+    /// files often hold a `text_projection.weight` that neither SDXL nor FLUX uses.
+    pub fn projection(&self) -> Option<usize> {
+        let projects = self.architectures.iter().any(|name| name == "CLIPTextModelWithProjection");
+        projects.then_some(self.projection_dim)
+    }
+
+    /// Width of the pooled state.
+    pub fn pooled_width(&self) -> usize {
+        self.projection().unwrap_or(self.hidden_size)
+    }
+}
+
+/// Which states [`ClipTextModel::encode`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// As kohya and A1111 count: 1 for the state after the last layer, 2 for the one before.
+    pub clip_skip: usize,
+    /// Whether the final norm comes after it; SDXL goes without.
+    pub final_norm: bool,
+}
+
+impl Output {
+    /// Both text encoders of SDXL.
+    pub const SDXL: Self = Self { clip_skip: 2, final_norm: false };
 }
 
 /// Token ids to states that the UNet attends to.
@@ -54,6 +90,7 @@ pub struct ClipTextModel {
     position_embedding: Tensor<2>,
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
+    text_projection: Option<Linear>,
 }
 
 impl ClipTextModel {
@@ -64,6 +101,7 @@ impl ClipTextModel {
     }
 
     fn build(config: &ClipConfig, loader: &Loader) -> Result<Self, NnError> {
+        let projection = loader.at("text_projection");
         let loader = loader.at("text_model");
         let embeddings = loader.at("embeddings");
         let width = config.hidden_size;
@@ -75,27 +113,72 @@ impl ClipTextModel {
                 .map(|i| EncoderLayer::load(&loader.at("encoder").at("layers").at(i), config))
                 .collect::<Result<_, _>>()?,
             final_layer_norm: LayerNorm::load(&loader.at("final_layer_norm"), width, config.layer_norm_eps)?,
+            text_projection: match config.projection() {
+                Some(outputs) => Some(Linear::load(&projection, width, outputs, false)?),
+                None => None,
+            },
         })
     }
 
     /// `ids` `[b, n]` → `[b, n, width]`: the state after all but the last `clip_skip - 1` layers, then the final norm.
     /// `clip_skip` counts as kohya and A1111 do: 1 skips nothing.
     pub fn forward(&self, cx: &Context, ids: Tensor<2, Int>, clip_skip: usize) -> Tensor<3> {
-        let [b, n] = ids.dims();
-        let [_, width] = self.token_embedding.dims();
-        let tokens = self.token_embedding.clone().select(0, ids.reshape([b * n])).reshape([b, n, width]);
-        let mut x = tokens + self.position_embedding.clone().narrow(0, 0, n).unsqueeze::<3>();
-        let causal = causal_bias(n, &x);
-        let used = self.layers.len().saturating_sub(clip_skip.max(1) - 1);
-        for layer in &self.layers[..used] {
+        let (mut x, causal) = self.embed(ids);
+        for layer in &self.layers[..self.used(clip_skip)] {
             x = layer.forward(cx, x, &causal);
         }
         self.final_layer_norm.forward(x)
     }
 
+    /// States and pooled state in one pass. `ids` `[b, n]`, `ends` the place of the first end token of each row
+    /// ([`first_end`]) → states `[b, n, width]` and pooled `[b, pooled_width]`: the last layer's state at the end token,
+    /// after the final norm and the projection, if there is one.
+    pub fn encode(&self, cx: &Context, ids: Tensor<2, Int>, ends: &[usize], output: &Output) -> (Tensor<3>, Tensor<2>) {
+        let (mut x, causal) = self.embed(ids);
+        let used = self.used(output.clip_skip);
+        for layer in &self.layers[..used] {
+            x = layer.forward(cx, x, &causal);
+        }
+        let states = x.clone();
+        for layer in &self.layers[used..] {
+            x = layer.forward(cx, x, &causal);
+        }
+        let pooled = self.pool(cx, x, ends);
+        (if output.final_norm { self.final_layer_norm.forward(states) } else { states }, pooled)
+    }
+
+    /// `x` `[b, n, width]` → `[b, pooled_width]`.
+    fn pool(&self, cx: &Context, x: Tensor<3>, ends: &[usize]) -> Tensor<2> {
+        let [b, n, width] = x.dims();
+        let rows: Vec<i64> = ends.iter().enumerate().map(|(row, end)| (row * n + end.min(&(n - 1))) as i64).collect();
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [ends.len()]), &x.device().inner());
+        let at_end = x.reshape([b * n, width]).select(0, rows).unsqueeze_dim::<3>(1);
+        let pooled = self.final_layer_norm.forward(at_end).squeeze_dim::<2>(1);
+        match &self.text_projection {
+            Some(projection) => projection.forward(cx, pooled),
+            None => pooled,
+        }
+    }
+
+    /// `ids` `[b, n]` → embeddings `[b, n, width]` and the causal bias.
+    fn embed(&self, ids: Tensor<2, Int>) -> (Tensor<3>, Tensor<4>) {
+        let [b, n] = ids.dims();
+        let [_, width] = self.token_embedding.dims();
+        let tokens = self.token_embedding.clone().select(0, ids.reshape([b * n])).reshape([b, n, width]);
+        let x = tokens + self.position_embedding.clone().narrow(0, 0, n).unsqueeze::<3>();
+        let causal = causal_bias(n, &x);
+        (x, causal)
+    }
+
+    /// How many layers run before the state that `clip_skip` asks for.
+    fn used(&self, clip_skip: usize) -> usize {
+        self.layers.len().saturating_sub(clip_skip.max(1) - 1)
+    }
+
     /// Every linear layer, in the order of the forward pass.
     pub fn layers(&self) -> Vec<LayerInfo> {
-        self.layers.iter().flat_map(EncoderLayer::layers).collect()
+        let layers = self.layers.iter().flat_map(EncoderLayer::layers);
+        layers.chain(self.text_projection.as_ref().map(Linear::info)).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! diffusers `UNet2DConditionModel` in the Stable Diffusion 1.x and 2.x layout.
+//! diffusers `UNet2DConditionModel` in the Stable Diffusion 1.x, 2.x and SDXL layouts.
 //!
 //! Ronneberger and others 2015 with the attention of Rombach and others 2022; names and order as in diffusers 0.42
 //! `models/unets/unet_2d_condition.py` and `unet_2d_blocks.py`.
@@ -22,12 +22,21 @@ use transformer::{Transformer, TransformerConfig};
 /// A noise predictor: latents, timestep and text in, noise or velocity out.
 #[derive(Debug)]
 pub struct UNet2DConditionModel {
-    time_linear_1: Linear,
-    time_linear_2: Linear,
+    time_embedding: TimestepEmbedding,
+    add_embedding: Option<TimestepEmbedding>,
     blocks: Vec<Block>,
     config: UNetConfig,
     device: Device,
     dtype: DType,
+}
+
+/// What SDXL is told beside the text states, a row for each picture (Podell and others 2023, section 2.2).
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// `[b, p]`, p being [`UNetConfig::pooled_width`].
+    pub pooled: Tensor<2>,
+    /// px: height and width before scaling, top and left of the crop, height and width of the target.
+    pub time_ids: Vec<[f32; 6]>,
 }
 
 /// The smallest pieces that a segment may consist of.
@@ -57,7 +66,6 @@ impl UNet2DConditionModel {
         let channels = &config.block_out_channels;
         let levels = channels.len();
         let time_width = 4 * channels[0];
-        let time = loader.at("time_embedding");
         let resnet = |loader: Loader, inputs, outputs| {
             let config = ResnetConfig {
                 inputs,
@@ -76,6 +84,7 @@ impl UNet2DConditionModel {
                 depth: config.transformer_layers_per_block.at(level),
                 groups: config.norm_num_groups,
                 linear_projection: config.use_linear_projection,
+                upcast: config.upcast_attention == Some(true),
             };
             Transformer::load(&loader, &config)
         };
@@ -130,8 +139,13 @@ impl UNet2DConditionModel {
             Conv2d::load_same(&loader.at("conv_out"), width, config.out_channels, 3)?,
         ));
         Ok(Self {
-            time_linear_1: Linear::load(&time.at("linear_1"), channels[0], time_width, true)?,
-            time_linear_2: Linear::load(&time.at("linear_2"), time_width, time_width, true)?,
+            time_embedding: TimestepEmbedding::load(&loader.at("time_embedding"), channels[0], time_width)?,
+            add_embedding: match (config.pooled_width(), config.addition_time_embed_dim) {
+                (Some(pooled), Some(id)) => {
+                    Some(TimestepEmbedding::load(&loader.at("add_embedding"), pooled + 6 * id, time_width)?)
+                }
+                _ => None,
+            },
             blocks,
             config: config.clone(),
             device: loader.device().clone(),
@@ -139,18 +153,42 @@ impl UNet2DConditionModel {
         })
     }
 
-    /// `latents` `[b, c, h, w]`, `timesteps` of length b in [0, 1000), `text` `[b, n, d]` → `[b, c, h, w]`.
-    pub fn forward(&self, cx: &Context, latents: Tensor<4>, timesteps: &[f32], text: Tensor<3>) -> Tensor<4> {
-        segmented::forward(self, cx, latents, &self.side(timesteps, text))
+    /// `latents` `[b, c, h, w]`, `timesteps` of length b in [0, 1000), `text` `[b, n, d]` → `[b, c, h, w]`. `added` as in
+    /// [`Self::side`].
+    pub fn forward(
+        &self,
+        cx: &Context,
+        latents: Tensor<4>,
+        timesteps: &[f32],
+        text: Tensor<3>,
+        added: Option<&Added>,
+    ) -> Tensor<4> {
+        segmented::forward(self, cx, latents, &self.side(timesteps, text, added))
     }
 
     /// What all blocks read: the text states and the timesteps' embedding `[b, 1, 4 c]`.
-    pub fn side(&self, timesteps: &[f32], text: Tensor<3>) -> Side {
-        let wave = sinusoid(timesteps, self.config.block_out_channels[0], &self.config);
-        let wave = Tensor::<3>::from_data(wave, (&self.device, DType::F32)).cast(self.dtype);
-        let cx = Context::base();
-        let time = self.time_linear_2.forward(&cx, silu(self.time_linear_1.forward(&cx, wave)));
+    ///
+    /// `added` belongs to a UNet whose configuration has a [`UNetConfig::pooled_width`]. Others ignore it; without it
+    /// such a UNet runs on the timestep alone, which it was never trained on, so callers look at the configuration.
+    ///
+    /// All of it can be differentiated: with `text` and `pooled` under autodiff, the gradients that
+    /// [`segmented::backward`] gave for the two side inputs flow on into them.
+    pub fn side(&self, timesteps: &[f32], text: Tensor<3>, added: Option<&Added>) -> Side {
+        let mut time = self.time_embedding.forward(self.waves(timesteps, self.config.block_out_channels[0]));
+        if let (Some(embedding), Some(added), Some(width)) =
+            (&self.add_embedding, added, self.config.addition_time_embed_dim)
+        {
+            let [b, pooled] = added.pooled.dims();
+            let ids = self.waves(added.time_ids.as_flattened(), width).reshape([b, 1, 6 * width]);
+            let pooled = added.pooled.clone().cast(self.dtype).reshape([b, 1, pooled]);
+            time = time + embedding.forward(Tensor::cat(vec![pooled, ids], 2));
+        }
         vec![text, time]
+    }
+
+    /// Sinusoids `[values, 1, width]`.
+    fn waves(&self, values: &[f32], width: usize) -> Tensor<3> {
+        Tensor::<3>::from_data(sinusoid(values, width, &self.config), (&self.device, DType::F32)).cast(self.dtype)
     }
 
     pub fn config(&self) -> &UNetConfig {
@@ -226,6 +264,28 @@ impl Blocks for UNet2DConditionModel {
             Block::Out(norm, conv) => state[0] = conv.forward(cx, silu(norm.forward(x))),
         }
         state
+    }
+}
+
+/// diffusers `TimestepEmbedding`. It runs before the blocks, out of reach of adapters.
+#[derive(Debug)]
+struct TimestepEmbedding {
+    linear_1: Linear,
+    linear_2: Linear,
+}
+
+impl TimestepEmbedding {
+    fn load(loader: &Loader, inputs: usize, outputs: usize) -> Result<Self, NnError> {
+        Ok(Self {
+            linear_1: Linear::load(&loader.at("linear_1"), inputs, outputs, true)?,
+            linear_2: Linear::load(&loader.at("linear_2"), outputs, outputs, true)?,
+        })
+    }
+
+    /// `[b, 1, inputs]` → `[b, 1, outputs]`.
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let cx = Context::base();
+        self.linear_2.forward(&cx, silu(self.linear_1.forward(&cx, x)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Spatial transformer: self-attention, cross-attention to the text, gated feed-forward.
 
 use burn::Tensor;
+use burn::tensor::DType;
 use lorikeet_nn::{
     Context, Conv2d, GroupNorm, LayerInfo, LayerNorm, Linear, Loader, NnError,
     ops::{geglu, sdpa},
@@ -22,6 +23,8 @@ pub(crate) struct TransformerConfig {
     pub(crate) depth: usize,
     pub(crate) groups: usize,
     pub(crate) linear_projection: bool,
+    /// Attention in f32, whatever the dtype of the activations.
+    pub(crate) upcast: bool,
 }
 
 /// Before the first and after the last block: a 1x1 convolution in SD1, a linear layer in SD2 and SDXL.
@@ -100,14 +103,14 @@ struct TransformerBlock {
 
 impl TransformerBlock {
     fn load(loader: &Loader, config: &TransformerConfig) -> Result<Self, NnError> {
-        let &TransformerConfig { channels, heads, text_width, .. } = config;
+        let &TransformerConfig { channels, text_width, .. } = config;
         let norm = |name| LayerNorm::load(&loader.at(name), channels, 1e-5);
         let ff = loader.at("ff").at("net");
         Ok(Self {
             norm1: norm("norm1")?,
-            attn1: Attention::load(&loader.at("attn1"), channels, channels, heads)?,
+            attn1: Attention::load(&loader.at("attn1"), channels, config)?,
             norm2: norm("norm2")?,
-            attn2: Attention::load(&loader.at("attn2"), channels, text_width, heads)?,
+            attn2: Attention::load(&loader.at("attn2"), text_width, config)?,
             norm3: norm("norm3")?,
             ff_in: Linear::load(&ff.at(0).at("proj"), channels, 8 * channels, true)?,
             ff_out: Linear::load(&ff.at(2), 4 * channels, channels, true)?,
@@ -136,16 +139,19 @@ struct Attention {
     to_v: Linear,
     to_out: Linear,
     heads: usize,
+    upcast: bool,
 }
 
 impl Attention {
-    fn load(loader: &Loader, channels: usize, context: usize, heads: usize) -> Result<Self, NnError> {
+    fn load(loader: &Loader, context: usize, config: &TransformerConfig) -> Result<Self, NnError> {
+        let &TransformerConfig { channels, heads, upcast, .. } = config;
         Ok(Self {
             to_q: Linear::load(&loader.at("to_q"), channels, channels, false)?,
             to_k: Linear::load(&loader.at("to_k"), context, channels, false)?,
             to_v: Linear::load(&loader.at("to_v"), context, channels, false)?,
             to_out: Linear::load(&loader.at("to_out").at(0), channels, channels, true)?,
             heads,
+            upcast,
         })
     }
 
@@ -159,7 +165,12 @@ impl Attention {
         let q = split(self.to_q.forward(cx, x));
         let k = split(self.to_k.forward(cx, context.clone()));
         let v = split(self.to_v.forward(cx, context));
-        let mixed = sdpa(q, k, v).swap_dims(1, 2).reshape([b, n, c]);
+        let dtype = q.dtype();
+        let mixed = match self.upcast {
+            true => sdpa(q.cast(DType::F32), k.cast(DType::F32), v.cast(DType::F32)).cast(dtype),
+            false => sdpa(q, k, v),
+        };
+        let mixed = mixed.swap_dims(1, 2).reshape([b, n, c]);
         self.to_out.forward(cx, mixed)
     }
 

@@ -6,10 +6,9 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata as _, backend_extension};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
-use burn::tensor::{Shape, Slice};
+use burn::tensor::Shape;
 
-/// Scores of one chunk of query rows in the backward of attention: at most this many numbers.
-const SCORES_AT_ONCE: usize = 1 << 24;
+use super::attention::{Attend, Attended};
 
 #[backend_extension(Flex, Cube: cfg(any(feature = "cuda", feature = "vulkan")), Autodiff)]
 pub(super) trait FrozenOps: Backend {
@@ -24,7 +23,11 @@ pub(super) trait FrozenOps: Backend {
     }
 }
 
-impl FrozenOps for burn::backend::Flex {}
+impl FrozenOps for burn::backend::Flex {
+    fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::attend(q, k, v).out
+    }
+}
 
 #[cfg(feature = "cuda")]
 impl FrozenOps for burn::backend::Cuda {}
@@ -32,14 +35,15 @@ impl FrozenOps for burn::backend::Cuda {}
 #[cfg(all(feature = "vulkan", not(feature = "cuda")))]
 impl FrozenOps for burn::backend::Wgpu {}
 
-impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
+impl<B: FrozenOps + Attend, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
     fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [q.node(), k.node(), v.node()];
         let (q, k, v) = (q.into_primitive(), k.into_primitive(), v.into_primitive());
         match Attention.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let out = B::sdpa(q.clone(), k.clone(), v.clone());
-                prep.finish([q, k, v, out.clone()], out)
+                let attended = B::attend(q, k, v);
+                let out = attended.out.clone();
+                prep.finish(attended, out)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::sdpa(q, k, v)),
         }
@@ -62,67 +66,17 @@ impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
 #[derive(Debug)]
 struct Attention;
 
-impl<B: Backend> Backward<B, 3> for Attention {
-    /// q, k, v, output.
-    type State = [FloatTensor<B>; 4];
+impl<B: Attend> Backward<B, 3> for Attention {
+    type State = Attended<B>;
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let [q, k, v, out] = ops.state;
-        let (dq, dk, dv) = sdpa_backward::<B>(q, k, v, out, grad);
-        for (parent, grad) in ops.parents.into_iter().zip([dq, dk, dv]) {
+        let gradients = B::attend_backward(ops.state, grad);
+        for (parent, grad) in ops.parents.into_iter().zip(gradients) {
             if let Some(node) = parent {
                 grads.register::<B>(node.id, grad);
             }
         }
-    }
-}
-
-/// With P = softmax(s q k^T): dV = P^T dO, dS = P (dO V^T - rowsum(dO O)), dQ = s dS K, dK = s dS^T Q
-/// (Dao and others 2022, algorithm 4), for as many query rows at once as [`SCORES_AT_ONCE`] allows.
-fn sdpa_backward<B: Backend>(
-    q: FloatTensor<B>,
-    k: FloatTensor<B>,
-    v: FloatTensor<B>,
-    out: FloatTensor<B>,
-    grad: FloatTensor<B>,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let shape = q.shape();
-    let (rows, keys) = (shape[2], k.shape()[2]);
-    let scale = 1.0 / (shape[3] as f64).sqrt();
-    let chunk = (SCORES_AT_ONCE / (shape[0] * shape[1] * keys).max(1)).clamp(1, rows.max(1));
-    let k_t = B::float_swap_dims(k.clone(), 2, 3);
-    let v_t = B::float_swap_dims(v, 2, 3);
-    let (mut dq, mut dk, mut dv) = (Vec::new(), None, None);
-    let add = |sum: Option<FloatTensor<B>>, part| match sum {
-        Some(sum) => B::float_add(sum, part),
-        None => part,
-    };
-    for start in (0..rows).step_by(chunk) {
-        let end = (start + chunk).min(rows);
-        let part = |t: &FloatTensor<B>| {
-            if end - start == rows {
-                return t.clone();
-            }
-            let all = || Slice::new(0, None, 1);
-            let slices = [all(), all(), Slice::new(start as isize, Some(end as isize), 1), all()];
-            B::float_slice(t.clone(), &slices)
-        };
-        let (q, out, grad) = (B::float_mul_scalar(part(&q), scale.into()), part(&out), part(&grad));
-        let p = B::softmax(B::float_matmul(q.clone(), k_t.clone()), 3);
-        let dp = B::float_matmul(grad.clone(), v_t.clone());
-        let delta = B::float_sum_dim(B::float_mul(grad.clone(), out), 3);
-        let ds = B::float_mul(p.clone(), B::float_sub(dp, delta));
-        dv = Some(add(dv, B::float_matmul(B::float_swap_dims(p, 2, 3), grad)));
-        dq.push(B::float_mul_scalar(B::float_matmul(ds.clone(), k.clone()), scale.into()));
-        // q already carries the scale.
-        dk = Some(add(dk, B::float_matmul(B::float_swap_dims(ds, 2, 3), q)));
-    }
-    let dq = if dq.len() == 1 { dq.remove(0) } else { B::float_cat(dq, 2) };
-    // There is at least one chunk: an attention without queries never reaches its backward.
-    match (dk, dv) {
-        (Some(dk), Some(dv)) => (dq, dk, dv),
-        _ => (dq, k.clone(), k),
     }
 }
 

@@ -55,6 +55,12 @@ impl Sizes {
         let size = [height as f32, width as f32];
         Self { original: size, crop: [0.0; 2], target: size }
     }
+
+    /// In the order that the network reads them.
+    fn time_ids(&self) -> [f32; 6] {
+        let Self { original: [height, width], crop: [top, left], target } = *self;
+        [height, width, top, left, target[0], target[1]]
+    }
 }
 
 /// A loaded denoiser.

@@ -6,7 +6,7 @@ use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
 use lorikeet_adapters::{text_encoder_targets, transformer_targets};
 use lorikeet_checkpoint::{BaseModel, Part};
-use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, LENGTH};
+use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS, LENGTH};
 use lorikeet_models::unet::UNetConfig;
 use lorikeet_nn::{Context, LayerInfo, Loader};
 use lorikeet_recipe::UnetShape;
@@ -97,7 +97,7 @@ impl Architecture for StableDiffusion {
         let loader = Loader::new(&weights, Part::TextEncoder.folder(), &base.device, base.dtype);
         Ok(Box::new(Clip {
             model: ClipTextModel::load(&self.clip, &loader)?,
-            tokenizer: ClipTokenizer::embedded()?,
+            tokenizer: ClipTokenizer::embedded(EOS)?,
             device: base.device.clone(),
         }))
     }

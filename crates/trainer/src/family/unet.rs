@@ -1,13 +1,13 @@
 //! What the families with a UNet share.
 
 use lorikeet_checkpoint::{BaseModel, Component, Part};
-use lorikeet_models::unet::{UNet2DConditionModel, UNetConfig};
+use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
 use lorikeet_nn::segmented::{Blocks, Side, State};
 use lorikeet_nn::{Context, LayerInfo, LayerKind, Loader};
 use lorikeet_recipe::UnetShape;
 use serde_json::Value;
 
-use super::{Condition, Denoiser};
+use super::{Condition, Denoiser, Sizes, TextStates};
 use crate::base::Weights;
 use crate::{Base, TrainError};
 
@@ -32,11 +32,15 @@ impl Blocks for UNet {
 
 impl Denoiser for UNet {
     fn side(&self, timesteps: &[f32], condition: &Condition) -> Side {
-        self.0.side(timesteps, condition.text.states.clone())
+        let TextStates { states, pooled } = condition.text.clone();
+        let time_ids = condition.sizes.iter().map(Sizes::time_ids).collect();
+        let added = pooled.map(|pooled| Added { pooled, time_ids });
+        self.0.side(timesteps, states, added.as_ref())
     }
 
     fn side_of_text(&self) -> Vec<bool> {
-        vec![true, false]
+        // The pooled state is part of what the timesteps become.
+        vec![true, self.0.config().pooled_width().is_some()]
     }
 
     fn targets(&self) -> Vec<LayerInfo> {
