@@ -7,7 +7,7 @@ use burn::tensor::{DType, TensorData};
 use image::RgbImage;
 use lorikeet_adapters::{Combined, LoraSet};
 use lorikeet_checkpoint::{TensorData as Saved, lora, write_atomically, write_safetensors};
-use lorikeet_diffusion::{SamplerKind, guided};
+use lorikeet_diffusion::{SamplerKind, SamplingPlan, guided};
 use lorikeet_models::unet::UNet2DConditionModel;
 use lorikeet_models::vae::AutoencoderKl;
 use lorikeet_nn::{Context, Deltas, LayerInfo, NnError};
@@ -110,11 +110,10 @@ impl Painter<'_> {
             let out = self.unet.forward(&cx, both, &[timestep; 2], text.clone()).cast(DType::F32);
             Ok(guided(out.clone().narrow(0, 0, 1), out.narrow(0, 1, 1), settings.cfg))
         };
-        let latents = lorikeet_diffusion::sample::<TrainError>(
-            settings.sampler,
-            &self.base.schedule,
-            self.base.prediction,
-            settings.steps,
+        let Base { schedule, prediction, .. } = self.base;
+        let plan = SamplingPlan::ddpm(settings.sampler, schedule, *prediction, settings.steps)?;
+        let latents = lorikeet_diffusion::sample(
+            &plan,
             noise(&mut Stream::new(settings.seed, Purpose::Sample, &[])),
             &mut |step| noise(&mut Stream::new(settings.seed, Purpose::SampleStep, &[step as u64])),
             &mut model,
