@@ -65,6 +65,7 @@ impl Base {
         self.prediction = match prediction {
             lorikeet_recipe::Prediction::Epsilon => Prediction::Epsilon,
             lorikeet_recipe::Prediction::Velocity => Prediction::V,
+            lorikeet_recipe::Prediction::Flow => Prediction::Flow,
         };
     }
 

@@ -10,8 +10,8 @@ use lorikeet_models::unet::UNetConfig;
 use lorikeet_models::vae::VaeConfig;
 use lorikeet_nn::{DeviceKind, LayerInfo, LayerKind};
 use lorikeet_recipe::{
-    BaseFacts, BucketFacts, DatasetFacts, Family, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction, Recipe,
-    TargetFacts, UnetShape, plan, settings,
+    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction, Recipe,
+    TargetFacts, TextFacts, UnetShape, plan, settings,
 };
 use serde_json::Value;
 use sysinfo::{Disks, System};
@@ -69,16 +69,19 @@ pub fn base_facts(model: &BaseModel) -> Result<BaseFacts, TrainError> {
         latent_factor: factor,
         latent_channels: u32::try_from(vae.latent_channels).unwrap_or(4),
         size_multiple: factor * u32::try_from(unet.size_multiple()).unwrap_or(8),
-        unet_params: parameters(Part::Unet)?,
-        text_params: parameters(Part::TextEncoder)?,
+        denoiser_params: parameters(Part::Unet)?,
         vae_params: parameters(Part::Vae)?,
         model_file_bytes: model.stored_bytes(),
-        unet: unet_shape(&unet, model.config(Part::Unet)?),
+        denoiser: DenoiserShape::Unet(unet_shape(&unet, model.config(Part::Unet)?)),
         vae_channels: vae.block_out_channels[0] as u64,
-        text_tokens: lorikeet_models::clip::LENGTH as u64,
-        text_layers: text["num_hidden_layers"].as_u64().unwrap_or(0),
-        unet_targets: unet_layers(model)?.iter().map(target).collect(),
-        text_targets: text_layers(model)?.iter().map(target).collect(),
+        text: vec![TextFacts {
+            params: parameters(Part::TextEncoder)?,
+            layers: text["num_hidden_layers"].as_u64().unwrap_or(0),
+            width: unet.cross_attention_dim as u64,
+            tokens: lorikeet_models::clip::LENGTH as u64,
+            targets: text_layers(model)?.iter().map(target).collect(),
+        }],
+        denoiser_targets: unet_layers(model)?.iter().map(target).collect(),
     })
 }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::example;
-use crate::facts::{ImageFacts, Prediction};
-use crate::setting::{Fixed, Kind, Preset, Setting, TextRule, Value};
+use crate::facts::{ImageFacts, Prediction, TargetFacts};
+use crate::setting::{BaseClass, Fixed, Kind, Preset, Setting, TextRule, Value};
 use crate::{SETTINGS, setting};
 
 fn recipe(values: &[(&str, &str)]) -> Recipe {
@@ -33,14 +33,14 @@ fn warned(plan: &Plan, part: &str) -> bool {
 #[test]
 fn every_setting_is_read() {
     let recipe = recipe(&[]);
-    let reader = Reader::new(&recipe, crate::BaseClass::Demo);
+    let reader = Reader::new(&recipe, BaseClass::Demo);
     plan_read(&reader, &example::demo_base(), &example::pictures(24, 128), &example::machine()).unwrap();
     assert_eq!(reader.not_read(), Vec::<&str>::new());
 }
 
 /// A value that differs from the default.
-fn other_value(setting: &Setting) -> Value {
-    match (setting.default_value(Preset::Style, crate::BaseClass::Demo), setting.kind) {
+fn other_value(setting: &Setting, class: BaseClass) -> Value {
+    match (setting.default_value(Preset::Style, class), setting.kind) {
         (Value::Int(number), Kind::Int { max, step, .. }) => Value::Int((number + 4 * step).min(max)),
         (Value::Float(number), Kind::Float { min, .. }) if number > min => Value::Float(number / 2.0),
         (Value::Float(_), Kind::Float { max, .. }) => Value::Float(max / 4.0),
@@ -59,17 +59,20 @@ fn other_value(setting: &Setting) -> Value {
 fn every_setting_changes_the_plan() {
     let mut data = example::pictures(24, 128);
     data.validation_images = 2;
-    let base = example::demo_base();
-    let before = recipe(&[]);
-    let expected = plan(&before, &base, &data, &example::machine()).unwrap();
     for setting in SETTINGS {
+        let limited = setting.when.bases().is_some_and(|bases| !bases.contains(&BaseClass::Demo));
+        let on_flux = limited || setting.id == "loss.sigmoid_scale" || setting.id == "loss.flow_shift";
+        let base = if on_flux { example::flux_dev_base() } else { example::demo_base() };
+        let before = recipe(if setting.id == "loss.flow_shift" { &[("loss.timestep_sampling", "shift")] } else { &[] });
+        assert!(before.applies_on(setting, base.class()) || !on_flux, "{} does not apply", setting.id);
+        let expected = plan(&before, &base, &data, &example::machine()).unwrap();
         let value = match setting.id {
             // The other sizes must hold the resolution, and what the base takes.
             "dataset.resolution" | "sample.width" | "sample.height" => Value::Int(192),
             "dataset.bucket_step" => Value::Int(64),
             "dataset.bucket_min" => Value::Int(96),
             "dataset.bucket_max" => Value::Int(192),
-            _ => other_value(setting),
+            _ => other_value(setting, base.class()),
         };
         let mut changed = before.clone();
         changed.set(setting.id, value.clone()).unwrap_or_else(|error| panic!("{error}"));
@@ -81,9 +84,9 @@ fn every_setting_changes_the_plan() {
 #[test]
 fn a_small_run_counted_by_hand() {
     let mut base = example::demo_base();
-    base.unet_targets =
+    base.denoiser_targets =
         vec![TargetFacts { outputs: 8, inputs: 4, kernel: 1 }, TargetFacts { outputs: 6, inputs: 4, kernel: 3 }];
-    base.text_targets = vec![TargetFacts { outputs: 3, inputs: 2, kernel: 1 }];
+    base.text[0].targets = vec![TargetFacts { outputs: 3, inputs: 2, kernel: 1 }];
     let image = |number: u32, repeats| ImageFacts {
         path: PathBuf::from(format!("{number}.png")),
         width: 128,
@@ -132,7 +135,7 @@ fn a_small_run_counted_by_hand() {
 #[test]
 fn sd15_has_the_known_number_of_trained_values() {
     let base = example::sd15_base();
-    assert_eq!((base.unet_targets.len(), base.text_targets.len()), (192, 72));
+    assert_eq!((base.denoiser_targets.len(), base.text_targets().count()), (192, 72));
     // The sum of in + out over the list of kohya's modules for SD 1.5 (spec/keys/lora_unet_sd15.tsv).
     let plan = plan(
         &recipe(&[("network.rank", "1"), ("base.path", "sd15")]),
@@ -170,11 +173,11 @@ fn memory_decides_the_segments() {
     let roomy = with("auto", 16_000_000_000);
     assert_eq!(roomy.segments, Segments::One);
     // Exactly 60 % is still enough.
-    let limit = (roomy.memory.peak_bytes as f64 / 0.6).ceil() as u64;
+    let limit = (roomy.memory.needed_bytes as f64 / 0.6).ceil() as u64;
     assert_eq!(with("auto", limit).segments, Segments::One);
     let tight = with("auto", limit - 2);
     assert_eq!(tight.segments, Segments::PerBlock);
-    assert!(tight.memory.peak_bytes < roomy.memory.peak_bytes);
+    assert!(tight.memory.needed_bytes < roomy.memory.needed_bytes);
     assert!(reason(&tight, "Backward pass").1.contains("block by block needs about"));
     assert_eq!(with("low", 16_000_000_000).segments, Segments::PerBlock);
     let forced = with("fast", 1_000_000);
@@ -342,4 +345,83 @@ fn the_terminal_shows_it_in_columns() {
     }
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
+}
+
+fn on_card(base: &BaseFacts, gigabytes: u64, values: &[(&str, &str)]) -> Plan {
+    let memory_bytes = gigabytes * 1_000_000_000;
+    let machine = MachineFacts { device: "cuda:0".to_owned(), memory_bytes, ..example::machine() };
+    plan(&recipe(values), base, &example::pictures(20, 512), &machine).unwrap()
+}
+
+#[test]
+fn flux_takes_as_many_bits_as_fit() {
+    let base = example::flux_dev_base();
+    let chosen = |gigabytes| {
+        let plan = on_card(&base, gigabytes, &[]);
+        (plan.quantise, plan.placement)
+    };
+    assert_eq!(chosen(80), (Quantise::None, Placement::Resident));
+    assert_eq!(chosen(24), (Quantise::Int8, Placement::Resident));
+    assert_eq!(chosen(16), (Quantise::Int4, Placement::Resident));
+    assert_eq!(chosen(8).1, Placement::Stream);
+    let told = on_card(&base, 24, &[]);
+    assert!(reason(&told, "Frozen weights").1.contains("the least among the ways that fit"), "{told}");
+    let forced = on_card(&base, 8, &[("base.quantise", "none"), ("memory.weights", "resident")]);
+    assert_eq!((forced.quantise, forced.placement), (Quantise::None, Placement::Resident));
+    assert!(warned(&forced, "set memory.weights to stream"), "{:?}", forced.warnings);
+}
+
+#[test]
+fn flux_has_its_own_defaults() {
+    let base = example::flux_dev_base();
+    let plan = on_card(&base, 24, &[]);
+    let (loss, sample) = (&plan.settings.loss, &plan.settings.sample);
+    assert_eq!((loss.prediction, loss.weighting, loss.min_snr_gamma), (Prediction::Flow, Weighting::None, None));
+    assert_eq!((loss.timestep_sampling, loss.guidance), (TimestepSampling::FluxShift, Some(1.0)));
+    assert_eq!((sample.sampler, sample.cfg, sample.guidance), (Sampler::Euler, 1.0, Some(3.5)));
+    assert!(plan.warnings.iter().all(|warning| warning.contains("trigger")), "{:?}", plan.warnings);
+
+    let schnell = BaseFacts { family: crate::facts::Family::FluxSchnell, ..base.clone() };
+    let plan = on_card(&schnell, 24, &[("loss.guidance", "2"), ("sample.sampler", "ddim")]);
+    assert_eq!((plan.settings.loss.guidance, plan.settings.sample.guidance), (None, None));
+    assert_eq!((plan.settings.sample.steps, plan.settings.sample.sampler), (4, Sampler::Euler));
+    assert!(warned(&plan, "loss.guidance is set, but has no effect on FLUX.1 dev"), "{:?}", plan.warnings);
+    assert!(warned(&plan, "sample.sampler = ddim does not draw with FLUX"), "{:?}", plan.warnings);
+}
+
+#[test]
+fn weightings_belong_to_their_families() {
+    let failed = |base: &BaseFacts, weighting: &str| {
+        let recipe = recipe(&[("loss.weighting", weighting)]);
+        plan(&recipe, base, &example::pictures(24, 512), &example::machine()).unwrap_err().to_string()
+    };
+    assert!(
+        failed(&example::flux_dev_base(), "min_snr").contains("loss.weighting = min_snr does not go with base.path")
+    );
+    assert!(failed(&example::sd15_base(), "cosmap").contains("this weighting is for FLUX"));
+    let off = planned(&[("loss.min_snr_gamma", "0")]).settings.loss;
+    assert_eq!((off.weighting, off.min_snr_gamma), (Weighting::None, None));
+    assert!(warned(
+        &planned(&[("loss.zero_terminal_snr", "on"), ("loss.prediction", "epsilon")]),
+        "needs a base that predicts velocity"
+    ));
+}
+
+#[test]
+fn stable_diffusion_2_comes_in_two_sizes() {
+    let mut base = example::sd15_base();
+    base.family = crate::facts::Family::Sd2;
+    let resolution = |base: &BaseFacts, values: &[(&str, &str)]| on_card(base, 24, values).settings.dataset.resolution;
+    assert_eq!(resolution(&base, &[]), 512);
+    base.native_resolution = 768;
+    assert_eq!(resolution(&base, &[]), 768);
+    assert_eq!(resolution(&base, &[("dataset.resolution", "640")]), 640);
+}
+
+#[test]
+fn time_is_told_where_the_pace_is_known() {
+    let plan = planned(&[]);
+    assert!(plan.estimated_seconds.is_some());
+    assert!(reason(&plan, "Time").1.contains("2 cores do about 40 G"), "{plan}");
+    assert_eq!(on_card(&example::sdxl_base(), 24, &[]).estimated_seconds, None);
 }
