@@ -10,8 +10,8 @@ use lorikeet_models::unet::UNetConfig;
 use lorikeet_models::vae::VaeConfig;
 use lorikeet_nn::{DeviceKind, LayerInfo, LayerKind};
 use lorikeet_recipe::{
-    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction, Recipe,
-    TargetFacts, TextFacts, UnetShape, plan, settings,
+    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, ImageFacts, MachineFacts, Plan, PlanSettings,
+    Prediction, Recipe, TargetFacts, TextFacts, UnetShape, plan, settings,
 };
 use serde_json::Value;
 use sysinfo::{Disks, System};

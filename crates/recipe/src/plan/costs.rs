@@ -36,7 +36,9 @@ pub(super) fn choose_memory(
     let room = format!("{:.0} % of {}", fill * 100.0, bytes(machine.memory_bytes));
     let needed = bytes(memory.needed_bytes);
 
+    let streams = choice.placement == Placement::Stream;
     let reason = match (settings.train.memory, choice.segments) {
+        (Memory::Fast, Segments::PerBlock) if streams => "weights come block by block, so the rest must too".to_owned(),
         (Memory::Fast | Memory::Low, _) => notes.why("train.memory"),
         (Memory::Auto, Segments::One) => format!("about {needed} fits in {room}, so nothing need be computed twice"),
         (Memory::Auto, Segments::PerBlock) => {
@@ -102,8 +104,14 @@ fn allowed(settings: &PlanSettings) -> Vec<MemoryChoice> {
     let placements = settings.train.weights.map_or(vec![Placement::Resident, Placement::Stream], |one| vec![one]);
     let bits = settings.base.quantise.map_or(vec![Quantise::None, Quantise::Int8, Quantise::Int4], |one| vec![one]);
     let mut all = Vec::new();
-    for &segments in segments {
-        for &placement in &placements {
+    for &placement in &placements {
+        for &segments in segments {
+            // A graph over all blocks would hold all their weights: streaming goes block by block, whatever is asked.
+            let segments = match placement {
+                Placement::Stream if settings.train.weights.is_some() => Segments::PerBlock,
+                Placement::Stream if segments == Segments::One => continue,
+                _ => segments,
+            };
             all.extend(bits.iter().map(|&quantise| MemoryChoice { segments, placement, quantise }));
         }
     }

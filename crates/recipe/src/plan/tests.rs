@@ -369,6 +369,9 @@ fn flux_takes_as_many_bits_as_fit() {
     let forced = on_card(&base, 8, &[("base.quantise", "none"), ("memory.weights", "resident")]);
     assert_eq!((forced.quantise, forced.placement), (Quantise::None, Placement::Resident));
     assert!(warned(&forced, "set memory.weights to stream"), "{:?}", forced.warnings);
+    let streamed = on_card(&base, 24, &[("memory.weights", "stream"), ("train.memory", "fast")]);
+    assert_eq!((streamed.segments, streamed.placement), (Segments::PerBlock, Placement::Stream));
+    assert!(reason(&streamed, "Backward pass").1.contains("come block by block"), "{streamed}");
 }
 
 #[test]
