@@ -2,6 +2,7 @@
 
 mod costs;
 mod display;
+mod loss;
 mod prompts;
 mod resolve;
 mod settings;
@@ -314,5 +315,7 @@ fn preview_rounds(every_steps: u64, steps: u64) -> u64 {
     if every_steps == 0 { 0 } else { 1 + steps.div_ceil(every_steps) }
 }
 
+#[cfg(test)]
+mod family_tests;
 #[cfg(test)]
 mod tests;

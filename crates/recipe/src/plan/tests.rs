@@ -8,7 +8,7 @@ use crate::facts::{ImageFacts, Prediction, TargetFacts};
 use crate::setting::{BaseClass, Fixed, Kind, Preset, Setting, TextRule, Value};
 use crate::{SETTINGS, setting};
 
-fn recipe(values: &[(&str, &str)]) -> Recipe {
+pub(super) fn recipe(values: &[(&str, &str)]) -> Recipe {
     let mut recipe = Recipe::default();
     recipe.set_text("dataset.folder", "pictures").unwrap();
     for (id, value) in values {
@@ -17,16 +17,16 @@ fn recipe(values: &[(&str, &str)]) -> Recipe {
     recipe
 }
 
-fn planned(values: &[(&str, &str)]) -> Plan {
+pub(super) fn planned(values: &[(&str, &str)]) -> Plan {
     plan(&recipe(values), &example::demo_base(), &example::pictures(24, 128), &example::machine()).unwrap()
 }
 
-fn reason<'a>(plan: &'a Plan, what: &str) -> (&'a str, &'a str) {
+pub(super) fn reason<'a>(plan: &'a Plan, what: &str) -> (&'a str, &'a str) {
     let found = plan.decisions.iter().find(|decision| decision.what == what);
     found.map(|decision| (decision.value.as_str(), decision.reason.as_str())).unwrap_or_else(|| panic!("no {what}"))
 }
 
-fn warned(plan: &Plan, part: &str) -> bool {
+pub(super) fn warned(plan: &Plan, part: &str) -> bool {
     plan.warnings.iter().any(|warning| warning.contains(part))
 }
 
@@ -345,86 +345,4 @@ fn the_terminal_shows_it_in_columns() {
     }
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
-}
-
-fn on_card(base: &BaseFacts, gigabytes: u64, values: &[(&str, &str)]) -> Plan {
-    let memory_bytes = gigabytes * 1_000_000_000;
-    let machine = MachineFacts { device: "cuda:0".to_owned(), memory_bytes, ..example::machine() };
-    plan(&recipe(values), base, &example::pictures(20, 512), &machine).unwrap()
-}
-
-#[test]
-fn flux_takes_as_many_bits_as_fit() {
-    let base = example::flux_dev_base();
-    let chosen = |gigabytes| {
-        let plan = on_card(&base, gigabytes, &[]);
-        (plan.quantise, plan.placement)
-    };
-    assert_eq!(chosen(80), (Quantise::None, Placement::Resident));
-    assert_eq!(chosen(24), (Quantise::Int8, Placement::Resident));
-    assert_eq!(chosen(16), (Quantise::Int4, Placement::Resident));
-    assert_eq!(chosen(8).1, Placement::Stream);
-    let told = on_card(&base, 24, &[]);
-    assert!(reason(&told, "Frozen weights").1.contains("the least among the ways that fit"), "{told}");
-    let forced = on_card(&base, 8, &[("base.quantise", "none"), ("memory.weights", "resident")]);
-    assert_eq!((forced.quantise, forced.placement), (Quantise::None, Placement::Resident));
-    assert!(warned(&forced, "set memory.weights to stream"), "{:?}", forced.warnings);
-    let streamed = on_card(&base, 24, &[("memory.weights", "stream"), ("train.memory", "fast")]);
-    assert_eq!((streamed.segments, streamed.placement), (Segments::PerBlock, Placement::Stream));
-    assert!(reason(&streamed, "Backward pass").1.contains("come block by block"), "{streamed}");
-}
-
-#[test]
-fn flux_has_its_own_defaults() {
-    let base = example::flux_dev_base();
-    let plan = on_card(&base, 24, &[]);
-    let (loss, sample) = (&plan.settings.loss, &plan.settings.sample);
-    assert_eq!((loss.prediction, loss.weighting, loss.min_snr_gamma), (Prediction::Flow, Weighting::None, None));
-    assert_eq!((loss.timestep_sampling, loss.guidance), (TimestepSampling::FluxShift, Some(1.0)));
-    assert_eq!((sample.sampler, sample.cfg, sample.guidance), (Sampler::Euler, 1.0, Some(3.5)));
-    assert!(plan.warnings.iter().all(|warning| warning.contains("trigger")), "{:?}", plan.warnings);
-
-    let schnell = BaseFacts { family: crate::facts::Family::FluxSchnell, ..base.clone() };
-    let plan = on_card(&schnell, 24, &[("loss.guidance", "2"), ("sample.sampler", "ddim")]);
-    assert_eq!((plan.settings.loss.guidance, plan.settings.sample.guidance), (None, None));
-    assert_eq!((plan.settings.sample.steps, plan.settings.sample.sampler), (4, Sampler::Euler));
-    assert!(warned(&plan, "loss.guidance is set, but has no effect on FLUX.1 dev"), "{:?}", plan.warnings);
-    assert!(warned(&plan, "sample.sampler = ddim does not draw with FLUX"), "{:?}", plan.warnings);
-}
-
-#[test]
-fn weightings_belong_to_their_families() {
-    let failed = |base: &BaseFacts, weighting: &str| {
-        let recipe = recipe(&[("loss.weighting", weighting)]);
-        plan(&recipe, base, &example::pictures(24, 512), &example::machine()).unwrap_err().to_string()
-    };
-    assert!(
-        failed(&example::flux_dev_base(), "min_snr").contains("loss.weighting = min_snr does not go with base.path")
-    );
-    assert!(failed(&example::sd15_base(), "cosmap").contains("this weighting is for FLUX"));
-    let off = planned(&[("loss.min_snr_gamma", "0")]).settings.loss;
-    assert_eq!((off.weighting, off.min_snr_gamma), (Weighting::None, None));
-    assert!(warned(
-        &planned(&[("loss.zero_terminal_snr", "on"), ("loss.prediction", "epsilon")]),
-        "needs a base that predicts velocity"
-    ));
-}
-
-#[test]
-fn stable_diffusion_2_comes_in_two_sizes() {
-    let mut base = example::sd15_base();
-    base.family = crate::facts::Family::Sd2;
-    let resolution = |base: &BaseFacts, values: &[(&str, &str)]| on_card(base, 24, values).settings.dataset.resolution;
-    assert_eq!(resolution(&base, &[]), 512);
-    base.native_resolution = 768;
-    assert_eq!(resolution(&base, &[]), 768);
-    assert_eq!(resolution(&base, &[("dataset.resolution", "640")]), 640);
-}
-
-#[test]
-fn time_is_told_where_the_pace_is_known() {
-    let plan = planned(&[]);
-    assert!(plan.estimated_seconds.is_some());
-    assert!(reason(&plan, "Time").1.contains("2 cores do about 40 G"), "{plan}");
-    assert_eq!(on_card(&example::sdxl_base(), 24, &[]).estimated_seconds, None);
 }
