@@ -1,8 +1,13 @@
-"""The noise schedule of Stable Diffusion 1.5 and four samplers of diffusers on a model that is a formula."""
+"""Noise schedules and samplers of diffusers on a model that is a formula: Stable Diffusion 1.5, without signal at the end, flow."""
+import random
+
+import numpy as np
 import torch
 from diffusers import (
     DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
 )
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
 from common import normal, write
 
@@ -48,15 +53,19 @@ def run(name, prediction, steps, seed):
     cls, more = SAMPLERS[name]
     s = cls(**SD15, **more, prediction_type=prediction)
     s.set_timesteps(steps)
+    return draw(s, seed)
+
+
+def draw(s, seed, to_model=lambda t: t):
     noise = normal(SHAPE, seed)
-    x = noise * s.init_noise_sigma
-    out = dict(timesteps=s.timesteps.float(), init_noise=noise, init_noise_sigma=torch.tensor(float(s.init_noise_sigma)))
+    x = noise * getattr(s, "init_noise_sigma", 1.0)
+    out = dict(timesteps=s.timesteps.float(), init_noise=noise, init_noise_sigma=torch.tensor(float(getattr(s, "init_noise_sigma", 1.0))))
     if hasattr(s, "sigmas"):
         out["sigmas"] = s.sigmas.float()
     with GivenNoise(s, seed + 10) as given:
         for i, t in enumerate(s.timesteps):
-            scaled = s.scale_model_input(x, t)
-            x = s.step(model(scaled, t), t, x).prev_sample
+            scaled = s.scale_model_input(x, t) if hasattr(s, "scale_model_input") else x
+            x = s.step(model(scaled, to_model(t)), t, x).prev_sample
             out |= {f"input{i}": scaled, f"x{i + 1}": x}
         out |= {f"noise{i}": n for i, n in enumerate(given.drawn)}
     assert x.isfinite().all()
@@ -85,8 +94,58 @@ def make_schedule():
     ))
 
 
+def make_zero_snr():
+    """Velocity with betas rescaled to no signal at the last timestep, trailing spacing, 5 steps."""
+    out = {}
+    for k, (name, (cls, more)) in enumerate(SAMPLERS.items()):
+        more = {**more, "timestep_spacing": "trailing", "rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+        s = cls(**{**SD15, **more})
+        s.set_timesteps(5)
+        out |= {f"{name}.{key}": v for key, v in draw(s, 6000 + 100 * k).items()}
+        if name == "ddim":
+            out["alphas_cumprod"] = s.alphas_cumprod
+    write("samplers/zero_snr.safetensors", out)
+
+
+def make_flow():
+    """Sigmas as the FLUX pipeline gives them; the model is told sigma."""
+    dynamic = dict(use_dynamic_shifting=True, shift=3.0)
+    cases = {
+        "square": (dynamic, 32 * 32), "tall": (dynamic, 84 * 48), "static": (dict(shift=3.0), None), "schnell": (dict(shift=1.0), None),
+    }
+    out = {}
+    for k, (name, (config, tokens)) in enumerate(cases.items()):
+        for steps in (4, 7):
+            s = FlowMatchEulerDiscreteScheduler(**config)
+            mu = calculate_shift(tokens, 256, 4096, 0.5, 1.15) if tokens else None
+            s.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
+            out |= {f"{name}.{steps}.{key}": v for key, v in draw(s, 7000 + 100 * k + steps, lambda t: t / 1000).items()}
+    write("samplers/flow.safetensors", out)
+
+
+def make_pyramid():
+    """Multi-resolution noise as in kohya's scripts, for one sample."""
+    random.seed(7)
+    noise, discount = normal((1, 3, 20, 12), 810), 0.4
+    out, total = dict(noise=noise), noise.clone()
+    uniforms, (h, w) = [], noise.shape[2:]
+    for i in range(6):
+        uniforms.append(np.float32(random.random()))
+        r = float(uniforms[-1]) * 2 + 2
+        hn, wn = max(1, int(h / r**i)), max(1, int(w / r**i))
+        layer = normal((1, 3, hn, wn), 820 + i)
+        out[f"layer{i}"] = layer
+        total += torch.nn.functional.interpolate(layer, size=(h, w), mode="bilinear", align_corners=False) * discount**i
+        if hn == 1 or wn == 1:
+            break
+    write("samplers/pyramid.safetensors", out | dict(uniforms=torch.tensor(np.array(uniforms)), out=total / total.std()))
+
+
 def make():
     make_schedule()
+    make_zero_snr()
+    make_flow()
+    make_pyramid()
     for k, name in enumerate(SAMPLERS):
         out = {}
         for prediction in ("epsilon", "v_prediction"):

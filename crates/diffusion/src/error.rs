@@ -1,3 +1,5 @@
+use crate::{Prediction, SamplerKind};
+
 /// What can be wrong with a schedule or a request to sample.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum DiffusionError {
@@ -18,4 +20,13 @@ pub enum DiffusionError {
          Choose another number of steps, or correct steps_offset in the model's scheduler_config.json."
     )]
     PastTheEnd { steps: usize, offset: usize, timestep: usize, last: usize },
+    /// Only Euler draws with a flow model.
+    #[error("the sampler '{sampler}' does not work with flow models such as FLUX. Use euler.")]
+    NotForFlow { sampler: SamplerKind },
+    /// Noise, velocity and flow belong to one kind of schedule each.
+    #[error(
+        "a prediction of '{prediction}' does not go with the model's noise schedule. Use {choices}, or correct \
+         the model's scheduler_config.json."
+    )]
+    Prediction { prediction: Prediction, choices: &'static str },
 }

@@ -3,12 +3,12 @@ use std::str::FromStr;
 
 use burn::Tensor;
 
-use crate::{DiffusionError, NoiseSchedule, Prediction, SamplingPlan};
+use crate::{DiffusionError, SamplingPlan};
 
 /// A way from noise to a latent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SamplerKind {
-    /// Deterministic, first order.
+    /// Deterministic, first order; the only one for flow models.
     Euler,
     /// Euler with new noise at every step.
     EulerAncestral,
@@ -57,21 +57,13 @@ impl fmt::Display for SamplerKind {
 /// which is also the way to stop early. `step_noise` gives unit normal noise of the same shape for a step counted from
 /// 0; only [`SamplerKind::EulerAncestral`] asks, and not at its last step. `after_step` gets the number of steps done
 /// and the latent, which is in the sampler's own scale until the last step.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "two settings, two tensors' worth of input and three callbacks: no group of them has a meaning of its own"
-)]
-pub fn sample<E: From<DiffusionError>>(
-    kind: SamplerKind,
-    schedule: &NoiseSchedule,
-    prediction: Prediction,
-    steps: usize,
+pub fn sample<E>(
+    plan: &SamplingPlan,
     noise: Tensor<4>,
     step_noise: &mut dyn FnMut(usize) -> Tensor<4>,
     model: &mut dyn FnMut(Tensor<4>, f64) -> Result<Tensor<4>, E>,
     after_step: &mut dyn FnMut(usize, &Tensor<4>),
 ) -> Result<Tensor<4>, E> {
-    let plan = SamplingPlan::new(kind, schedule, prediction, steps)?;
     let dtype = noise.dtype();
     let mut x = noise * plan.initial_scale;
     let mut x0_before: Option<Tensor<4>> = None;

@@ -5,11 +5,104 @@ use burn::Tensor;
 use burn::tensor::{DType, TensorData};
 use serde_json::Value;
 
-use crate::DiffusionError;
+use crate::{DiffusionError, FlowSchedule, NoiseSchedule, TimestepSampling};
 
-/// The least alpha bar used as a divisor. A schedule with zero terminal SNR ends in 0; diffusers puts the same number
-/// there, the smallest positive f16.
-pub(crate) const LEAST_ALPHA_BAR: f64 = 1.0 / (1u64 << 24) as f64;
+/// How noise is added to the pictures of a base.
+#[derive(Clone, Debug)]
+pub enum Schedule {
+    /// Stable Diffusion 1, 2 and XL.
+    Ddpm(NoiseSchedule),
+    /// FLUX.
+    Flow(FlowSchedule),
+}
+
+impl Schedule {
+    /// From the JSON of the model's scheduler, whose `_class_name` tells which it is.
+    pub fn from_config(config: &Value) -> Result<Self, DiffusionError> {
+        match config["_class_name"].as_str() {
+            Some(class) if class.starts_with("FlowMatch") => FlowSchedule::from_config(config).map(Self::Flow),
+            _ => NoiseSchedule::from_config(config).map(Self::Ddpm),
+        }
+    }
+
+    /// What the model's own configuration says that it predicts.
+    pub fn prediction(&self) -> Prediction {
+        match self {
+            Self::Ddpm(schedule) => schedule.prediction(),
+            Self::Flow(_) => Prediction::Flow,
+        }
+    }
+
+    /// `part` of the way from clean, 0, to pure noise, 1, by the timesteps of training: for comparisons at fixed levels.
+    pub fn level(&self, part: f64) -> NoiseLevel {
+        match self {
+            Self::Ddpm(schedule) => {
+                let t = (part * schedule.timesteps() as f64).max(0.0) as usize;
+                schedule.level(t.min(schedule.timesteps() - 1))
+            }
+            Self::Flow(_) => NoiseLevel::flow(part),
+        }
+    }
+
+    /// The level that a sample is trained at. `uniform` is drawn from [0, 1), `normal` from the unit normal
+    /// distribution; `size` is the latent's `[height, width]`, which only shifts by resolution read.
+    pub fn draw(&self, sampling: &TimestepSampling, uniform: f64, normal: f64, size: [usize; 2]) -> NoiseLevel {
+        let part = sampling.density.draw(uniform, normal);
+        match self {
+            Self::Ddpm(_) => self.level(part),
+            Self::Flow(_) => self.level(sampling.shift.apply(part, size)),
+        }
+    }
+}
+
+/// How noisy a sample is: `x = signal x0 + spread noise`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoiseLevel {
+    /// What the network is told: 0 to 999 for DDPM, sigma for flow.
+    pub timestep: f64,
+    pub signal: f64,
+    pub spread: f64,
+}
+
+impl NoiseLevel {
+    /// On the straight line from picture to noise, `sigma` of the way.
+    pub fn flow(sigma: f64) -> Self {
+        Self { timestep: sigma, signal: 1.0 - sigma, spread: sigma }
+    }
+
+    /// Signal to noise in variance; infinite without noise.
+    pub fn snr(&self) -> f64 {
+        (self.signal / self.spread).powi(2)
+    }
+}
+
+/// `signal x0 + spread noise`, with one level for each sample of the batch `[b, c, h, w]`.
+pub fn add_noise(x0: Tensor<4>, noise: Tensor<4>, levels: &[NoiseLevel]) -> Tensor<4> {
+    let (signal, spread) = factors(&x0, levels);
+    x0 * signal + noise * spread
+}
+
+/// What the network should answer to [`add_noise`] of the same batch.
+pub fn target(prediction: Prediction, x0: Tensor<4>, noise: Tensor<4>, levels: &[NoiseLevel]) -> Tensor<4> {
+    match prediction {
+        Prediction::Epsilon => noise,
+        Prediction::V => {
+            let (signal, spread) = factors(&x0, levels);
+            noise * signal - x0 * spread
+        }
+        Prediction::Flow => noise - x0,
+    }
+}
+
+/// `signal` and `spread` of each sample, `[batch, 1, 1, 1]` beside `like`.
+fn factors(like: &Tensor<4>, levels: &[NoiseLevel]) -> (Tensor<4>, Tensor<4>) {
+    let tensor = |part: fn(&NoiseLevel) -> f64| {
+        let values: Vec<f32> = levels.iter().map(|level| part(level) as f32).collect();
+        let data = TensorData::new(values, [levels.len(), 1, 1, 1]);
+        Tensor::<4>::from_data(data, (&like.device(), DType::F32)).cast(like.dtype())
+    };
+    (tensor(|level| level.signal), tensor(|level| level.spread))
+}
 
 /// What the network's output stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +111,8 @@ pub enum Prediction {
     Epsilon,
     /// The velocity, `sqrt(abar) noise - sqrt(1 - abar) x0`. Salimans and Ho 2022.
     V,
+    /// The way from picture to noise, `noise - x0`. Liu et al. 2022, arXiv 2209.03003.
+    Flow,
 }
 
 impl FromStr for Prediction {
@@ -27,10 +122,11 @@ impl FromStr for Prediction {
         match text {
             "epsilon" => Ok(Self::Epsilon),
             "v" | "v_prediction" => Ok(Self::V),
+            "flow" => Ok(Self::Flow),
             _ => Err(DiffusionError::Unknown {
                 what: "prediction",
                 found: text.into(),
-                choices: "epsilon, v, v_prediction",
+                choices: "epsilon, v, v_prediction, flow",
             }),
         }
     }
@@ -41,249 +137,7 @@ impl fmt::Display for Prediction {
         f.write_str(match self {
             Self::Epsilon => "epsilon",
             Self::V => "v",
+            Self::Flow => "flow",
         })
-    }
-}
-
-/// How a sampler's timesteps lie among those of training. Table 2 of Lin et al. 2023, arXiv 2305.08891.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spacing {
-    /// Whole multiples of `timesteps / steps`, plus the offset. Stable Diffusion 1.x.
-    Leading,
-    /// Evenly from the first to the last.
-    Linspace,
-    /// Evenly, always starting at the last.
-    Trailing,
-}
-
-/// The settings of a schedule under the names of diffusers' scheduler_config.json.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScheduleSettings {
-    pub num_train_timesteps: usize,
-    pub beta_start: f64,
-    pub beta_end: f64,
-    /// Betas are evenly spaced in their square root ("scaled_linear"), otherwise in themselves ("linear").
-    pub scaled: bool,
-    pub steps_offset: usize,
-    /// Whether DDIM's last step goes to alpha bar 1 rather than that of timestep 0.
-    pub set_alpha_to_one: bool,
-    pub timestep_spacing: Spacing,
-    pub prediction: Prediction,
-    /// Stretches the schedule until no signal is left at the last timestep. Lin et al. 2023, algorithm 1.
-    pub rescale_betas_zero_snr: bool,
-}
-
-impl Default for ScheduleSettings {
-    /// Stable Diffusion 1.5.
-    fn default() -> Self {
-        Self {
-            num_train_timesteps: 1000,
-            beta_start: 0.00085,
-            beta_end: 0.012,
-            scaled: true,
-            steps_offset: 1,
-            set_alpha_to_one: false,
-            timestep_spacing: Spacing::Leading,
-            prediction: Prediction::Epsilon,
-            rescale_betas_zero_snr: false,
-        }
-    }
-}
-
-impl ScheduleSettings {
-    /// Reads a scheduler_config.json. Keys that are absent or null take the values of Stable Diffusion 1.5; keys that
-    /// belong to one sampler only are ignored.
-    pub fn from_config(config: &Value) -> Result<Self, DiffusionError> {
-        let default = Self::default();
-        let fields = Fields(config);
-        if !fields.get("trained_betas").is_null() {
-            return Err(wrong(
-                "trained_betas",
-                fields.get("trained_betas"),
-                "absent or null (lists are not supported)",
-            ));
-        }
-        let scaled = match fields.text("beta_schedule", "scaled_linear")? {
-            "scaled_linear" => true,
-            "linear" => false,
-            other => return Err(wrong("beta_schedule", other, "\"scaled_linear\" or \"linear\"")),
-        };
-        let timestep_spacing = match fields.text("timestep_spacing", "leading")? {
-            "leading" => Spacing::Leading,
-            "linspace" => Spacing::Linspace,
-            "trailing" => Spacing::Trailing,
-            other => return Err(wrong("timestep_spacing", other, "\"leading\", \"linspace\" or \"trailing\"")),
-        };
-        let prediction = match fields.text("prediction_type", "epsilon")? {
-            "epsilon" => Prediction::Epsilon,
-            "v_prediction" => Prediction::V,
-            other => return Err(wrong("prediction_type", other, "\"epsilon\" or \"v_prediction\"")),
-        };
-        Ok(Self {
-            num_train_timesteps: fields.count("num_train_timesteps", default.num_train_timesteps)?,
-            beta_start: fields.number("beta_start", default.beta_start)?,
-            beta_end: fields.number("beta_end", default.beta_end)?,
-            scaled,
-            steps_offset: fields.count("steps_offset", default.steps_offset)?,
-            set_alpha_to_one: fields.flag("set_alpha_to_one", default.set_alpha_to_one)?,
-            timestep_spacing,
-            prediction,
-            rescale_betas_zero_snr: fields.flag("rescale_betas_zero_snr", default.rescale_betas_zero_snr)?,
-        })
-    }
-}
-
-/// How much noise each timestep of training has.
-#[derive(Clone, Debug)]
-pub struct NoiseSchedule {
-    settings: ScheduleSettings,
-    alphas_cumprod: Vec<f64>,
-}
-
-impl NoiseSchedule {
-    pub fn new(settings: ScheduleSettings) -> Result<Self, DiffusionError> {
-        let n = settings.num_train_timesteps;
-        // The bound keeps a damaged file from asking for all memory.
-        if !(2..=1_000_000).contains(&n) {
-            return Err(wrong("num_train_timesteps", n, "between 2 and 1000000"));
-        }
-        for (field, beta) in [("beta_start", settings.beta_start), ("beta_end", settings.beta_end)] {
-            if !(beta > 0.0 && beta < 1.0) {
-                return Err(wrong(field, beta, "above 0 and below 1"));
-            }
-        }
-        if settings.steps_offset >= n {
-            return Err(wrong("steps_offset", settings.steps_offset, &format!("below num_train_timesteps, {n}")));
-        }
-        let mut product = 1.0;
-        let mut alphas_cumprod: Vec<f64> = (0..n)
-            .map(|i| {
-                let at = i as f64 / (n - 1) as f64;
-                let between = |first: f64, last: f64| first + (last - first) * at;
-                let beta = if settings.scaled {
-                    between(settings.beta_start.sqrt(), settings.beta_end.sqrt()).powi(2)
-                } else {
-                    between(settings.beta_start, settings.beta_end)
-                };
-                product *= 1.0 - beta;
-                product
-            })
-            .collect();
-        if settings.rescale_betas_zero_snr {
-            let (first, last) = (alphas_cumprod[0].sqrt(), alphas_cumprod[n - 1].sqrt());
-            for value in &mut alphas_cumprod {
-                *value = ((value.sqrt() - last) * first / (first - last)).powi(2);
-            }
-        }
-        Ok(Self { settings, alphas_cumprod })
-    }
-
-    /// From the JSON of the model's scheduler; see [`ScheduleSettings::from_config`].
-    pub fn from_config(config: &Value) -> Result<Self, DiffusionError> {
-        Self::new(ScheduleSettings::from_config(config)?)
-    }
-
-    pub fn settings(&self) -> &ScheduleSettings {
-        &self.settings
-    }
-
-    /// What the model's own configuration says that it predicts.
-    pub fn prediction(&self) -> Prediction {
-        self.settings.prediction
-    }
-
-    /// The number of timesteps of training, 1000 as a rule. The timesteps are 0 to this, exclusive.
-    pub fn timesteps(&self) -> usize {
-        self.alphas_cumprod.len()
-    }
-
-    /// `abar` of every timestep.
-    pub fn alphas_cumprod(&self) -> &[f64] {
-        &self.alphas_cumprod
-    }
-
-    /// The part of the signal's variance that is left at `t`, which must be below [`timesteps`](Self::timesteps).
-    pub fn alpha_bar(&self, t: usize) -> f64 {
-        self.alphas_cumprod[t]
-    }
-
-    /// Noise to signal, `sqrt((1 - abar) / abar)`; 4096 rather than infinite where no signal is left.
-    pub fn sigma(&self, t: usize) -> f64 {
-        let alpha_bar = self.alpha_bar(t).max(LEAST_ALPHA_BAR);
-        ((1.0 - alpha_bar) / alpha_bar).sqrt()
-    }
-
-    /// Signal to noise in variance, `abar / (1 - abar)`.
-    pub fn snr(&self, t: usize) -> f64 {
-        self.alpha_bar(t) / (1.0 - self.alpha_bar(t))
-    }
-
-    /// `sqrt(abar) x0 + sqrt(1 - abar) noise`, with one timestep for each sample of the batch.
-    pub fn add_noise(&self, x0: Tensor<4>, noise: Tensor<4>, t: &[usize]) -> Tensor<4> {
-        let (signal, spread) = self.factors(&x0, t);
-        x0 * signal + noise * spread
-    }
-
-    /// What the network should answer: the noise, or the velocity `sqrt(abar) noise - sqrt(1 - abar) x0`.
-    pub fn target(&self, prediction: Prediction, x0: Tensor<4>, noise: Tensor<4>, t: &[usize]) -> Tensor<4> {
-        match prediction {
-            Prediction::Epsilon => noise,
-            Prediction::V => {
-                let (signal, spread) = self.factors(&x0, t);
-                noise * signal - x0 * spread
-            }
-        }
-    }
-
-    /// `sqrt(abar)` and `sqrt(1 - abar)`, each `[batch, 1, 1, 1]` beside `like`.
-    fn factors(&self, like: &Tensor<4>, t: &[usize]) -> (Tensor<4>, Tensor<4>) {
-        let tensor = |part: fn(f64) -> f64| {
-            let values: Vec<f32> = t.iter().map(|&t| part(self.alpha_bar(t)) as f32).collect();
-            let data = TensorData::new(values, [t.len(), 1, 1, 1]);
-            Tensor::<4>::from_data(data, (&like.device(), DType::F32)).cast(like.dtype())
-        };
-        (tensor(f64::sqrt), tensor(|alpha_bar| (1.0 - alpha_bar).sqrt()))
-    }
-}
-
-fn wrong(field: &'static str, found: impl fmt::Display, expected: &str) -> DiffusionError {
-    DiffusionError::Setting { field, found: found.to_string(), expected: expected.into() }
-}
-
-struct Fields<'a>(&'a Value);
-
-impl<'a> Fields<'a> {
-    fn get(&self, field: &str) -> &'a Value {
-        self.0.get(field).unwrap_or(&Value::Null)
-    }
-
-    /// The value if it is there; `read` gives nothing for a value of the wrong kind.
-    fn or<T>(
-        &self,
-        field: &'static str,
-        default: T,
-        expected: &str,
-        read: impl FnOnce(&'a Value) -> Option<T>,
-    ) -> Result<T, DiffusionError> {
-        match self.get(field) {
-            Value::Null => Ok(default),
-            value => read(value).ok_or_else(|| wrong(field, value, expected)),
-        }
-    }
-
-    fn text(&self, field: &'static str, default: &'a str) -> Result<&'a str, DiffusionError> {
-        self.or(field, default, "text", Value::as_str)
-    }
-
-    fn number(&self, field: &'static str, default: f64) -> Result<f64, DiffusionError> {
-        self.or(field, default, "a number", Value::as_f64)
-    }
-
-    fn count(&self, field: &'static str, default: usize) -> Result<usize, DiffusionError> {
-        self.or(field, default, "a whole number", |v| v.as_u64().and_then(|v| usize::try_from(v).ok()))
-    }
-
-    fn flag(&self, field: &'static str, default: bool) -> Result<bool, DiffusionError> {
-        self.or(field, default, "true or false", Value::as_bool)
     }
 }

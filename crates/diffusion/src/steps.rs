@@ -1,12 +1,12 @@
 //! Every sampler here is linear in the latent, the network's output and the noise, so a sampling is a table of numbers.
 
-use crate::schedule::LEAST_ALPHA_BAR;
-use crate::{DiffusionError, NoiseSchedule, Prediction, SamplerKind, Spacing};
+use crate::ddpm::LEAST_ALPHA_BAR;
+use crate::{DiffusionError, FlowSchedule, NoiseSchedule, Prediction, SamplerKind, Schedule, Spacing};
 
 /// The numbers of one step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The timestep that the network is told. Not whole with Euler samplers and [`Spacing::Linspace`].
+    /// The timestep that the network is told. Not whole with Euler samplers and [`Spacing::Linspace`]; sigma for flow.
     pub timestep: f64,
     /// The network's input is `x` times this.
     pub input_scale: f64,
@@ -31,14 +31,32 @@ pub struct SamplingPlan {
 }
 
 impl SamplingPlan {
+    /// For latents of that `[height, width]`, which only flow schedules read.
+    pub fn new(
+        kind: SamplerKind,
+        schedule: &Schedule,
+        prediction: Prediction,
+        steps: usize,
+        size: [usize; 2],
+    ) -> Result<Self, DiffusionError> {
+        match schedule {
+            Schedule::Ddpm(schedule) => Self::ddpm(kind, schedule, prediction, steps),
+            Schedule::Flow(schedule) if prediction == Prediction::Flow => Self::flow(kind, schedule, steps, size),
+            Schedule::Flow(_) => Err(DiffusionError::Prediction { prediction, choices: "flow" }),
+        }
+    }
+
     /// The numbers are those of diffusers' DDIMScheduler (eta 0), EulerDiscreteScheduler,
     /// EulerAncestralDiscreteScheduler and DPMSolverMultistepScheduler (dpmsolver++, order 2, last sigma zero).
-    pub fn new(
+    pub fn ddpm(
         kind: SamplerKind,
         schedule: &NoiseSchedule,
         prediction: Prediction,
         steps: usize,
     ) -> Result<Self, DiffusionError> {
+        if prediction == Prediction::Flow {
+            return Err(DiffusionError::Prediction { prediction, choices: "epsilon or v" });
+        }
         let times = timesteps(kind, schedule, steps)?;
         if kind == SamplerKind::Ddim {
             return Ok(ddim(schedule, prediction, &times));
@@ -59,8 +77,43 @@ impl SamplingPlan {
         Ok(Self { initial_scale, sigmas, steps })
     }
 
+    /// The numbers are those of diffusers' FlowMatchEulerDiscreteScheduler when its pipelines give it evenly spaced sigmas.
+    pub fn flow(
+        kind: SamplerKind,
+        schedule: &FlowSchedule,
+        steps: usize,
+        size: [usize; 2],
+    ) -> Result<Self, DiffusionError> {
+        if kind != SamplerKind::Euler {
+            return Err(DiffusionError::NotForFlow { sampler: kind });
+        }
+        if !(1..=MOST_FLOW_STEPS).contains(&steps) {
+            return Err(DiffusionError::Steps { steps, most: MOST_FLOW_STEPS });
+        }
+        let sigmas = schedule.sigmas(steps, size);
+        let steps = sigmas.windows(2).map(|pair| straight(pair[0], pair[1])).collect();
+        Ok(Self { initial_scale: 1.0, sigmas, steps })
+    }
+
     pub fn timesteps(&self) -> impl Iterator<Item = f64> {
         self.steps.iter().map(|step| step.timestep)
+    }
+}
+
+/// As many as flow models have timesteps in training; more make no other picture.
+const MOST_FLOW_STEPS: usize = 1000;
+
+/// Here `x` is `(1 - sigma) x0 + sigma noise`, and the output the direction from x0 to noise: `x += (next - sigma) output`.
+fn straight(sigma: f64, next: f64) -> Step {
+    Step {
+        timestep: sigma,
+        input_scale: 1.0,
+        x0_from_x: 1.0,
+        x0_from_output: -sigma,
+        keep: next / sigma,
+        towards: 1.0 - next / sigma,
+        before: 0.0,
+        noise: 0.0,
     }
 }
 
@@ -112,8 +165,8 @@ fn sigma_between(schedule: &NoiseSchedule, t: f64) -> f64 {
 fn euler(prediction: Prediction, timestep: f64, sigma: f64, next: f64, ancestral: bool) -> Step {
     let variance = sigma * sigma + 1.0;
     let (x0_from_x, x0_from_output) = match prediction {
-        Prediction::Epsilon => (1.0, -sigma),
         Prediction::V => (1.0 / variance, -sigma / variance.sqrt()),
+        _ => (1.0, -sigma),
     };
     let up = if ancestral { next * (1.0 - (next / sigma).powi(2)).sqrt() } else { 0.0 };
     let down = if ancestral { next * next / sigma } else { next };
@@ -187,10 +240,10 @@ fn ddim(schedule: &NoiseSchedule, prediction: Prediction, times: &[f64]) -> Samp
 /// The factors of `x` and of the output in x0, where `x = signal x0 + spread noise` and the squares of both sum to 1.
 fn estimate(prediction: Prediction, signal: f64, spread: f64) -> (f64, f64) {
     match prediction {
-        Prediction::Epsilon => {
+        Prediction::V => (signal, -spread),
+        _ => {
             let signal = signal.max(LEAST_ALPHA_BAR.sqrt());
             (1.0 / signal, -spread / signal)
         }
-        Prediction::V => (signal, -spread),
     }
 }

@@ -125,6 +125,9 @@ pub(crate) struct SampleArgs {
     /// How strongly to follow the prompt; without it what suits the base
     #[arg(long)]
     pub cfg: Option<f64>,
+    /// What FLUX.1 dev is told about following the prompt; without it 3.5
+    #[arg(long)]
+    pub guidance: Option<f64>,
     /// euler, euler_a, dpmpp_2m or ddim; without it what suits the base
     #[arg(long)]
     pub sampler: Option<String>,

@@ -91,7 +91,7 @@ impl Setting {
             // An empty name or path is a setting not made, where the table gives that a meaning.
             _ if text.is_empty() => (self.zero_means.is_empty() && self.kind != Kind::List && rule != TextRule::Line)
                 .then(|| "it is empty".to_owned()),
-            TextRule::Line | TextRule::Folder | TextRule::BasePath => None,
+            TextRule::Line | TextRule::Folder | TextRule::BasePath | TextRule::Weights => None,
             TextRule::FileName => file_name_fault(text),
             TextRule::Device => (!is_device(text)).then(|| "no such kind of device".to_owned()),
         };

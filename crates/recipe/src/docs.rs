@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::setting::{BaseClass, DefaultRow, Kind, Level, Preset, Setting, Value, When};
+use crate::setting::{BaseClass, DefaultRow, Kind, Level, Preset, Setting, Value};
 use crate::table::SECTIONS;
 
 /// Every setting with its range, defaults and their reasons.
@@ -31,10 +31,8 @@ pub fn settings_markdown() -> String {
 fn row(setting: &Setting) -> String {
     let star = if setting.level == Level::Basic { " *" } else { "" };
     let mut help = format!("**{}.** {}", setting.label, setting.help);
-    match setting.when {
-        When::Always => {}
-        When::Set(other) => help += &format!(" In effect with `{other}`."),
-        When::Unset(other) => help += &format!(" In effect without `{other}`."),
+    if let Some(when) = setting.when.describe("`") {
+        help += &format!(" In effect {when}.");
     }
     let mut allowed = setting.allowed();
     if !setting.zero_means.is_empty() && setting.kind != Kind::Bool {
@@ -53,8 +51,8 @@ fn default(row: &DefaultRow) -> String {
         Value::Text(text) => format!("`{text}`"),
         value => format!("`{value}`"),
     };
-    let scope = [row.preset.map(Preset::label), row.base.map(BaseClass::label)];
-    let scope: Vec<&str> = scope.into_iter().flatten().collect();
+    let bases = row.bases.iter().copied().map(BaseClass::label);
+    let scope: Vec<&str> = row.preset.map(Preset::label).into_iter().chain(bases).collect();
     let scope = if scope.is_empty() { String::new() } else { format!("{}: ", scope.join(", ")) };
     format!("{scope}{value}. {}", row.reason)
 }

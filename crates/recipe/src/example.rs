@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::facts::{
-    BaseFacts, BucketFacts, DatasetFacts, Family, ImageFacts, MachineFacts, Prediction, TargetFacts, UnetShape,
+    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, FluxShape, ImageFacts, MachineFacts, Prediction,
+    TargetFacts, TextFacts, UnetShape,
 };
 
 /// Like the built-in demo base.
@@ -24,16 +25,13 @@ pub fn demo_base() -> BaseFacts {
         latent_factor: 8,
         latent_channels: 16,
         size_multiple: 32,
-        unet_params: 8_800_000,
-        text_params: 6_730_000,
+        denoiser_params: 8_800_000,
         vae_params: 1_880_000,
         model_file_bytes: 35_000_000,
         vae_channels: 24,
-        text_tokens: 77,
-        text_layers: 2,
-        unet_targets: unet_targets(&unet),
-        text_targets: text_targets(128, 2),
-        unet,
+        text: vec![clip(6_730_000, 128, 2)],
+        denoiser_targets: unet_targets(&unet),
+        denoiser: DenoiserShape::Unet(unet),
     }
 }
 
@@ -55,16 +53,74 @@ pub fn sd15_base() -> BaseFacts {
         latent_factor: 8,
         latent_channels: 4,
         size_multiple: 64,
-        unet_params: 859_520_964,
-        text_params: 123_060_480,
+        denoiser_params: 859_520_964,
         vae_params: 83_653_863,
         model_file_bytes: 2_132_000_000,
         vae_channels: 128,
-        text_tokens: 77,
-        text_layers: 12,
-        unet_targets: unet_targets(&unet),
-        text_targets: text_targets(768, 12),
-        unet,
+        text: vec![clip(123_060_480, 768, 12)],
+        denoiser_targets: unet_targets(&unet),
+        denoiser: DenoiserShape::Unet(unet),
+    }
+}
+
+/// Like SDXL: 722 layers of the UNet take a LoRA.
+pub fn sdxl_base() -> BaseFacts {
+    let unet = UnetShape {
+        block_out_channels: vec![320, 640, 1280],
+        layers_per_block: 2,
+        transformer_depth: vec![0, 2, 10],
+        heads: vec![5, 10, 20],
+        context_width: 2048,
+    };
+    BaseFacts {
+        family: Family::Sdxl,
+        display_name: "SDXL".to_owned(),
+        path: PathBuf::from("sdxl"),
+        prediction: Prediction::Epsilon,
+        native_resolution: 1024,
+        latent_factor: 8,
+        latent_channels: 4,
+        size_multiple: 32,
+        denoiser_params: 2_567_463_684,
+        vae_params: 83_653_863,
+        model_file_bytes: 6_938_000_000,
+        vae_channels: 128,
+        text: vec![clip(123_060_480, 768, 12), clip(694_659_840, 1280, 32)],
+        denoiser_targets: unet_targets(&unet),
+        denoiser: DenoiserShape::Unet(unet),
+    }
+}
+
+/// Like FLUX.1 dev.
+pub fn flux_dev_base() -> BaseFacts {
+    let flux = FluxShape {
+        hidden: 3072,
+        heads: 24,
+        double_blocks: 19,
+        single_blocks: 38,
+        mlp_ratio: 4,
+        context_width: 4096,
+        guidance: true,
+    };
+    BaseFacts {
+        family: Family::FluxDev,
+        display_name: "FLUX.1 dev".to_owned(),
+        path: PathBuf::from("flux"),
+        prediction: Prediction::Flow,
+        native_resolution: 1024,
+        latent_factor: 8,
+        latent_channels: 16,
+        size_multiple: 16,
+        denoiser_params: 11_901_408_320,
+        vae_params: 83_819_683,
+        model_file_bytes: 33_700_000_000,
+        vae_channels: 128,
+        text: vec![
+            clip(123_060_480, 768, 12),
+            TextFacts { params: 4_762_310_656, layers: 24, width: 4096, tokens: 512, targets: Vec::new() },
+        ],
+        denoiser_targets: flux_targets(&flux),
+        denoiser: DenoiserShape::Flux(flux),
     }
 }
 
@@ -116,8 +172,22 @@ fn unet_targets(unet: &UnetShape) -> Vec<TargetFacts> {
             transformer(unet.block_out_channels[level], depth);
         }
     }
-    transformer(unet.block_out_channels[levels - 1], 1);
+    transformer(unet.block_out_channels[levels - 1], unet.transformer_depth[levels - 1].max(1));
     targets
+}
+
+/// q, k, v, output and feed-forward of picture and text in the double blocks, of both together in the single ones.
+fn flux_targets(flux: &FluxShape) -> Vec<TargetFacts> {
+    let (h, wide) = (flux.hidden, flux.hidden * flux.mlp_ratio);
+    let stream = [(h, h), (h, h), (h, h), (h, h), (wide, h), (h, wide)];
+    let single = [(h, h), (h, h), (h, h), (wide, h), (h, h + wide)];
+    let double = (0..2 * flux.double_blocks).flat_map(|_| stream);
+    let all = double.chain((0..flux.single_blocks).flat_map(|_| single));
+    all.map(|(outputs, inputs)| TargetFacts { outputs, inputs, kernel: 1 }).collect()
+}
+
+fn clip(params: u64, width: u64, layers: u64) -> TextFacts {
+    TextFacts { params, layers, width, tokens: 77, targets: text_targets(width, layers) }
 }
 
 /// q, k, v, output and the two feed-forward layers of each layer of a CLIP text encoder.

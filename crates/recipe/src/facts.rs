@@ -13,6 +13,14 @@ pub enum Family {
     /// UNet2DConditionModel, AutoencoderKL and one CLIP text encoder.
     #[default]
     Sd1,
+    /// The same with OpenCLIP's text encoder.
+    Sd2,
+    /// The same with both text encoders and sizes as further inputs.
+    Sdxl,
+    /// A transformer that is told its guidance, with CLIP and T5.
+    FluxDev,
+    /// The same without guidance, made to draw in four steps.
+    FluxSchnell,
 }
 
 /// What a base was trained to predict.
@@ -24,6 +32,9 @@ pub enum Prediction {
     /// sqrt(abar) noise - sqrt(1 - abar) picture.
     #[serde(rename = "v")]
     Velocity,
+    /// noise - picture, on the straight line between them.
+    #[serde(rename = "flow")]
+    Flow,
 }
 
 impl Prediction {
@@ -32,6 +43,7 @@ impl Prediction {
         match self {
             Prediction::Epsilon => "epsilon",
             Prediction::Velocity => "v",
+            Prediction::Flow => "flow",
         }
     }
 }
@@ -64,6 +76,58 @@ pub struct UnetShape {
     pub context_width: u64,
 }
 
+/// The shape of a FLUX transformer, as its config tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FluxShape {
+    pub hidden: u64,
+    pub heads: u64,
+    pub double_blocks: u64,
+    pub single_blocks: u64,
+    /// Width of the feed-forward layers in units of `hidden`.
+    pub mlp_ratio: u64,
+    /// Width of the text states.
+    pub context_width: u64,
+    /// Whether it is told a guidance value.
+    pub guidance: bool,
+}
+
+/// The network that learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DenoiserShape {
+    Unet(UnetShape),
+    Flux(FluxShape),
+}
+
+impl DenoiserShape {
+    pub fn context_width(&self) -> u64 {
+        match self {
+            DenoiserShape::Unet(unet) => unet.context_width,
+            DenoiserShape::Flux(flux) => flux.context_width,
+        }
+    }
+
+    /// For people.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            DenoiserShape::Unet(_) => "UNet",
+            DenoiserShape::Flux(_) => "transformer",
+        }
+    }
+}
+
+/// A text encoder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TextFacts {
+    pub params: u64,
+    pub layers: u64,
+    pub width: u64,
+    /// Of a caption.
+    pub tokens: u64,
+    /// Empty if it is never trained.
+    pub targets: Vec<TargetFacts>,
+}
+
 /// The base model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BaseFacts {
@@ -79,24 +143,38 @@ pub struct BaseFacts {
     pub latent_channels: u32,
     /// Sides of pictures must be a multiple of this, px: `latent_factor` times the UNet's own halvings.
     pub size_multiple: u32,
-    pub unet_params: u64,
-    pub text_params: u64,
+    pub denoiser_params: u64,
     pub vae_params: u64,
     pub model_file_bytes: u64,
-    pub unet: UnetShape,
+    pub denoiser: DenoiserShape,
     /// Width of the autoencoder at full picture size (its first `block_out_channels`).
     pub vae_channels: u64,
-    /// Tokens of a caption, and layers of the text encoder.
-    pub text_tokens: u64,
-    pub text_layers: u64,
-    pub unet_targets: Vec<TargetFacts>,
-    pub text_targets: Vec<TargetFacts>,
+    /// In the order of the model's files.
+    pub text: Vec<TextFacts>,
+    pub denoiser_targets: Vec<TargetFacts>,
 }
 
 impl BaseFacts {
     /// Whose defaults hold.
     pub fn class(&self) -> BaseClass {
-        if self.unet_params < 50_000_000 { BaseClass::Demo } else { BaseClass::Sd1 }
+        match self.family {
+            Family::Sd1 if self.denoiser_params < 50_000_000 => BaseClass::Demo,
+            Family::Sd1 => BaseClass::Sd1,
+            Family::Sd2 => BaseClass::Sd2,
+            Family::Sdxl => BaseClass::Sdxl,
+            Family::FluxDev => BaseClass::FluxDev,
+            Family::FluxSchnell => BaseClass::FluxSchnell,
+        }
+    }
+
+    /// Of all text encoders.
+    pub fn text_params(&self) -> u64 {
+        self.text.iter().map(|text| text.params).sum()
+    }
+
+    /// Layers of all text encoders that a LoRA may go on.
+    pub fn text_targets(&self) -> impl Iterator<Item = &TargetFacts> {
+        self.text.iter().flat_map(|text| &text.targets)
     }
 }
 
@@ -134,6 +212,9 @@ pub struct DatasetFacts {
     pub buckets: Vec<BucketFacts>,
 }
 
+/// Of one processor core in f32, from steps of Stable Diffusion 1.5 on two.
+const CPU_CORE_FLOPS: f64 = 20e9;
+
 /// The computer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineFacts {
@@ -149,6 +230,11 @@ pub struct MachineFacts {
 impl MachineFacts {
     pub fn is_cpu(&self) -> bool {
         self.device.eq_ignore_ascii_case("cpu")
+    }
+
+    /// Numbers multiplied and added in a second, times two, as a LoRA step does them; nothing where it was not measured.
+    pub fn flops(&self) -> Option<f64> {
+        self.is_cpu().then(|| CPU_CORE_FLOPS * f64::from(self.cores.max(1)))
     }
 
     /// Bytes of a number in computation: f32 on the CPU, 16 bits on cards.

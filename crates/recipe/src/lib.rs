@@ -10,6 +10,7 @@ mod error;
 pub mod example;
 mod facts;
 mod memory;
+mod numbers;
 mod plan;
 mod recipe;
 mod setting;
@@ -19,13 +20,16 @@ mod toml_file;
 pub use docs::settings_markdown;
 pub use error::RecipeError;
 pub use facts::{
-    BaseFacts, BucketFacts, DatasetFacts, Family, ImageFacts, MachineFacts, Prediction, TargetFacts, UnetShape,
+    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, FluxShape, ImageFacts, MachineFacts, Prediction,
+    TargetFacts, TextFacts, UnetShape,
 };
-pub use memory::{Load, MemoryEstimate, MemoryPart, MemoryStage, Segments, estimate};
+pub use memory::{
+    Load, MemoryChoice, MemoryEstimate, MemoryPart, MemoryStage, Placement, Quantise, Segments, estimate,
+};
 pub use plan::{
     BaseSettings, DatasetSettings, Decision, LossSettings, Memory, NetworkSettings, Plan, PlanSettings, RunSettings,
-    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings, plan,
-    settings,
+    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TimestepSampling, TrainSettings,
+    ValidationSettings, Weighting, plan, settings,
 };
 pub use recipe::Recipe;
 pub use setting::{BaseClass, Choice, DefaultRow, Fixed, Kind, Level, Preset, Section, Setting, TextRule, Value, When};

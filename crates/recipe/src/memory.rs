@@ -1,34 +1,31 @@
-//! How much memory a run needs, estimated from the shapes of the model. All of the formula is here, to be calibrated
-//! against measurements: the constants were chosen by counting what our layers keep under autodiff.
+//! How much memory a run needs, estimated from the shapes of the model. [`crate::numbers`] counts what our layers keep
+//! under autodiff and what they work on; here it becomes bytes, and bytes become a peak.
 //!
-//! A block is a resnet with the transformer behind it. On a level of the UNet with `c` channels, `p` latent positions and
-//! `h` heads, for each picture of a batch:
-//! - a resnet keeps [`RESNET`] `(c_in + c) p` numbers for its backward pass,
-//! - a transformer block keeps [`TRANSFORMER`] `c p`; its attention keeps no scores but works on [`SCORES`] times
-//!   `h p p` of them, at most [`SCORES_AT_ONCE`] for a whole batch,
-//! - a 3 x 3 convolution works on its input unfolded, `9 c_in p`.
-//!
-//! In one segment the sums over all blocks are alive at once. With one segment a block only the largest block is, beside
-//! the outputs of all blocks, which are also the skips.
+//! - Activations: what the blocks of one segment keep for the backward pass. In one segment that is the sum over all
+//!   blocks, otherwise the largest block, beside the outputs of all of them, which are also the skips.
+//! - Attention keeps no scores but works on [`SCORES`] copies of a few rows of them.
+//! - A 3 x 3 convolution works on its input unfolded, 9 numbers for one.
+//! - Weight files are mapped. On the CPU their pages count as memory of the program as long as there is room; the system
+//!   takes them back when it needs them. A step of SD 1.5 at 512 px had 7.5 GB where the rest adds up to 5.9: the
+//!   difference is the 1.7 GB of the UNet's file, in f16.
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{BaseFacts, UnetShape};
+use crate::facts::{BaseFacts, DenoiserShape};
+use crate::numbers::Numbers;
 
-/// Norm (centred input) and SiLU (input, sigmoid, output) before each of two convolutions, which keep nothing.
-const RESNET: u64 = 4;
-/// Norms and their outputs 8, q k v and output 4, q and output to the text 2, gated feed-forward 16, input of proj_out 1.
-const TRANSFORMER: u64 = 31;
 /// Probabilities, their gradient, the scores' gradient, and a transposed copy.
 const SCORES: u64 = 4;
-/// As `lorikeet-nn` cuts the backward pass of attention.
-const SCORES_AT_ONCE: u64 = 1 << 24;
 /// Master, gradient and the two averages of AdamW, f32 each.
 const TRAINED: u64 = 16;
 /// A layer of the text encoder: norms, q k v, output, feed-forward of 4 widths twice, sums.
 const TEXT_LAYER: u64 = 18;
 /// Numbers for each channel and pixel at full size while the autoencoder works, unfolded convolution included.
 const AUTOENCODER: u64 = 14;
+/// The autoencoder always computes in f32.
+const AUTOENCODER_BYTES: u64 = 4;
+/// Blocks on the device while weights are streamed: the one at work and the next.
+const STREAMED_BLOCKS: u64 = 2;
 
 /// How the backward pass is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,18 +37,61 @@ pub enum Segments {
     PerBlock,
 }
 
+/// Where the frozen weights of the network that learns are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// On the device all the time.
+    Resident,
+    /// Brought to the device block by block, in every pass.
+    Stream,
+}
+
+/// In how many bits frozen weights are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantise {
+    /// As many as in computation.
+    None,
+    Int8,
+    Int4,
+}
+
+impl Quantise {
+    /// Of so many weights, with one f32 scale for each 128 (8 bit) or 64 (4 bit).
+    pub fn weight_bytes(self, weights: u64, number_bytes: u64) -> u64 {
+        match self {
+            Quantise::None => weights * number_bytes,
+            Quantise::Int8 => weights + weights / 32,
+            Quantise::Int4 => weights / 2 + weights / 16,
+        }
+    }
+}
+
+/// How a run fits into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryChoice {
+    pub segments: Segments,
+    pub placement: Placement,
+    pub quantise: Quantise,
+}
+
 /// When a part takes memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemoryStage {
-    /// Before training, while pictures and captions are encoded.
+    /// Before training, while pictures are encoded.
     Encoding,
+    /// Before training, while captions are encoded.
+    Captions,
     /// From the first step to the end.
     Always,
     /// During a step.
     Training,
     /// While previews are drawn.
     Previews,
+    /// As long as the system has room for it.
+    Mapped,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,8 +106,10 @@ pub struct MemoryPart {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemoryEstimate {
     pub parts: Vec<MemoryPart>,
-    /// The most needed at any time.
+    /// The most at any time, as a task manager shows it: with mapped files.
     pub peak_bytes: u64,
+    /// The most that must be there: without what the system can take back.
+    pub needed_bytes: u64,
 }
 
 impl MemoryEstimate {
@@ -79,8 +121,10 @@ impl MemoryEstimate {
             .collect();
         let sum = |stage| parts.iter().filter(|part| part.stage == stage).map(|part| part.bytes).sum::<u64>();
         let running = sum(MemoryStage::Always) + sum(MemoryStage::Training).max(sum(MemoryStage::Previews));
-        let peak_bytes = running.max(sum(MemoryStage::Encoding));
-        MemoryEstimate { parts, peak_bytes }
+        let before = sum(MemoryStage::Encoding).max(sum(MemoryStage::Captions));
+        let needed_bytes = running.max(before);
+        let peak_bytes = (running + sum(MemoryStage::Mapped)).max(before);
+        MemoryEstimate { parts, peak_bytes, needed_bytes }
     }
 }
 
@@ -97,138 +141,94 @@ pub struct Load {
     pub preview: Option<(u32, u32, bool)>,
     /// Bytes of a number in computation.
     pub number_bytes: u64,
+    /// Whether weight files are mapped into the same memory: on the CPU.
+    pub mapped: bool,
 }
 
 /// The memory a run needs on its device.
-pub fn estimate(base: &BaseFacts, load: &Load, segments: Segments) -> MemoryEstimate {
-    use MemoryStage::{Always, Encoding, Previews, Training};
+pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEstimate {
+    use MemoryStage::{Always, Captions, Encoding, Mapped, Previews, Training};
     let number = load.number_bytes;
-    let unet = unet_numbers(&base.unet, latents(load.width, load.height, base));
+    let blocks = Numbers::of(base, load.width, load.height);
     let step = load.batch * number;
-    let (inputs, kept) = match segments {
-        Segments::One => (0, unet.all),
-        Segments::PerBlock => (unet.outputs, unet.largest),
+    let (inputs, kept) = match choice.segments {
+        Segments::One => (0, blocks.all),
+        Segments::PerBlock => (blocks.outputs, blocks.largest),
     };
-    let text = base.text_layers * base.text_tokens * base.unet.context_width * TEXT_LAYER;
-    let autoencoder =
-        |width: u32, height: u32| u64::from(width) * u64::from(height) * base.vae_channels * AUTOENCODER * number;
+    let weights = match choice.placement {
+        Placement::Resident => base.denoiser_params,
+        Placement::Stream => (STREAMED_BLOCKS * blocks.block_weights).min(base.denoiser_params),
+    };
+    // Encoders run one after the other; the large ones are kept as the base is.
+    let encoder = |text: &crate::facts::TextFacts| {
+        let at_once = match choice.placement {
+            Placement::Resident => text.params,
+            Placement::Stream => STREAMED_BLOCKS * text.params / text.layers.max(STREAMED_BLOCKS),
+        };
+        choice.quantise.weight_bytes(at_once, number)
+    };
+    let trained = base.text.iter().filter(|text| load.text_encoder && !text.targets.is_empty());
+    let text_kept: u64 = trained.clone().map(|text| text.layers * text.tokens * text.width * TEXT_LAYER).sum();
+    let autoencoder = |width: u32, height: u32| {
+        u64::from(width) * u64::from(height) * base.vae_channels * AUTOENCODER * AUTOENCODER_BYTES
+    };
     // Guidance draws with and without the prompt in one batch. Nothing waits for a backward pass but the skips, and a
     // block lets go of about half before it ends.
     let preview = load.preview.map_or(0, |(width, height, guided)| {
-        let blocks = unet_numbers(&base.unet, latents(width, height, base));
-        let drawing = (blocks.outputs + blocks.largest / 2 + blocks.unfolded) * (1 + u64::from(guided)) * number;
+        let blocks = Numbers::of(base, width, height);
+        let outputs = if matches!(base.denoiser, DenoiserShape::Unet(_)) { blocks.outputs } else { 0 };
+        let drawing = (outputs + blocks.largest / 2 + blocks.unfolded) * (1 + u64::from(guided)) * number;
         drawing.max(autoencoder(width, height))
     });
-    let weights_if = |on: bool, params: u64| if on { params * number } else { 0 };
+    let decoder = if load.preview.is_some() { base.vae_params * AUTOENCODER_BYTES } else { 0 };
+    let all_params = base.denoiser_params + base.vae_params + base.text_params();
+    let file = base.model_file_bytes as f64 * base.denoiser_params as f64 / all_params.max(1) as f64;
     MemoryEstimate::new(vec![
-        ("autoencoder and text encoder", Encoding, (base.vae_params + base.text_params) * number),
+        ("autoencoder", Encoding, base.vae_params * AUTOENCODER_BYTES),
         ("encoding a picture", Encoding, autoencoder(load.width, load.height)),
-        ("UNet weights", Always, base.unet_params * number),
-        ("autoencoder weights, for previews", Always, weights_if(load.preview.is_some(), base.vae_params)),
-        ("text encoder weights", Always, weights_if(load.text_encoder, base.text_params)),
+        ("text encoder", Captions, base.text.iter().map(encoder).max().unwrap_or(0)),
+        (
+            match base.denoiser {
+                DenoiserShape::Unet(_) => "UNet weights",
+                DenoiserShape::Flux(_) => "transformer weights",
+            },
+            Always,
+            choice.quantise.weight_bytes(weights, number),
+        ),
+        ("text encoder weights", Always, trained.map(|text| text.params * number).sum()),
         ("LoRA, gradients and optimiser", Always, load.trainable_parameters * TRAINED),
         ("outputs of blocks", Training, inputs * step),
         ("activations", Training, kept * step),
-        ("text encoder activations", Training, if load.text_encoder { text * step } else { 0 }),
-        ("attention at work", Training, SCORES * unet.scores_at_once(load.batch) * number),
-        ("convolution at work", Training, unet.unfolded * step),
+        ("text encoder activations", Training, text_kept * step),
+        ("attention at work", Training, SCORES * blocks.scores_at_once(load.batch) * number),
+        ("convolution at work", Training, blocks.unfolded * step),
+        ("autoencoder weights, for previews", Previews, decoder),
         ("drawing a preview", Previews, preview),
+        ("pages of the model's file", Mapped, if load.mapped { file as u64 } else { 0 }),
     ])
-}
-
-fn latents(width: u32, height: u32, base: &BaseFacts) -> (u64, u64) {
-    let factor = base.latent_factor.max(1);
-    (u64::from(width.div_ceil(factor)), u64::from(height.div_ceil(factor)))
-}
-
-/// Counts for one picture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct UnetNumbers {
-    /// Kept for the backward pass by all blocks, and by the largest.
-    all: u64,
-    largest: u64,
-    /// Hidden states between the blocks; the skips are among them.
-    outputs: u64,
-    /// The largest unfolded convolution.
-    unfolded: u64,
-    /// Of the largest attention.
-    heads: u64,
-    positions: u64,
-}
-
-impl UnetNumbers {
-    fn block(&mut self, kept: u64, output: u64, unfolded: u64) {
-        self.all += kept;
-        self.largest = self.largest.max(kept);
-        self.outputs += output;
-        self.unfolded = self.unfolded.max(unfolded);
-    }
-
-    /// Attention scores alive at once in a batch: whole rows, as many as fit.
-    fn scores_at_once(&self, batch: u64) -> u64 {
-        let row = batch * self.heads * self.positions;
-        (row * self.positions).min(SCORES_AT_ONCE.max(row))
-    }
-}
-
-/// Counts over the blocks of a UNet2DConditionModel for latents of that width and height.
-fn unet_numbers(unet: &UnetShape, (width, height): (u64, u64)) -> UnetNumbers {
-    let levels = unet.block_out_channels.len();
-    let Some(last) = levels.checked_sub(1) else { return UnetNumbers::default() };
-    let channels = |level: usize| unet.block_out_channels[level];
-    let positions = |level: usize| width.div_ceil(1 << level) * height.div_ceil(1 << level);
-    let depth = |level: usize| unet.transformer_depth.get(level).copied().unwrap_or(0);
-    let mut numbers = UnetNumbers::default();
-    let mut layer = |level: usize, input: u64, depth: u64| {
-        let (c, p) = (channels(level), positions(level));
-        let heads = unet.heads.get(level).copied().unwrap_or(1);
-        if depth > 0 && heads * p * p > numbers.heads * numbers.positions * numbers.positions {
-            (numbers.heads, numbers.positions) = (heads, p);
-        }
-        numbers.block((RESNET * (input + c) + depth * TRANSFORMER * c) * p, c * p, 9 * input.max(c) * p);
-    };
-    let mut input = channels(0);
-    let mut skips = vec![input];
-    let mut between = input * positions(0);
-    for level in 0..levels {
-        for _ in 0..unet.layers_per_block {
-            layer(level, input, depth(level));
-            input = channels(level);
-            skips.push(input);
-        }
-        if level < last {
-            skips.push(input);
-            between += input * positions(level + 1);
-        }
-    }
-    // SD 1.x has a transformer in the middle though its last level has none.
-    let middle = depth(last).max(unet.transformer_depth.iter().copied().max().unwrap_or(0).min(1));
-    layer(last, input, middle);
-    layer(last, input, 0);
-    for level in (0..levels).rev() {
-        for _ in 0..=unet.layers_per_block {
-            layer(level, input + skips.pop().unwrap_or(0), depth(level));
-            input = channels(level);
-        }
-        if level > 0 {
-            between += input * positions(level - 1);
-        }
-    }
-    numbers.outputs += between;
-    numbers
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::example;
+    use crate::facts::UnetShape;
+
+    const ONE: MemoryChoice =
+        MemoryChoice { segments: Segments::One, placement: Placement::Resident, quantise: Quantise::None };
+    const PER_BLOCK: MemoryChoice = MemoryChoice { segments: Segments::PerBlock, ..ONE };
 
     /// One level of 2 channels on 4 x 4 latents: one resnet down, two in the middle, two up.
     fn tiny() -> (BaseFacts, Load) {
         let mut base = example::demo_base();
-        (base.unet_params, base.text_params, base.vae_params, base.vae_channels) = (100, 10, 1, 0);
-        base.unet.block_out_channels = vec![2];
-        base.unet.transformer_depth = vec![0];
+        (base.denoiser_params, base.text[0].params, base.vae_params, base.vae_channels) = (100, 10, 1, 0);
+        base.denoiser = DenoiserShape::Unet(UnetShape {
+            block_out_channels: vec![2],
+            layers_per_block: 1,
+            transformer_depth: vec![0],
+            heads: vec![1],
+            context_width: 8,
+        });
         let load = Load {
             width: 32,
             height: 32,
@@ -237,6 +237,7 @@ mod tests {
             text_encoder: false,
             preview: None,
             number_bytes: 4,
+            mapped: false,
         };
         (base, load)
     }
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn one_segment_keeps_the_sum_over_the_blocks() {
         let (base, load) = tiny();
-        let estimate = estimate(&base, &load, Segments::One);
+        let estimate = estimate(&base, &load, ONE);
         // Down and middle: 3 resnets of 4 (2 + 2) 16 = 256. Up: 2 resnets with a skip, 4 (4 + 2) 16 = 384. 3 pictures, f32.
         assert_eq!(bytes(&estimate, "activations"), (3 * 256 + 2 * 384) * 3 * 4);
         assert_eq!(bytes(&estimate, "outputs of blocks"), 0);
@@ -261,34 +262,63 @@ mod tests {
     #[test]
     fn one_segment_a_block_keeps_the_largest_and_all_outputs() {
         let (base, load) = tiny();
-        let estimate = estimate(&base, &load, Segments::PerBlock);
+        let estimate = estimate(&base, &load, PER_BLOCK);
         assert_eq!(bytes(&estimate, "activations"), 384 * 3 * 4);
         // conv_in and five resnets.
         assert_eq!(bytes(&estimate, "outputs of blocks"), 6 * 2 * 16 * 3 * 4);
     }
 
     #[test]
-    fn attention_works_on_whole_rows_within_its_limit() {
-        let numbers = UnetNumbers { heads: 8, positions: 4096, ..UnetNumbers::default() };
-        assert_eq!(numbers.scores_at_once(1), 1 << 24);
-        assert_eq!(numbers.scores_at_once(1024), 1024 * 8 * 4096);
-        let small = UnetNumbers { heads: 4, positions: 256, ..UnetNumbers::default() };
-        assert_eq!(small.scores_at_once(4), 4 * 4 * 256 * 256);
-    }
-
-    #[test]
     fn previews_and_steps_do_not_add_up() {
         let (base, load) = tiny();
-        let without = estimate(&base, &load, Segments::One).peak_bytes;
-        let with = estimate(&base, &Load { preview: Some((32, 32, true)), ..load }, Segments::One).peak_bytes;
-        assert_eq!(with, without + 4, "a small preview costs only the autoencoder's one weight");
+        let without = estimate(&base, &load, ONE).peak_bytes;
+        let with = estimate(&base, &Load { preview: Some((32, 32, true)), ..load }, ONE).peak_bytes;
+        assert_eq!(with, without, "a small preview needs less than a step");
     }
 
     #[test]
     fn a_training_text_encoder_stays_loaded() {
         let (base, load) = tiny();
-        let estimate = estimate(&base, &Load { text_encoder: true, ..load }, Segments::One);
+        let estimate = estimate(&base, &Load { text_encoder: true, ..load }, ONE);
         assert_eq!(bytes(&estimate, "text encoder weights"), 40);
         assert!(bytes(&estimate, "text encoder activations") > 0);
+    }
+
+    fn flux(choice: MemoryChoice, number_bytes: u64) -> MemoryEstimate {
+        let load = Load {
+            width: 512,
+            height: 512,
+            batch: 1,
+            trainable_parameters: 0,
+            text_encoder: false,
+            preview: None,
+            number_bytes,
+            mapped: false,
+        };
+        estimate(&example::flux_dev_base(), &load, choice)
+    }
+
+    #[test]
+    fn fewer_bits_and_streaming_make_large_weights_small() {
+        let weights = |placement, quantise| {
+            bytes(&flux(MemoryChoice { placement, quantise, ..PER_BLOCK }, 2), "transformer weights")
+        };
+        let all = example::flux_dev_base().denoiser_params;
+        assert_eq!(weights(Placement::Resident, Quantise::None), 2 * all);
+        assert_eq!(weights(Placement::Resident, Quantise::Int8), all + all / 32);
+        assert_eq!(weights(Placement::Resident, Quantise::Int4), all / 2 + all / 16);
+        // Two double blocks of 36 H^2.
+        assert_eq!(weights(Placement::Stream, Quantise::None), 2 * 2 * 36 * 3072 * 3072);
+    }
+
+    #[test]
+    fn mapped_files_are_seen_but_not_needed() {
+        let base = example::sd15_base();
+        let load = Load { mapped: true, preview: None, ..tiny().1 };
+        let load = Load { width: 512, height: 512, batch: 1, ..load };
+        let estimate = estimate(&base, &load, PER_BLOCK);
+        // The UNet's part of 2.13 GB.
+        let file = estimate.peak_bytes - estimate.needed_bytes;
+        assert!((1.70e9..1.73e9).contains(&(file as f64)), "{file}");
     }
 }

@@ -112,10 +112,29 @@ impl Recipe {
 
     /// Whether the setting has an effect with the others as they are.
     pub fn applies(&self, setting: &Setting) -> bool {
-        match setting.when {
+        self.applies_on(setting, self.base_class())
+    }
+
+    /// As [`Recipe::applies`] for a base whose class is known better than by its path.
+    pub fn applies_on(&self, setting: &Setting, base: BaseClass) -> bool {
+        self.holds(&setting.when, base)
+    }
+
+    fn holds(&self, when: &When, base: BaseClass) -> bool {
+        // A setting that has no effect itself counts as unset.
+        let value = |id: &str| {
+            let applies = setting(id).is_some_and(|setting| self.applies_on(setting, base));
+            applies.then(|| self.get_on(id, base))
+        };
+        match when {
             When::Always => true,
-            When::Set(other) => !self.get(other).is_zero(),
-            When::Unset(other) => self.get(other).is_zero(),
+            When::Set(other) => value(other).is_some_and(|value| !value.is_zero()),
+            When::Unset(other) => value(other).is_none_or(|value| value.is_zero()),
+            When::Is(other, values) => {
+                value(other).is_some_and(|value| matches!(value, Value::Text(text) if values.contains(&text.as_str())))
+            }
+            When::On(bases) => bases.contains(&base),
+            When::All(all) => all.iter().all(|when| self.holds(when, base)),
         }
     }
 }

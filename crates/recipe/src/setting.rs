@@ -114,6 +114,8 @@ pub enum TextRule {
     Folder,
     /// A base model: `demo`, a folder or a file.
     BasePath,
+    /// A part of a model: a folder or a file.
+    Weights,
     /// A file name without its ending, legal on every system.
     FileName,
     /// `auto`, `cpu`, `cuda`, `cuda:1`, `vulkan`, `vulkan:1`.
@@ -189,25 +191,47 @@ pub enum BaseClass {
     Demo,
     /// Stable Diffusion 1.x at its full size.
     Sd1,
+    /// Stable Diffusion 2.x.
+    Sd2,
+    Sdxl,
+    FluxDev,
+    FluxSchnell,
 }
 
 impl BaseClass {
-    pub const ALL: [BaseClass; 2] = [BaseClass::Demo, BaseClass::Sd1];
+    pub const ALL: [BaseClass; 6] =
+        [BaseClass::Demo, BaseClass::Sd1, BaseClass::Sd2, BaseClass::Sdxl, BaseClass::FluxDev, BaseClass::FluxSchnell];
+    /// Those with a noise schedule of a thousand steps.
+    pub const SD: &'static [BaseClass] = &[BaseClass::Demo, BaseClass::Sd1, BaseClass::Sd2, BaseClass::Sdxl];
+    /// Those that learned the straight way from picture to noise.
+    pub const FLUX: &'static [BaseClass] = &[BaseClass::FluxDev, BaseClass::FluxSchnell];
+    /// Those too large for many machines.
+    pub const LARGE: &'static [BaseClass] = &[BaseClass::Sdxl, BaseClass::FluxDev, BaseClass::FluxSchnell];
 
     /// For people.
     pub fn label(self) -> &'static str {
         match self {
             BaseClass::Demo => "demo base",
             BaseClass::Sd1 => "SD 1.x",
+            BaseClass::Sd2 => "SD 2.x",
+            BaseClass::Sdxl => "SDXL",
+            BaseClass::FluxDev => "FLUX.1 dev",
+            BaseClass::FluxSchnell => "FLUX.1 schnell",
         }
+    }
+
+    pub fn is_flux(self) -> bool {
+        Self::FLUX.contains(&self)
     }
 }
 
-/// A default and why. `None` matches every preset or base.
+/// A default and why.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DefaultRow {
+    /// `None`: every preset.
     pub preset: Option<Preset>,
-    pub base: Option<BaseClass>,
+    /// Empty: every base.
+    pub bases: &'static [BaseClass],
     pub value: Fixed,
     /// A sentence.
     pub reason: &'static str,
@@ -221,6 +245,37 @@ pub enum When {
     Set(&'static str),
     /// That setting is off, 0, or empty.
     Unset(&'static str),
+    /// That choice is one of these.
+    Is(&'static str, &'static [&'static str]),
+    /// The base is one of these.
+    On(&'static [BaseClass]),
+    /// All of them.
+    All(&'static [When]),
+}
+
+impl When {
+    /// As the end of "In effect ...": `with sample.every`, `on FLUX.1 dev`. Nothing if always. `mark` goes around ids.
+    pub fn describe(&self, mark: &str) -> Option<String> {
+        Some(match self {
+            When::Always => return None,
+            When::Set(other) => format!("with {mark}{other}{mark}"),
+            When::Unset(other) => format!("without {mark}{other}{mark}"),
+            When::Is(other, values) => format!("with {mark}{other}{mark} = {}", values.join(" or ")),
+            When::On(bases) => {
+                format!("on {}", bases.iter().map(|base| base.label()).collect::<Vec<_>>().join(", "))
+            }
+            When::All(all) => all.iter().filter_map(|when| when.describe(mark)).collect::<Vec<_>>().join(" and "),
+        })
+    }
+
+    /// The bases it is limited to, if it is.
+    pub fn bases(&self) -> Option<&'static [BaseClass]> {
+        match self {
+            When::On(bases) => Some(bases),
+            When::All(all) => all.iter().find_map(When::bases),
+            _ => None,
+        }
+    }
 }
 
 /// One setting. The table of all is [`crate::SETTINGS`].
@@ -259,7 +314,7 @@ impl Setting {
         self.defaults
             .iter()
             .rev()
-            .find(|row| row.preset.is_none_or(|p| p == preset) && row.base.is_none_or(|b| b == base))
+            .find(|row| row.preset.is_none_or(|p| p == preset) && (row.bases.is_empty() || row.bases.contains(&base)))
             .unwrap_or(&self.defaults[0])
     }
 
@@ -281,6 +336,7 @@ impl Setting {
             Kind::Text(TextRule::Line) => "one line of text".to_owned(),
             Kind::Text(TextRule::Folder) => "a folder".to_owned(),
             Kind::Text(TextRule::BasePath) => "demo, a model folder or a .safetensors file".to_owned(),
+            Kind::Text(TextRule::Weights) => "a folder or a .safetensors file".to_owned(),
             Kind::Text(TextRule::FileName) => "a file name without folder and ending".to_owned(),
             Kind::Text(TextRule::Device) => "auto, cpu, cuda, cuda:1, vulkan or vulkan:1".to_owned(),
             Kind::List => "a list of texts".to_owned(),

@@ -8,7 +8,7 @@ use toml_edit::{Array, Document, Item};
 
 use crate::error::RecipeError;
 use crate::recipe::{Recipe, known, preset_named};
-use crate::setting::{BaseClass, Preset, Setting, Value, When};
+use crate::setting::{BaseClass, Preset, Setting, Value};
 use crate::table::SECTIONS;
 
 impl Recipe {
@@ -99,11 +99,7 @@ impl Recipe {
             let zero = if matches!(default, Value::Int(_) | Value::Float(_)) { "0" } else { "empty" };
             facts.push(format!("{zero}: {}", setting.zero_means));
         }
-        match setting.when {
-            When::Always => {}
-            When::Set(other) => facts.push(format!("in effect with {other}")),
-            When::Unset(other) => facts.push(format!("in effect without {other}")),
-        }
+        facts.extend(setting.when.describe("").map(|when| format!("in effect {when}")));
         let _ = writeln!(text, "\n# {}\n# {}.", setting.help, facts.join("; "));
         if self.is_set(setting.id) {
             let value = self.get(setting.id);

@@ -21,11 +21,11 @@ fn every_setting_is_in_the_table_once_and_complete() {
         assert_eq!(sentences, 1, "the help of {id} is not one sentence: {}", setting.help);
         assert!(!setting.label.is_empty() && !setting.label.ends_with([':', '.']), "{id}: {}", setting.label);
         assert!(
-            setting.defaults[0].preset.is_none() && setting.defaults[0].base.is_none(),
+            setting.defaults[0].preset.is_none() && setting.defaults[0].bases.is_empty(),
             "{id} has no general default"
         );
         assert!(setting.defaults.iter().all(|row| row.reason.ends_with('.')), "a reason of {id} is no sentence");
-        if let When::Set(other) | When::Unset(other) = setting.when {
+        if let When::Set(other) | When::Unset(other) | When::Is(other, _) = setting.when {
             assert!(ids.contains(other), "{id} depends on {other}, which is no setting");
         }
     }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use burn::Tensor;
 use burn::tensor::{DType, Device};
 use lorikeet_checkpoint::{BaseModel, Component, Part, open_base};
-use lorikeet_diffusion::{NoiseSchedule, Prediction};
+use lorikeet_diffusion::{Prediction, Schedule};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
 use lorikeet_nn::{DeviceKind, Loader, NnError, WeightSource, device};
+use lorikeet_recipe::LossSettings;
 
 use crate::TrainError;
 use crate::family::{Architecture, Denoiser, TextEncoders, architecture};
@@ -19,7 +20,7 @@ pub struct Base {
     pub device: Device,
     /// Of activations and frozen weights.
     pub dtype: DType,
-    pub schedule: NoiseSchedule,
+    pub schedule: Schedule,
     pub prediction: Prediction,
     pub architecture: Box<dyn Architecture>,
     pub vae_config: VaeConfig,
@@ -47,7 +48,7 @@ impl Base {
         let device = device::open(kind)?;
         Ok(Self {
             dtype: device::compute_dtype(kind, &device),
-            schedule: NoiseSchedule::from_config(&model.scheduler)?,
+            schedule: Schedule::from_config(&model.scheduler)?,
             prediction: match model.prediction {
                 lorikeet_checkpoint::Prediction::Epsilon => Prediction::Epsilon,
                 lorikeet_checkpoint::Prediction::V => Prediction::V,
@@ -60,12 +61,21 @@ impl Base {
         })
     }
 
-    /// As the recipe says, whatever the model's own files say.
-    pub fn set_prediction(&mut self, prediction: lorikeet_recipe::Prediction) {
-        self.prediction = match prediction {
+    /// Prediction and schedule as the recipe says, whatever the model's own files say.
+    ///
+    /// # Errors
+    /// When the schedule cannot be read in this way.
+    pub fn set_loss(&mut self, loss: &LossSettings) -> Result<(), TrainError> {
+        if let Some(zero) = loss.zero_terminal_snr {
+            self.model.scheduler["rescale_betas_zero_snr"] = zero.into();
+            self.schedule = Schedule::from_config(&self.model.scheduler)?;
+        }
+        self.prediction = match loss.prediction {
             lorikeet_recipe::Prediction::Epsilon => Prediction::Epsilon,
             lorikeet_recipe::Prediction::Velocity => Prediction::V,
+            lorikeet_recipe::Prediction::Flow => Prediction::Flow,
         };
+        Ok(())
     }
 
     /// # Errors

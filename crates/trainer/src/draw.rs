@@ -7,7 +7,7 @@ use burn::tensor::{DType, TensorData};
 use image::RgbImage;
 use lorikeet_adapters::{Combined, LoraSet};
 use lorikeet_checkpoint::{TensorData as Saved, lora, write_atomically, write_safetensors};
-use lorikeet_diffusion::{SamplerKind, guided};
+use lorikeet_diffusion::{SamplerKind, SamplingPlan, guided};
 use lorikeet_models::vae::AutoencoderKl;
 use lorikeet_nn::{Context, Deltas, LayerInfo, NnError};
 use lorikeet_protocol::{Event, Sample, Stage};
@@ -27,6 +27,8 @@ pub struct DrawSettings {
     pub steps: usize,
     /// Classifier-free guidance; at 1 there is none and a step costs half.
     pub cfg: f64,
+    /// What FLUX.1 dev is told; 0 for models that take none.
+    pub guidance: f64,
     pub sampler: SamplerKind,
     pub seed: u64,
 }
@@ -38,6 +40,7 @@ impl From<&SampleSettings> for DrawSettings {
             height: settings.height,
             steps: settings.steps as usize,
             cfg: settings.cfg,
+            guidance: settings.guidance.unwrap_or(0.0),
             sampler: match settings.sampler {
                 Sampler::Euler => SamplerKind::Euler,
                 Sampler::EulerA => SamplerKind::EulerAncestral,
@@ -92,7 +95,8 @@ impl Painter<'_> {
             true => TextStates::cat(vec![negative.clone(), prompt.clone()]),
             false => prompt.clone(),
         };
-        let condition = Condition { text, sizes: vec![Sizes::whole(width, height); if guides { 2 } else { 1 }] };
+        let sizes = vec![Sizes::whole(width, height); if guides { 2 } else { 1 }];
+        let condition = Condition { text, sizes, guidance: settings.guidance as f32 };
         let mut done = 0;
         let mut model = |x: Tensor<4>, timestep: f64| -> Result<Tensor<4>, TrainError> {
             if done > 0 {
@@ -109,11 +113,10 @@ impl Painter<'_> {
             let out = self.denoiser.forward(&cx, both, &[timestep; 2], &condition).cast(DType::F32);
             Ok(guided(out.clone().narrow(0, 0, 1), out.narrow(0, 1, 1), settings.cfg))
         };
-        let latents = lorikeet_diffusion::sample::<TrainError>(
-            settings.sampler,
-            &self.base.schedule,
-            self.base.prediction,
-            settings.steps,
+        let Base { schedule, prediction, .. } = &self.base;
+        let plan = SamplingPlan::new(settings.sampler, schedule, *prediction, settings.steps, [shape[1], shape[2]])?;
+        let latents = lorikeet_diffusion::sample(
+            &plan,
             noise(&mut Stream::new(settings.seed, Purpose::Sample, &[])),
             &mut |step| noise(&mut Stream::new(settings.seed, Purpose::SampleStep, &[step as u64])),
             &mut model,
@@ -219,6 +222,8 @@ pub struct SampleRequest {
     pub height: u32,
     pub steps: usize,
     pub cfg: f64,
+    /// As in [`DrawSettings`].
+    pub guidance: f64,
     pub sampler: SamplerKind,
     /// `auto`, `cpu`, `cuda:0`, ...
     pub device: String,
@@ -249,6 +254,7 @@ pub fn sample(request: &SampleRequest, host: &mut dyn Host) -> Result<Vec<PathBu
         height,
         steps: request.steps,
         cfg: request.cfg,
+        guidance: request.guidance,
         sampler: request.sampler,
         seed: request.seed,
     };

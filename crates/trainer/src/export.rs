@@ -251,10 +251,11 @@ fn training_facts(plan: &Plan, run: &RunFacts, step: u64) -> TrainingFacts {
         base_name: if run.base_name.is_empty() { plan.base.clone() } else { run.base_name.clone() },
         // A base that was deleted or moved since costs its hashes, not the export.
         base_hashes: base_file.is_file().then(|| file_hashes(base_file).ok()).flatten(),
-        prediction: Some(match settings.loss.prediction {
-            lorikeet_recipe::Prediction::Epsilon => Prediction::Epsilon,
-            lorikeet_recipe::Prediction::Velocity => Prediction::V,
-        }),
+        prediction: match settings.loss.prediction {
+            lorikeet_recipe::Prediction::Epsilon => Some(Prediction::Epsilon),
+            lorikeet_recipe::Prediction::Velocity => Some(Prediction::V),
+            lorikeet_recipe::Prediction::Flow => None,
+        },
         rank: settings.network.rank as usize,
         alpha: settings.network.alpha as f32,
         dropout: Some(settings.network.dropout).filter(|dropout| *dropout > 0.0),

@@ -7,16 +7,16 @@ use std::process::Command;
 use lorikeet_checkpoint::{BaseModel, Component, Part};
 use lorikeet_dataset::{BucketRules, Bucketing, CaptionRules, Dataset, Placement, ScanOptions, scan, split_validation};
 use lorikeet_models::vae::VaeConfig;
-use lorikeet_nn::{DeviceKind, LayerInfo, LayerKind};
+use lorikeet_nn::DeviceKind;
 use lorikeet_recipe::{
     BaseFacts, BucketFacts, DatasetFacts, Family, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction, Recipe,
-    TargetFacts, plan, settings,
+    SampleSettings, plan, settings,
 };
 use sysinfo::{Disks, System};
 
 use crate::base::{choose_device, open_model};
 use crate::error::TrainError;
-use crate::family::architecture;
+use crate::family::{architecture, target_facts};
 
 /// Plans a run without loading any weight.
 ///
@@ -39,6 +39,16 @@ pub fn plan_for(recipe: &Recipe, base: &BaseFacts, pictures: &Pictures) -> Resul
     lorikeet_nn::device::open(device)?;
     let machine = machine_facts(device, Path::new(&resolved.save.folder));
     Ok(plan(recipe, base, &dataset_facts(pictures), &machine)?)
+}
+
+/// How a base is drawn with when nothing else is asked for.
+///
+/// # Errors
+/// When the base cannot be used.
+pub fn usual_drawing(base: &str) -> Result<SampleSettings, TrainError> {
+    let mut recipe = Recipe::default();
+    recipe.set("base.path", lorikeet_recipe::Value::Text(base.to_owned()))?;
+    Ok(settings(&recipe, &base_facts(&open_model(base)?)?)?.sample)
 }
 
 fn text(recipe: &Recipe, id: &str) -> String {
@@ -67,25 +77,14 @@ pub fn base_facts(model: &BaseModel) -> Result<BaseFacts, TrainError> {
         latent_factor: factor,
         latent_channels: u32::try_from(vae.latent_channels).unwrap_or(4),
         size_multiple: factor * u32::try_from(architecture.size_multiple()).unwrap_or(8),
-        unet_params: parameters(Part::Unet)?,
-        text_params: parameters(Part::TextEncoder)?,
+        denoiser_params: parameters(architecture.denoiser())?,
         vae_params: parameters(Part::Vae)?,
         model_file_bytes: model.stored_bytes(),
-        unet: architecture.shape(),
+        denoiser: architecture.shape(),
         vae_channels: vae.block_out_channels[0] as u64,
-        text_tokens: architecture.text_shape().tokens as u64,
-        text_layers: architecture.text_layers() as u64,
-        unet_targets: architecture.denoiser_targets(model)?.iter().map(target).collect(),
-        text_targets: architecture.text_targets(model)?.iter().map(target).collect(),
+        text: architecture.text_facts(model)?,
+        denoiser_targets: target_facts(&architecture.denoiser_targets(model)?),
     })
-}
-
-fn target(layer: &LayerInfo) -> TargetFacts {
-    let (inputs, outputs, kernel) = match layer.kind {
-        LayerKind::Linear { inputs, outputs } => (inputs, outputs, 1),
-        LayerKind::Conv2d { inputs, outputs, kernel } => (inputs, outputs, kernel),
-    };
-    TargetFacts { outputs: outputs as u64, inputs: inputs as u64, kernel: kernel as u64 }
 }
 
 /// The pictures of a run, sorted into buckets.

@@ -24,7 +24,7 @@ pub use cache::{LatentCache, Moments, TextCache, cache_folder, cache_latents};
 pub use draw::{DrawSettings, DrawnFrom, Painter, SampleRequest, draw_noise, load_lora, lora_set, png_bytes, sample};
 pub use error::TrainError;
 pub use export::{Exported, RunFacts, export, read_adapter, saves, to_modules, write_adapter};
-pub use facts::{Pictures, base_facts, dataset_facts, machine_facts, pictures, plan_for, probe};
+pub use facts::{Pictures, base_facts, dataset_facts, machine_facts, pictures, plan_for, probe, usual_drawing};
 pub use family::{Architecture, Condition, Denoiser, Sizes, TextEncoders, TextShape, TextStates};
 pub use lorikeet_diffusion::SamplerKind;
 pub use run::{Done, resume, train};

@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
         }
 
         let mut base = Base::open(&settings.base.path, choose_device(&settings.run.device)?)?;
-        base.set_prediction(settings.loss.prediction);
+        base.set_loss(&settings.loss)?;
         for message in &base.model.warnings {
             host.event(Event::Warning { message: message.clone() });
         }

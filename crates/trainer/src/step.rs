@@ -4,14 +4,14 @@ use burn::Tensor;
 use burn::tensor::{DType, TensorData};
 use lorikeet_adapters::LoraSet;
 use lorikeet_dataset::Item;
-use lorikeet_diffusion::{Prediction, min_snr_weight, weighted_mse};
+use lorikeet_diffusion::{Density, NoiseLevel, Shift, TimestepSampling, Weighting, add_noise, target, weighted_mse};
 use lorikeet_nn::segmented::{self, LeafSource as _, Segments, Side, Wanted};
 use lorikeet_nn::{Context, Deltas};
 use lorikeet_recipe::LossSettings;
 use lorikeet_seeded::{Purpose, Stream};
 
 use crate::optim::scalar;
-use crate::{Base, Condition, Denoiser, LatentCache, TextCache, TextEncoders, TextStates, TrainError};
+use crate::{Base, Condition, Denoiser, LatentCache, Sizes, TextCache, TextEncoders, TextStates, TrainError};
 
 /// Pictures of one size that go through the model together.
 pub(crate) struct MicroBatch {
@@ -43,7 +43,7 @@ impl Stepper {
         address: [u64; 2],
     ) -> Result<f32, TrainError> {
         self.set.set_position(address[0], address[1]);
-        let (mut x0, mut noise, mut timesteps) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut x0, mut noise, mut levels) = (Vec::new(), Vec::new(), Vec::new());
         let (mut shape, mut sizes) = ([0; 3], Vec::new());
         for (i, (item, flipped)) in batch.items.iter().zip(&batch.flipped).enumerate() {
             let at = [address[0], address[1], i as u64];
@@ -52,16 +52,18 @@ impl Stepper {
             let mut posterior = Stream::new(seed, Purpose::Posterior, &[batch.epoch, item.key()]);
             x0.extend(latents.latent(item.image, *flipped, Some(&mut posterior))?);
             noise.extend(self.noise(seed, &at, shape));
-            let steps = self.base.schedule.timesteps() as u64;
-            timesteps.push(Stream::new(seed, Purpose::Timestep, &at).below(steps) as usize);
+            let mut stream = Stream::new(seed, Purpose::Timestep, &at);
+            let (uniform, normal) = (stream.unit(), f64::from(stream.normal()));
+            let sampling = timestep_sampling(&self.loss);
+            levels.push(self.base.schedule.draw(&sampling, uniform, normal, [shape[1], shape[2]]));
         }
-        let input = Noised { x0, noise, timesteps, shape };
+        let input = Noised { x0, noise, levels, shape };
         let text = match &self.encoders {
             Some(encoders) => encoders.encode(&Context::with(&*self.set.plain()), &texts(&batch.captions)),
             None => self.text.batch(&batch.captions)?,
         };
         let (noisy, target, weights) = self.noised(&input);
-        let side_of = |text| self.denoiser.side(&input.timesteps_f32(), &Condition { text, sizes: sizes.clone() });
+        let side_of = |text| self.denoiser.side(&input.timesteps(), &self.condition(text, sizes.clone()));
         let side = side_of(text);
         let wanted = match &self.encoders {
             Some(_) => Wanted { input: false, side: self.denoiser.side_of_text() },
@@ -84,8 +86,12 @@ impl Stepper {
         deltas: &dyn Deltas,
     ) -> Result<f32, TrainError> {
         let (noisy, target, weights) = self.noised(input);
-        let output = self.denoiser.forward(&Context::with(deltas), noisy, &input.timesteps_f32(), condition);
+        let output = self.denoiser.forward(&Context::with(deltas), noisy, &input.timesteps(), condition);
         Ok(scalar(weighted_mse(output.cast(DType::F32), target, &weights))?)
+    }
+
+    pub(crate) fn condition(&self, text: TextStates, sizes: Vec<Sizes>) -> Condition {
+        Condition { text, sizes, guidance: self.loss.guidance.unwrap_or(0.0) as f32 }
     }
 
     /// Text states of captions with these adapters at work on the text encoders, if they are trained.
@@ -112,23 +118,42 @@ impl Stepper {
 
     /// Input and target of the denoiser, and the weight of each sample's loss.
     fn noised(&self, input: &Noised) -> (Tensor<4>, Tensor<4>, Vec<f32>) {
-        let Base { schedule, prediction, device, dtype, .. } = &self.base;
+        let Base { prediction, device, dtype, .. } = &self.base;
         let [c, h, w] = input.shape;
         let tensor = |values: &Vec<f32>| {
-            let data = TensorData::new(values.clone(), [input.timesteps.len(), c, h, w]);
+            let data = TensorData::new(values.clone(), [input.levels.len(), c, h, w]);
             Tensor::<4>::from_data(data, (device, DType::F32))
         };
         let (x0, noise) = (tensor(&input.x0), tensor(&input.noise));
-        let noisy = schedule.add_noise(x0.clone(), noise.clone(), &input.timesteps);
-        let target = schedule.target(*prediction, x0, noise, &input.timesteps);
-        let weights = input.timesteps.iter().map(|t| self.weight(*t, *prediction) as f32).collect();
+        let noisy = add_noise(x0.clone(), noise.clone(), &input.levels);
+        let target = target(*prediction, x0, noise, &input.levels);
+        let weighting = weighting(&self.loss);
+        let weights = input.levels.iter().map(|level| weighting.weight(level, *prediction) as f32).collect();
         (noisy.cast(*dtype), target, weights)
     }
+}
 
-    fn weight(&self, timestep: usize, prediction: Prediction) -> f64 {
-        let gamma = self.loss.min_snr_gamma;
-        gamma.map_or(1.0, |gamma| min_snr_weight(self.base.schedule.snr(timestep), gamma, prediction))
+fn weighting(loss: &LossSettings) -> Weighting {
+    match (loss.weighting, loss.min_snr_gamma) {
+        (lorikeet_recipe::Weighting::MinSnr, Some(gamma)) => Weighting::MinSnr { gamma },
+        (lorikeet_recipe::Weighting::MinSnr | lorikeet_recipe::Weighting::None, _) => Weighting::None,
+        (lorikeet_recipe::Weighting::Debiased, _) => Weighting::Debiased,
+        (lorikeet_recipe::Weighting::SigmaSqrt, _) => Weighting::SigmaSqrt,
+        (lorikeet_recipe::Weighting::CosMap, _) => Weighting::CosMap,
     }
+}
+
+fn timestep_sampling(loss: &LossSettings) -> TimestepSampling {
+    let density = match loss.timestep_sampling {
+        lorikeet_recipe::TimestepSampling::Uniform => Density::Uniform { from: 0.0, to: 1.0 },
+        _ => Density::LogitNormal { mean: 0.0, std: loss.sigmoid_scale },
+    };
+    let shift = match loss.timestep_sampling {
+        lorikeet_recipe::TimestepSampling::Shift => Shift::Constant(loss.flow_shift),
+        lorikeet_recipe::TimestepSampling::FluxShift => Shift::FLUX,
+        _ => Shift::NONE,
+    };
+    TimestepSampling { density, shift }
 }
 
 fn texts(captions: &[String]) -> Vec<&str> {
@@ -151,16 +176,17 @@ pub fn side_backward(set: &LoraSet, gradients: Vec<Option<Tensor<3>>>, side: imp
     }
 }
 
-/// Latents, noise and timesteps of a batch; `shape` is `[channels, height, width]` of each.
+/// Latents, noise and noise levels of a batch; `shape` is `[channels, height, width]` of each.
 pub(crate) struct Noised {
     pub(crate) x0: Vec<f32>,
     pub(crate) noise: Vec<f32>,
-    pub(crate) timesteps: Vec<usize>,
+    pub(crate) levels: Vec<NoiseLevel>,
     pub(crate) shape: [usize; 3],
 }
 
 impl Noised {
-    fn timesteps_f32(&self) -> Vec<f32> {
-        self.timesteps.iter().map(|t| *t as f32).collect()
+    /// As the denoiser is told them.
+    fn timesteps(&self) -> Vec<f32> {
+        self.levels.iter().map(|level| level.timestep as f32).collect()
     }
 }

@@ -6,7 +6,7 @@ use lorikeet_protocol::{Event, Stage};
 use lorikeet_seeded::{Purpose, Stream};
 
 use crate::step::{Noised, Stepper};
-use crate::{Condition, Host, LatentCache, Pictures, TrainError};
+use crate::{Host, LatentCache, Pictures, TrainError};
 
 /// Noise levels at which every picture is measured, in the middle of equal parts of the schedule.
 const LEVELS: usize = 4;
@@ -53,16 +53,16 @@ impl Validation {
             host.event(Event::Stage { stage: Stage::Validate, done: index as u64, total });
             let shape = self.latents.shape(index);
             let latent = self.latents.latent(index, false, None)?;
-            let steps = stepper.base.schedule.timesteps();
-            let mut input = Noised { x0: Vec::new(), noise: Vec::new(), timesteps: Vec::new(), shape };
+            let mut input = Noised { x0: Vec::new(), noise: Vec::new(), levels: Vec::new(), shape };
             for level in 0..LEVELS {
                 input.x0.extend(&latent);
                 let at = [index as u64, level as u64];
                 input.noise.extend(Stream::new(SEED, Purpose::ValidationNoise, &at).normals(latent.len()));
-                input.timesteps.push((2 * level + 1) * steps / (2 * LEVELS));
+                let part = (2 * level + 1) as f64 / (2 * LEVELS) as f64;
+                input.levels.push(stepper.base.schedule.level(part));
             }
             let text = stepper.states(&vec![caption.clone(); LEVELS], &deltas)?;
-            let condition = Condition { text, sizes: vec![self.latents.sizes(index, false); LEVELS] };
+            let condition = stepper.condition(text, vec![self.latents.sizes(index, false); LEVELS]);
             sum += f64::from(stepper.loss_of(&input, &condition, &deltas)?);
         }
         Ok((sum / total.max(1) as f64) as f32)

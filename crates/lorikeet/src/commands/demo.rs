@@ -6,9 +6,9 @@ use std::time::Instant;
 use image::ImageError;
 use lorikeet_protocol::{Command, Event};
 use lorikeet_recipe::{Preset, Recipe, Value};
-use lorikeet_trainer::SampleRequest;
+use lorikeet_trainer::{DrawSettings, SampleRequest};
 
-use super::sample::{Usual, sampler};
+use super::sample::usual;
 use super::train::{apply, plot_run};
 use crate::args::DemoArgs;
 use crate::drawing::chroma::mean_chroma;
@@ -105,7 +105,7 @@ fn recipe(args: &DemoArgs) -> Result<Recipe, Trouble> {
 
 fn draw(recipe: &Recipe, loras: &[(PathBuf, f32)], out_dir: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let text = |id| if let Value::Text(text) = recipe.get(id) { text } else { String::new() };
-    let usual = Usual::of(&text("base.path"))?;
+    let usual = DrawSettings::from(&usual(&text("base.path"))?);
     let request = SampleRequest {
         base: text("base.path"),
         loras: loras.to_vec(),
@@ -116,7 +116,8 @@ fn draw(recipe: &Recipe, loras: &[(PathBuf, f32)], out_dir: &Path) -> Result<Vec
         height: 0,
         steps: usual.steps,
         cfg: usual.cfg,
-        sampler: sampler(&usual.sampler)?,
+        guidance: usual.guidance,
+        sampler: usual.sampler,
         device: text("run.device"),
         out_dir: out_dir.to_owned(),
         noise_out: None,

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use lorikeet_diffusion::SamplerKind;
-use lorikeet_recipe::{Recipe, Value};
-use lorikeet_trainer::SampleRequest;
+use lorikeet_recipe::SampleSettings;
+use lorikeet_trainer::{DrawSettings, SampleRequest};
 
 use crate::args::SampleArgs;
 use crate::face::Progress;
@@ -13,7 +13,7 @@ use crate::trouble::Trouble;
 
 pub(crate) fn sample(args: &SampleArgs) -> Result<(), Trouble> {
     let loras = args.loras.iter().map(|text| lora(text)).collect::<Result<Vec<_>, _>>()?;
-    let usual = Usual::of(&args.base)?;
+    let usual = usual(&args.base)?;
     let request = SampleRequest {
         base: args.base.clone(),
         loras,
@@ -22,9 +22,13 @@ pub(crate) fn sample(args: &SampleArgs) -> Result<(), Trouble> {
         seed: args.seed,
         width: args.width,
         height: args.height,
-        steps: args.steps.unwrap_or(usual.steps),
+        steps: args.steps.unwrap_or(usual.steps as usize),
         cfg: args.cfg.unwrap_or(usual.cfg),
-        sampler: sampler(args.sampler.as_deref().unwrap_or(&usual.sampler))?,
+        guidance: args.guidance.or(usual.guidance).unwrap_or(0.0),
+        sampler: match &args.sampler {
+            Some(name) => sampler(name)?,
+            None => DrawSettings::from(&usual).sampler,
+        },
         device: args.device.clone(),
         out_dir: args.out.clone(),
         noise_out: args.noise_out.clone(),
@@ -36,23 +40,8 @@ pub(crate) fn sample(args: &SampleArgs) -> Result<(), Trouble> {
 }
 
 /// What suits a base, from the settings table.
-pub(crate) struct Usual {
-    pub steps: usize,
-    pub cfg: f64,
-    pub sampler: String,
-}
-
-impl Usual {
-    pub(crate) fn of(base: &str) -> Result<Usual, Trouble> {
-        let mut recipe = Recipe::default();
-        recipe.set("base.path", Value::Text(base.to_owned()))?;
-        let text = |id| if let Value::Text(text) = recipe.get(id) { text } else { String::new() };
-        Ok(Usual {
-            steps: if let Value::Int(steps) = recipe.get("sample.steps") { steps.max(1) as usize } else { 25 },
-            cfg: if let Value::Float(cfg) = recipe.get("sample.cfg") { cfg } else { 7.0 },
-            sampler: text("sample.sampler"),
-        })
-    }
+pub(crate) fn usual(base: &str) -> Result<SampleSettings, Trouble> {
+    lorikeet_trainer::usual_drawing(base).map_err(|error| error.failure().into())
 }
 
 pub(crate) fn sampler(name: &str) -> Result<SamplerKind, Trouble> {
@@ -92,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_suits_a_base_comes_from_the_table() {
-        assert_eq!(Usual::of("demo").unwrap().sampler, "ddim");
-        assert_eq!(Usual::of("other.safetensors").unwrap().sampler, "dpmpp_2m");
+        assert_eq!(DrawSettings::from(&usual("demo").unwrap()).sampler, SamplerKind::Ddim);
+        assert!(usual("there/is/no/such.safetensors").is_err());
     }
 }

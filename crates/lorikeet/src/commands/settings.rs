@@ -27,7 +27,7 @@ pub(crate) fn print(filter: Option<&str>) -> Result<(), Trouble> {
         return Err(Trouble::usage("Nothing to list", why, "Leave the filter out to list all"));
     }
     println!(
-        "Defaults as: style, character, concept on the demo base | the same on SD 1.x; one value where all agree."
+        "Defaults as: style, character, concept; one value where all agree; the bases in brackets where they do not."
     );
     Ok(())
 }
@@ -49,8 +49,19 @@ fn defaults(setting: &Setting) -> String {
         let words = Preset::ALL.map(|preset| word(preset, base));
         if words.iter().all(|w| *w == words[0]) { words[0].clone() } else { words.join(", ") }
     };
-    let bases = BaseClass::ALL.map(of_base);
-    if bases[0] == bases[1] { bases[0].clone() } else { bases.join(" | ") }
+    // Bases that agree stand together, in the order of their first.
+    let mut told: Vec<(String, Vec<&str>)> = Vec::new();
+    for base in BaseClass::ALL {
+        let words = of_base(base);
+        match told.iter_mut().find(|(known, _)| *known == words) {
+            Some((_, bases)) => bases.push(base.label()),
+            None => told.push((words, vec![base.label()])),
+        }
+    }
+    match told.as_slice() {
+        [(words, _)] => words.clone(),
+        _ => told.iter().map(|(words, bases)| format!("{words} ({})", bases.join(", "))).collect::<Vec<_>>().join("; "),
+    }
 }
 
 fn short(value: &Value) -> String {
@@ -68,7 +79,7 @@ mod tests {
     fn defaults_are_told_once_where_they_agree() {
         let of = |id| defaults(lorikeet_recipe::setting(id).unwrap());
         assert_eq!(of("run.device"), "auto");
-        assert_eq!(of("sample.cfg"), "4.0 | 7.0");
+        assert_eq!(of("sample.cfg"), "4.0 (demo base); 7.0 (SD 1.x, SD 2.x, SDXL); 1.0 (FLUX.1 dev, FLUX.1 schnell)");
         assert_eq!(of("sample.prompts"), "empty");
     }
 

@@ -25,8 +25,7 @@ pub(super) struct Attended<B: Backend> {
 pub(super) trait Attend: Backend {
     /// `softmax(q k^T / sqrt(width)) v`.
     fn attend(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> Attended<Self> {
-        let out =
-            Self::attention(q.clone(), k.clone(), v.clone(), None, None, AttentionModuleOptions::default());
+        let out = Self::attention(q.clone(), k.clone(), v.clone(), None, None, AttentionModuleOptions::default());
         Attended { q, k, v, out, sums: None }
     }
 
@@ -63,8 +62,7 @@ impl Attend for Flex {
         };
         let Attended { q, k, v, .. } = &attended;
         let (sizes, [b, h, n, d]) = sizes(q, k);
-        let gradients =
-            cpu_attention::backward(sizes, &heads(q), &heads(k), &heads(v), &Made { out, sums, grad });
+        let gradients = cpu_attention::backward(sizes, &heads(q), &heads(k), &heads(v), &Made { out, sums, grad });
         let mut rows = [n, sizes.keys, sizes.keys].into_iter();
         gradients.map(|gradient| {
             let shape = [b, h, rows.next().unwrap_or(0), d];
@@ -133,4 +131,3 @@ fn backward_by_rows<B: Backend>(attended: Attended<B>, grad: FloatTensor<B>) -> 
         _ => [dq, k.clone(), k],
     }
 }
-

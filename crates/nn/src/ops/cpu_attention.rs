@@ -258,8 +258,10 @@ mod tests {
         let sizes = Sizes { heads: 2, queries: n, keys: n, width };
         // [n, heads, width], as a linear layer leaves it.
         let apart = numbers(2 * n * width, 1);
-        let dense: Vec<f32> =
-            (0..2).flat_map(|h| (0..n).flat_map(move |i| (0..width).map(move |c| (i * 2 + h) * width + c))).map(|at| apart[at]).collect();
+        let dense: Vec<f32> = (0..2)
+            .flat_map(|h| (0..n).flat_map(move |i| (0..width).map(move |c| (i * 2 + h) * width + c)))
+            .map(|at| apart[at])
+            .collect();
         let view = Heads { data: &apart, starts: vec![0, width], row: 2 * width, column: 1 };
         let copy = heads(&dense, 2, n, width);
         assert_eq!(forward(sizes, &view, &view, &view), forward(sizes, &copy, &copy, &copy));

@@ -5,8 +5,8 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata as _, backend_extension};
-use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::Shape;
+use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 
 use super::attention::{Attend, Attended};
 

@@ -1,68 +1,186 @@
 //! What a run takes of memory and disk.
 
-use super::display::{bytes, count, plural};
+use super::display::{bytes, count, duration, plural};
 use super::resolve::Notes;
 use super::{Memory, PlanSettings, preview_rounds};
 use crate::facts::{BaseFacts, BucketFacts, DatasetFacts, MachineFacts};
-use crate::memory::{Load, MemoryEstimate, Segments, estimate};
+use crate::memory::{Load, MemoryChoice, MemoryEstimate, Placement, Quantise, Segments, estimate};
+use crate::numbers::Numbers;
+use crate::setting::BaseClass;
 
-/// The part of the memory that one segment may fill; the rest is for the system, other programs and the estimate's error.
+/// The part of the computer's memory that a run may fill; the rest is for the system, other programs and the estimate's
+/// error.
 const FILL: f64 = 0.6;
+/// The same of a card, which has little else to do.
+const FILL_CARD: f64 = 0.8;
 
-/// One segment where it fits, unless the recipe says which.
-pub(super) fn choose_segments(
+/// The fastest way that fits, among those the recipe allows; the smallest if none does.
+pub(super) fn choose_memory(
     settings: &PlanSettings,
     base: &BaseFacts,
     buckets: &[BucketFacts],
     trainable_parameters: u64,
     machine: &MachineFacts,
     notes: &mut Notes<'_>,
-) -> (Segments, MemoryEstimate) {
+) -> (MemoryChoice, MemoryEstimate) {
+    let load = load(settings, buckets, trainable_parameters, machine);
+    let fill = if machine.is_cpu() { FILL } else { FILL_CARD };
+    let limit = (machine.memory_bytes as f64 * fill) as u64;
+    let mut ways: Vec<(MemoryChoice, MemoryEstimate)> =
+        allowed(settings).into_iter().map(|choice| (choice, estimate(base, &load, choice))).collect();
+    ways.sort_by(|(a, _), (b, _)| slowdown(*a).total_cmp(&slowdown(*b)));
+    let smallest = || (0..ways.len()).min_by_key(|&at| ways[at].1.needed_bytes);
+    let fits = ways.iter().position(|(_, memory)| memory.needed_bytes <= limit);
+    let at = fits.or_else(smallest).unwrap_or(0);
+    let (choice, memory) = ways[at].clone();
+    let room = format!("{:.0} % of {}", fill * 100.0, bytes(machine.memory_bytes));
+    let needed = bytes(memory.needed_bytes);
+
+    let streams = choice.placement == Placement::Stream;
+    let reason = match (settings.train.memory, choice.segments) {
+        (Memory::Fast, Segments::PerBlock) if streams => "weights come block by block, so the rest must too".to_owned(),
+        (Memory::Fast | Memory::Low, _) => notes.why("train.memory"),
+        (Memory::Auto, Segments::One) => format!("about {needed} fits in {room}, so nothing need be computed twice"),
+        (Memory::Auto, Segments::PerBlock) => {
+            let whole = estimate(base, &load, MemoryChoice { segments: Segments::One, ..choice });
+            format!(
+                "all at once would need about {}, more than {room}; block by block needs about {needed} and computes each block twice",
+                bytes(whole.needed_bytes),
+            )
+        }
+    };
+    let value = match choice.segments {
+        Segments::One => "all at once",
+        Segments::PerBlock => "block by block",
+    };
+    notes.decide("Backward pass", value.to_owned(), reason);
+    if BaseClass::LARGE.contains(&base.class()) {
+        note_weights(settings, base, &load, choice, &room, notes);
+    }
+    (choice, memory)
+}
+
+fn note_weights(
+    settings: &PlanSettings,
+    base: &BaseFacts,
+    load: &Load,
+    choice: MemoryChoice,
+    room: &str,
+    notes: &mut Notes<'_>,
+) {
+    let bits = match choice.quantise {
+        Quantise::None => 8 * load.number_bytes,
+        Quantise::Int8 => 8,
+        Quantise::Int4 => 4,
+    };
+    let place = match choice.placement {
+        Placement::Resident => "on the device",
+        Placement::Stream => "brought in block by block",
+    };
+    let reason = match (settings.base.quantise, settings.train.weights) {
+        (Some(_), Some(_)) => notes.why("base.quantise"),
+        _ => {
+            let plain = MemoryChoice { placement: Placement::Resident, quantise: Quantise::None, ..choice };
+            let plain_bytes = bytes(estimate(base, load, plain).needed_bytes);
+            if choice == plain {
+                format!("exact weights fit in {room}")
+            } else {
+                let cost = 100.0 * (slowdown(choice) / slowdown(plain) - 1.0);
+                format!(
+                    "exact weights on the device would need about {plain_bytes}, more than {room}; this is about {cost:.0} % slower, the least among the ways that fit"
+                )
+            }
+        }
+    };
+    notes.decide("Frozen weights", format!("{bits} bit, {place}"), reason);
+}
+
+fn allowed(settings: &PlanSettings) -> Vec<MemoryChoice> {
+    let segments: &[Segments] = match settings.train.memory {
+        Memory::Fast => &[Segments::One],
+        Memory::Low => &[Segments::PerBlock],
+        Memory::Auto => &[Segments::One, Segments::PerBlock],
+    };
+    let placements = settings.train.weights.map_or(vec![Placement::Resident, Placement::Stream], |one| vec![one]);
+    let bits = settings.base.quantise.map_or(vec![Quantise::None, Quantise::Int8, Quantise::Int4], |one| vec![one]);
+    let mut all = Vec::new();
+    for &placement in &placements {
+        for &segments in segments {
+            // A graph over all blocks would hold all their weights: streaming goes block by block, whatever is asked.
+            let segments = match placement {
+                Placement::Stream if settings.train.weights.is_some() => Segments::PerBlock,
+                Placement::Stream if segments == Segments::One => continue,
+                _ => segments,
+            };
+            all.extend(bits.iter().map(|&quantise| MemoryChoice { segments, placement, quantise }));
+        }
+    }
+    all
+}
+
+/// Times a step takes beside one that keeps all: a third pass beside two; unpacking; waiting for weights. The first is
+/// counted, the others are guesses that only set the order.
+fn slowdown(choice: MemoryChoice) -> f64 {
+    let segments = if choice.segments == Segments::PerBlock { 1.5 } else { 1.0 };
+    let bits = match choice.quantise {
+        Quantise::None => 1.0,
+        Quantise::Int8 => 1.1,
+        Quantise::Int4 => 1.15,
+    };
+    let placement = if choice.placement == Placement::Stream { 1.3 } else { 1.0 };
+    segments * bits * placement
+}
+
+fn load(settings: &PlanSettings, buckets: &[BucketFacts], trainable_parameters: u64, machine: &MachineFacts) -> Load {
     let edge = settings.dataset.resolution;
     let largest = buckets.iter().max_by_key(|bucket| u64::from(bucket.width) * u64::from(bucket.height));
-    let load = Load {
+    let sample = &settings.sample;
+    Load {
         width: largest.map_or(edge, |bucket| bucket.width),
         height: largest.map_or(edge, |bucket| bucket.height),
         batch: settings.train.batch.into(),
         trainable_parameters,
         text_encoder: settings.network.text_encoder,
-        preview: (settings.sample.every > 0).then_some((
-            settings.sample.width,
-            settings.sample.height,
-            settings.sample.cfg > 1.0,
-        )),
+        preview: (sample.every > 0).then_some((sample.width, sample.height, sample.cfg > 1.0)),
         number_bytes: machine.number_bytes(),
-    };
-    let one = estimate(base, &load, Segments::One);
-    let per_block = estimate(base, &load, Segments::PerBlock);
-    let limit = (machine.memory_bytes as f64 * FILL) as u64;
-    let (segments, reason) = match settings.train.memory {
-        Memory::Fast => (Segments::One, notes.why("train.memory")),
-        Memory::Low => (Segments::PerBlock, notes.why("train.memory")),
-        Memory::Auto if one.peak_bytes <= limit => (
-            Segments::One,
-            format!(
-                "about {} fits in 60 % of {}, so nothing need be computed twice",
-                bytes(one.peak_bytes),
-                bytes(machine.memory_bytes)
-            ),
+        mapped: machine.is_cpu(),
+    }
+}
+
+/// Seconds of steps and previews, if the pace of the device is known. Encoding and saving are not counted.
+pub(super) fn time(
+    settings: &PlanSettings,
+    base: &BaseFacts,
+    buckets: &[BucketFacts],
+    choice: MemoryChoice,
+    steps: u64,
+    machine: &MachineFacts,
+    notes: &mut Notes<'_>,
+) -> Option<u64> {
+    let flops = machine.flops()?;
+    // A multiplication and an addition.
+    let forward = |width, height| 2.0 * Numbers::of(base, width, height).multiplications as f64;
+    let looks: u64 = buckets.iter().map(|bucket| bucket.count).sum();
+    let a_look = buckets.iter().map(|b| b.count as f64 * forward(b.width, b.height)).sum::<f64>() / looks.max(1) as f64;
+    // Forward, and gradients of the activations alone: frozen weights have none. The factor knows of the third pass.
+    let pictures = f64::from(settings.train.batch) * f64::from(settings.train.accumulation);
+    let step = 2.0 * a_look * pictures * slowdown(choice);
+    let sample = &settings.sample;
+    let pictures = preview_rounds(sample.every_steps, steps) * sample.prompts.len() as u64;
+    let passes = if sample.cfg > 1.0 { 2.0 } else { 1.0 };
+    let preview = passes * f64::from(sample.steps) * forward(sample.width, sample.height);
+    let seconds = ((steps as f64 * step + pictures as f64 * preview) / flops).ceil() as u64;
+    notes.decide(
+        "Time",
+        duration(seconds),
+        format!(
+            "a step has about {:.2} T multiplications and additions, {} do about {:.0} G in a second; the first steps will tell better",
+            step / 1e12,
+            plural(machine.cores.into(), "core"),
+            flops / 1e9
         ),
-        Memory::Auto => (
-            Segments::PerBlock,
-            format!(
-                "all at once would need about {}, more than 60 % of {}; block by block needs about {} and computes each block twice",
-                bytes(one.peak_bytes),
-                bytes(machine.memory_bytes),
-                bytes(per_block.peak_bytes)
-            ),
-        ),
-    };
-    let (value, memory) = match segments {
-        Segments::One => ("all at once", one),
-        Segments::PerBlock => ("block by block", per_block),
-    };
-    notes.decide("Backward pass", value.to_owned(), reason);
-    (segments, memory)
+    );
+    Some(seconds)
 }
 
 /// What the run writes: encoded pictures (mean and variance, f32, a second time if mirrored), encoded captions, LoRA
@@ -83,7 +201,7 @@ pub(super) fn disk(
     let mirrored = 1 + u64::from(settings.dataset.flip);
     let captions = if settings.network.text_encoder { 0 } else { images + settings.sample.prompts.len() as u64 + 2 };
     let caches = latents * u64::from(base.latent_channels) * 2 * 4 * mirrored
-        + captions * base.text_tokens * base.unet.context_width * 4;
+        + captions * base.text.iter().map(|text| text.tokens * text.width).sum::<u64>() * 4;
     let made = if settings.save.every == 0 { 1 } else { steps.div_ceil(settings.save.every) };
     let kept = if settings.save.keep == 0 { made } else { made.min(settings.save.keep.into()) };
     let lora = trainable_parameters * settings.save.dtype.bytes();

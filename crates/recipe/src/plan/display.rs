@@ -32,6 +32,7 @@ impl fmt::Display for Plan {
             ("Shapes", shapes.join(", ")),
             ("Length", length),
             ("LoRA", size),
+            ("Time", self.estimated_seconds.map_or_else(|| "measured by the first steps".to_owned(), duration)),
             ("Memory", format!("about {memory}")),
             ("Disk", format!("about {disk}")),
         ] {
@@ -55,9 +56,11 @@ impl fmt::Display for Plan {
         heading(f, "Memory, estimated")?;
         let stages = [
             (MemoryStage::Encoding, "while encoding"),
+            (MemoryStage::Captions, "for captions"),
             (MemoryStage::Always, "always"),
             (MemoryStage::Training, "in a step"),
             (MemoryStage::Previews, "for a preview"),
+            (MemoryStage::Mapped, "if there is room"),
         ];
         for (stage, when) in stages {
             for MemoryPart { name, bytes: size, .. } in self.memory.parts.iter().filter(|part| part.stage == stage) {
@@ -110,6 +113,16 @@ pub(crate) fn bytes(bytes: u64) -> String {
         unit += 1;
     }
     if unit > 0 && size < 9.95 { format!("{size:.1} {}", UNITS[unit]) } else { format!("{size:.0} {}", UNITS[unit]) }
+}
+
+/// `about 40 s, estimated`, `about 25 min, estimated`, `about 3.5 h, estimated`.
+pub(crate) fn duration(seconds: u64) -> String {
+    let time = match seconds {
+        0..90 => format!("{seconds} s"),
+        90..5400 => format!("{} min", (seconds + 30) / 60),
+        _ => format!("{:.1} h", seconds as f64 / 3600.0),
+    };
+    format!("about {time}, estimated")
 }
 
 /// `12,345`.

@@ -2,6 +2,7 @@
 
 mod costs;
 mod display;
+mod loss;
 mod prompts;
 mod resolve;
 mod settings;
@@ -14,12 +15,13 @@ use serde::{Deserialize, Serialize};
 pub use resolve::settings;
 pub use settings::{
     BaseSettings, DatasetSettings, LossSettings, Memory, NetworkSettings, PlanSettings, RunSettings, SampleSettings,
-    SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings,
+    SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TimestepSampling, TrainSettings, ValidationSettings,
+    Weighting,
 };
 
 use crate::error::RecipeError;
-use crate::facts::{BaseFacts, BucketFacts, DatasetFacts, MachineFacts, TargetFacts};
-use crate::memory::{MemoryEstimate, Segments};
+use crate::facts::{BaseFacts, BucketFacts, DatasetFacts, MachineFacts};
+use crate::memory::{MemoryEstimate, Placement, Quantise, Segments};
 use crate::recipe::Recipe;
 use crate::table::auto_steps;
 use display::{count, plural};
@@ -66,6 +68,10 @@ pub struct Plan {
     /// Memory of the device.
     pub memory_bytes: u64,
     pub segments: Segments,
+    pub placement: Placement,
+    pub quantise: Quantise,
+    /// Of steps and previews, from the number of multiplications: rough, and `None` where no pace is known.
+    pub estimated_seconds: Option<u64>,
     /// What the run will write: encoded pictures and captions, saves, previews.
     pub disk_bytes: u64,
     pub disk_free_bytes: u64,
@@ -113,8 +119,8 @@ fn plan_read(
     resolve_outputs(&mut settings, data, steps_per_epoch, steps, &mut notes);
 
     let targets = || {
-        let text: &[TargetFacts] = if settings.network.text_encoder { &base.text_targets } else { &[] };
-        base.unet_targets.iter().chain(text)
+        let text = settings.network.text_encoder.then(|| base.text_targets()).into_iter().flatten();
+        base.denoiser_targets.iter().chain(text)
     };
     let adapted_layers = targets().count() as u64;
     if adapted_layers == 0 {
@@ -126,13 +132,17 @@ fn plan_read(
         count(trainable_parameters),
         format!(
             "rank x (inputs + outputs) of {adapted_layers} layers{}: {:.2} % of the base",
-            if settings.network.text_encoder { ", the text encoder's among them" } else { " of the UNet" },
-            100.0 * trainable_parameters as f64 / (base.unet_params + base.text_params).max(1) as f64,
+            if settings.network.text_encoder {
+                ", the text encoder's among them".to_owned()
+            } else {
+                format!(" of the {}", base.denoiser.noun())
+            },
+            100.0 * trainable_parameters as f64 / (base.denoiser_params + base.text_params()).max(1) as f64,
         ),
     );
 
-    let (segments, memory) =
-        costs::choose_segments(&settings, base, &buckets, trainable_parameters, machine, &mut notes);
+    let (choice, memory) = costs::choose_memory(&settings, base, &buckets, trainable_parameters, machine, &mut notes);
+    let estimated_seconds = costs::time(&settings, base, &buckets, choice, steps, machine, &mut notes);
     let disk_bytes = costs::disk(&settings, base, data, &buckets, trainable_parameters, steps, &mut notes);
     let mut plan = Plan {
         base: base.display_name.clone(),
@@ -150,7 +160,10 @@ fn plan_read(
         trainable_parameters,
         memory,
         memory_bytes: machine.memory_bytes,
-        segments,
+        segments: choice.segments,
+        placement: choice.placement,
+        quantise: choice.quantise,
+        estimated_seconds,
         disk_bytes,
         disk_free_bytes: machine.disk_free_bytes,
         decisions: notes.decisions,
@@ -302,5 +315,7 @@ fn preview_rounds(every_steps: u64, steps: u64) -> u64 {
     if every_steps == 0 { 0 } else { 1 + steps.div_ceil(every_steps) }
 }
 
+#[cfg(test)]
+mod family_tests;
 #[cfg(test)]
 mod tests;

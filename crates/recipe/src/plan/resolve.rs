@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::Decision;
 use super::settings::{
-    BaseSettings, DatasetSettings, LossSettings, Memory, NetworkSettings, PlanSettings, Reader, RunSettings,
-    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings,
+    BaseSettings, DatasetSettings, Memory, NetworkSettings, PlanSettings, Reader, RunSettings, SampleSettings,
+    SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings,
 };
+use super::{Decision, loss};
 use crate::check::as_file_name;
 use crate::error::RecipeError;
-use crate::facts::{BaseFacts, Prediction};
+use crate::facts::BaseFacts;
+use crate::memory::{Placement, Quantise};
 use crate::recipe::Recipe;
 use crate::setting::BaseClass;
 use crate::table::setting;
@@ -67,16 +68,22 @@ pub fn settings(recipe: &Recipe, base: &BaseFacts) -> Result<PlanSettings, Recip
 }
 
 pub(super) fn resolve(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> Result<PlanSettings, RecipeError> {
+    for (id, _) in r.recipe().typed() {
+        let bases = setting(id).and_then(|setting| setting.when.bases());
+        if bases.is_some_and(|bases| !bases.contains(&r.base())) {
+            notes.warn(format!("{id} is set, but has no effect on {}", base.display_name));
+        }
+    }
     let dataset = dataset(r, base, notes)?;
     let network = network(r, notes);
     let train = train(r, notes, &network);
-    let loss = loss(r, base, notes);
+    let loss = loss::resolve(r, base, notes)?;
     let sample = sample(r, base, notes, dataset.resolution);
     let save = save(r, &dataset);
     let device = r.text("run.device");
     Ok(PlanSettings {
         preset: r.recipe().preset(),
-        base: BaseSettings { path: r.text("base.path") },
+        base: base_settings(r),
         dataset,
         network,
         train,
@@ -88,10 +95,29 @@ pub(super) fn resolve(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -
     })
 }
 
+fn base_settings(r: &Reader<'_>) -> BaseSettings {
+    BaseSettings {
+        path: r.text("base.path"),
+        vae: r.text("base.vae"),
+        text_encoder: r.text("base.text_encoder"),
+        text_encoder_2: r.text("base.text_encoder_2"),
+        quantise: match (r.text("base.quantise").as_str(), r.applies("base.quantise")) {
+            ("auto", true) => None,
+            ("int8", true) => Some(Quantise::Int8),
+            ("int4", true) => Some(Quantise::Int4),
+            _ => Some(Quantise::None),
+        },
+    }
+}
+
 fn dataset(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> Result<DatasetSettings, RecipeError> {
     let multiple = base.size_multiple.max(1);
-    let resolution = fit(r.small("dataset.resolution"), multiple, "dataset.resolution", notes);
-    notes.decide("Resolution", format!("{resolution} px"), notes.why("dataset.resolution"));
+    let asked = r.small("dataset.resolution");
+    // There are two of Stable Diffusion 2, and the default can be right for one only.
+    let native = r.base() == BaseClass::Sd2 && !r.recipe().is_set("dataset.resolution");
+    let resolution = fit(if native { base.native_resolution } else { asked }, multiple, "dataset.resolution", notes);
+    let why = if native { "the base learned at this size".to_owned() } else { notes.why("dataset.resolution") };
+    notes.decide("Resolution", format!("{resolution} px"), why);
     let buckets = r.on("dataset.buckets");
     let step = r.small("dataset.bucket_step");
     let or = |asked: u32, auto: u32| if asked == 0 { auto } else { asked };
@@ -206,6 +232,11 @@ fn train(r: &Reader<'_>, notes: &mut Notes<'_>, network: &NetworkSettings) -> Tr
             "fast" => Memory::Fast,
             _ => Memory::Auto,
         },
+        weights: match (r.text("memory.weights").as_str(), r.applies("memory.weights")) {
+            ("auto", true) => None,
+            ("stream", true) => Some(Placement::Stream),
+            _ => Some(Placement::Resident),
+        },
     };
     notes.decide("Learning rate", format!("{learning_rate:?}"), notes.why("train.learning_rate"));
     if network.text_encoder {
@@ -220,21 +251,6 @@ fn train(r: &Reader<'_>, notes: &mut Notes<'_>, network: &NetworkSettings) -> Tr
     train
 }
 
-fn loss(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> LossSettings {
-    let (prediction, reason) = match r.text("loss.prediction").as_str() {
-        "epsilon" => (Prediction::Epsilon, notes.why("loss.prediction")),
-        "v" => (Prediction::Velocity, notes.why("loss.prediction")),
-        _ => (base.prediction, "the base says so".to_owned()),
-    };
-    notes.decide("Prediction", prediction.id().to_owned(), reason);
-    let gamma = r.number("loss.min_snr_gamma");
-    LossSettings {
-        prediction,
-        min_snr_gamma: (gamma > 0.0).then_some(gamma),
-        noise_offset: r.number("loss.noise_offset"),
-    }
-}
-
 fn sample(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>, resolution: u32) -> SampleSettings {
     let multiple = base.size_multiple.max(1);
     let mut side = |id: &'static str| match r.small(id) {
@@ -242,6 +258,11 @@ fn sample(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>, resolution: u
         asked => fit(asked, multiple, id, notes),
     };
     let (width, height) = (side("sample.width"), side("sample.height"));
+    let named = r.text("sample.sampler");
+    if r.base().is_flux() && named != "euler" {
+        notes.warn(format!("sample.sampler = {named} does not draw with FLUX; Euler is taken"));
+    }
+    let told = r.number("sample.guidance");
     SampleSettings {
         prompts: r.list("sample.prompts"),
         negative: r.text("sample.negative"),
@@ -250,7 +271,9 @@ fn sample(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>, resolution: u
         every_steps: 0,
         steps: r.small("sample.steps").max(1),
         cfg: r.number("sample.cfg"),
-        sampler: match r.text("sample.sampler").as_str() {
+        guidance: r.applies("sample.guidance").then_some(told),
+        sampler: match named.as_str() {
+            _ if r.base().is_flux() => Sampler::Euler,
             "euler" => Sampler::Euler,
             "euler_a" => Sampler::EulerA,
             "ddim" => Sampler::Ddim,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Prediction;
+use crate::memory::{Placement, Quantise};
 use crate::recipe::Recipe;
 use crate::setting::{BaseClass, Preset, Value};
 
@@ -28,6 +29,12 @@ pub struct PlanSettings {
 pub struct BaseSettings {
     /// `demo`, a folder or a file.
     pub path: String,
+    /// A folder or a file each; empty: that of the base.
+    pub vae: String,
+    pub text_encoder: String,
+    pub text_encoder_2: String,
+    /// As asked for, `None`: auto; [`crate::Plan::quantise`] is what was chosen.
+    pub quantise: Option<Quantise>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,15 +113,49 @@ pub struct TrainSettings {
     pub seed: u64,
     /// As asked for; [`crate::Plan::segments`] is what was chosen.
     pub memory: Memory,
+    /// As asked for, `None`: auto; [`crate::Plan::placement`] is what was chosen.
+    pub weights: Option<Placement>,
+}
+
+/// How much a sample's loss counts by its noise level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weighting {
+    None,
+    MinSnr,
+    Debiased,
+    SigmaSqrt,
+    #[serde(rename = "cosmap")]
+    CosMap,
+}
+
+/// How often training meets each noise level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimestepSampling {
+    Uniform,
+    Sigmoid,
+    Shift,
+    FluxShift,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossSettings {
     pub prediction: Prediction,
-    /// `None`: off.
+    /// `None`: as the base says.
+    pub zero_terminal_snr: Option<bool>,
+    pub weighting: Weighting,
+    /// With [`Weighting::MinSnr`] only.
     pub min_snr_gamma: Option<f64>,
     /// 0: off.
     pub noise_offset: f64,
+    /// Uniform but for FLUX.
+    pub timestep_sampling: TimestepSampling,
+    pub sigmoid_scale: f64,
+    /// Used by [`TimestepSampling::Shift`].
+    pub flow_shift: f64,
+    /// What the model is told; `None` if it takes none.
+    pub guidance: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +187,8 @@ pub struct SampleSettings {
     pub every_steps: u64,
     pub steps: u32,
     pub cfg: f64,
+    /// What the model is told; `None` if it takes none.
+    pub guidance: Option<f64>,
     pub sampler: Sampler,
     /// Multiples of the base's `size_multiple`, px.
     pub width: u32,
@@ -219,6 +262,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn base(&self) -> BaseClass {
         self.base
+    }
+
+    /// Whether the setting has an effect on this base.
+    pub(crate) fn applies(&self, id: &str) -> bool {
+        crate::setting(id).is_some_and(|setting| self.recipe.applies_on(setting, self.base))
     }
 
     fn value(&self, id: &'static str) -> Value {

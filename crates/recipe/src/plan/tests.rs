@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::example;
-use crate::facts::{ImageFacts, Prediction};
-use crate::setting::{Fixed, Kind, Preset, Setting, TextRule, Value};
+use crate::facts::{ImageFacts, Prediction, TargetFacts};
+use crate::setting::{BaseClass, Fixed, Kind, Preset, Setting, TextRule, Value};
 use crate::{SETTINGS, setting};
 
-fn recipe(values: &[(&str, &str)]) -> Recipe {
+pub(super) fn recipe(values: &[(&str, &str)]) -> Recipe {
     let mut recipe = Recipe::default();
     recipe.set_text("dataset.folder", "pictures").unwrap();
     for (id, value) in values {
@@ -17,30 +17,30 @@ fn recipe(values: &[(&str, &str)]) -> Recipe {
     recipe
 }
 
-fn planned(values: &[(&str, &str)]) -> Plan {
+pub(super) fn planned(values: &[(&str, &str)]) -> Plan {
     plan(&recipe(values), &example::demo_base(), &example::pictures(24, 128), &example::machine()).unwrap()
 }
 
-fn reason<'a>(plan: &'a Plan, what: &str) -> (&'a str, &'a str) {
+pub(super) fn reason<'a>(plan: &'a Plan, what: &str) -> (&'a str, &'a str) {
     let found = plan.decisions.iter().find(|decision| decision.what == what);
     found.map(|decision| (decision.value.as_str(), decision.reason.as_str())).unwrap_or_else(|| panic!("no {what}"))
 }
 
-fn warned(plan: &Plan, part: &str) -> bool {
+pub(super) fn warned(plan: &Plan, part: &str) -> bool {
     plan.warnings.iter().any(|warning| warning.contains(part))
 }
 
 #[test]
 fn every_setting_is_read() {
     let recipe = recipe(&[]);
-    let reader = Reader::new(&recipe, crate::BaseClass::Demo);
+    let reader = Reader::new(&recipe, BaseClass::Demo);
     plan_read(&reader, &example::demo_base(), &example::pictures(24, 128), &example::machine()).unwrap();
     assert_eq!(reader.not_read(), Vec::<&str>::new());
 }
 
 /// A value that differs from the default.
-fn other_value(setting: &Setting) -> Value {
-    match (setting.default_value(Preset::Style, crate::BaseClass::Demo), setting.kind) {
+fn other_value(setting: &Setting, class: BaseClass) -> Value {
+    match (setting.default_value(Preset::Style, class), setting.kind) {
         (Value::Int(number), Kind::Int { max, step, .. }) => Value::Int((number + 4 * step).min(max)),
         (Value::Float(number), Kind::Float { min, .. }) if number > min => Value::Float(number / 2.0),
         (Value::Float(_), Kind::Float { max, .. }) => Value::Float(max / 4.0),
@@ -59,17 +59,20 @@ fn other_value(setting: &Setting) -> Value {
 fn every_setting_changes_the_plan() {
     let mut data = example::pictures(24, 128);
     data.validation_images = 2;
-    let base = example::demo_base();
-    let before = recipe(&[]);
-    let expected = plan(&before, &base, &data, &example::machine()).unwrap();
     for setting in SETTINGS {
+        let limited = setting.when.bases().is_some_and(|bases| !bases.contains(&BaseClass::Demo));
+        let on_flux = limited || setting.id == "loss.sigmoid_scale" || setting.id == "loss.flow_shift";
+        let base = if on_flux { example::flux_dev_base() } else { example::demo_base() };
+        let before = recipe(if setting.id == "loss.flow_shift" { &[("loss.timestep_sampling", "shift")] } else { &[] });
+        assert!(before.applies_on(setting, base.class()) || !on_flux, "{} does not apply", setting.id);
+        let expected = plan(&before, &base, &data, &example::machine()).unwrap();
         let value = match setting.id {
             // The other sizes must hold the resolution, and what the base takes.
             "dataset.resolution" | "sample.width" | "sample.height" => Value::Int(192),
             "dataset.bucket_step" => Value::Int(64),
             "dataset.bucket_min" => Value::Int(96),
             "dataset.bucket_max" => Value::Int(192),
-            _ => other_value(setting),
+            _ => other_value(setting, base.class()),
         };
         let mut changed = before.clone();
         changed.set(setting.id, value.clone()).unwrap_or_else(|error| panic!("{error}"));
@@ -81,9 +84,9 @@ fn every_setting_changes_the_plan() {
 #[test]
 fn a_small_run_counted_by_hand() {
     let mut base = example::demo_base();
-    base.unet_targets =
+    base.denoiser_targets =
         vec![TargetFacts { outputs: 8, inputs: 4, kernel: 1 }, TargetFacts { outputs: 6, inputs: 4, kernel: 3 }];
-    base.text_targets = vec![TargetFacts { outputs: 3, inputs: 2, kernel: 1 }];
+    base.text[0].targets = vec![TargetFacts { outputs: 3, inputs: 2, kernel: 1 }];
     let image = |number: u32, repeats| ImageFacts {
         path: PathBuf::from(format!("{number}.png")),
         width: 128,
@@ -132,7 +135,7 @@ fn a_small_run_counted_by_hand() {
 #[test]
 fn sd15_has_the_known_number_of_trained_values() {
     let base = example::sd15_base();
-    assert_eq!((base.unet_targets.len(), base.text_targets.len()), (192, 72));
+    assert_eq!((base.denoiser_targets.len(), base.text_targets().count()), (192, 72));
     // The sum of in + out over the list of kohya's modules for SD 1.5 (spec/keys/lora_unet_sd15.tsv).
     let plan = plan(
         &recipe(&[("network.rank", "1"), ("base.path", "sd15")]),
@@ -170,11 +173,11 @@ fn memory_decides_the_segments() {
     let roomy = with("auto", 16_000_000_000);
     assert_eq!(roomy.segments, Segments::One);
     // Exactly 60 % is still enough.
-    let limit = (roomy.memory.peak_bytes as f64 / 0.6).ceil() as u64;
+    let limit = (roomy.memory.needed_bytes as f64 / 0.6).ceil() as u64;
     assert_eq!(with("auto", limit).segments, Segments::One);
     let tight = with("auto", limit - 2);
     assert_eq!(tight.segments, Segments::PerBlock);
-    assert!(tight.memory.peak_bytes < roomy.memory.peak_bytes);
+    assert!(tight.memory.needed_bytes < roomy.memory.needed_bytes);
     assert!(reason(&tight, "Backward pass").1.contains("block by block needs about"));
     assert_eq!(with("low", 16_000_000_000).segments, Segments::PerBlock);
     let forced = with("fast", 1_000_000);

@@ -3,21 +3,21 @@
 use super::display::{bytes, plural};
 use super::{Plan, SampleUnit};
 use crate::facts::{BaseFacts, DatasetFacts};
-use crate::memory::Segments;
+use crate::memory::{Placement, Quantise, Segments};
 use crate::setting::BaseClass;
 
 /// A rate at scale 1 above which LoRAs of the class usually break.
 fn high_rate(class: BaseClass) -> f64 {
     match class {
         BaseClass::Demo => 5e-3,
-        BaseClass::Sd1 => 1e-3,
+        _ => 1e-3,
     }
 }
 
 pub(super) fn add(plan: &mut Plan, base: &BaseFacts, data: &DatasetFacts) {
     let mut found = pictures(plan, data);
     found.extend(numbers(plan, base));
-    found.extend(limits(plan));
+    found.extend(limits(plan, base.class()));
     plan.warnings.extend(found);
 }
 
@@ -109,7 +109,9 @@ fn numbers(plan: &Plan, base: &BaseFacts) -> Vec<String> {
         ));
     }
     let native = base.native_resolution;
-    if settings.dataset.resolution * 3 < native * 2 || settings.dataset.resolution * 2 > native * 3 {
+    // FLUX learned at many sizes.
+    let least = if base.class().is_flux() { native.min(512) } else { native };
+    if settings.dataset.resolution * 3 < least * 2 || settings.dataset.resolution * 2 > native * 3 {
         found.push(format!(
             "dataset.resolution = {} is far from the {native} px that {} learned at.",
             settings.dataset.resolution, base.display_name
@@ -125,17 +127,20 @@ fn numbers(plan: &Plan, base: &BaseFacts) -> Vec<String> {
     found
 }
 
-fn limits(plan: &Plan) -> Vec<String> {
+fn limits(plan: &Plan, class: BaseClass) -> Vec<String> {
     let mut found = Vec::new();
-    if plan.memory.peak_bytes > plan.memory_bytes {
+    if plan.memory.needed_bytes > plan.memory_bytes {
+        let large = BaseClass::LARGE.contains(&class);
         let remedy = match (plan.segments, plan.settings.train.batch) {
             (Segments::One, _) => "set train.memory to low",
+            _ if large && plan.placement == Placement::Resident => "set memory.weights to stream",
+            _ if large && plan.quantise != Quantise::Int4 => "set base.quantise to int4",
             (_, 2..) => "set train.batch to 1 and train.accumulation higher",
             _ => "set dataset.resolution or network.rank lower",
         };
         found.push(format!(
             "About {} of memory is needed, but {} has {}: {remedy}.",
-            bytes(plan.memory.peak_bytes),
+            bytes(plan.memory.needed_bytes),
             plan.device,
             bytes(plan.memory_bytes)
         ));

@@ -1,19 +1,78 @@
 //! Base model and pictures.
 
-use super::{any, on, to};
-use crate::setting::{BaseClass::Demo, Fixed, Kind, Level, Preset, Setting, TextRule, When};
+use super::{DEMO, any, on, to};
+use crate::setting::BaseClass::{self, Sd2, Sdxl};
+use crate::setting::{Choice, Fixed, Kind, Level, Preset, Setting, TextRule, When};
 
-pub(super) const BASE: [Setting; 1] = [Setting {
-    id: "base.path",
-    label: "Base model",
-    help: "The model to teach: `demo` for the built-in one, a diffusers folder, or a Stable Diffusion 1.x .safetensors file.",
-    unit: "",
-    kind: Kind::Text(TextRule::BasePath),
-    level: Level::Basic,
-    when: When::Always,
-    zero_means: "",
-    defaults: &[any(Fixed::Text("demo"), "It is built in and trains on any machine with no download.")],
-}];
+pub(super) const BASE: [Setting; 5] = [
+    Setting {
+        id: "base.path",
+        label: "Base model",
+        help: "The model to teach: `demo` for the built-in one, a diffusers folder, or a .safetensors file of Stable Diffusion 1, 2, XL or FLUX.1.",
+        unit: "",
+        kind: Kind::Text(TextRule::BasePath),
+        level: Level::Basic,
+        when: When::Always,
+        zero_means: "",
+        defaults: &[any(Fixed::Text("demo"), "It is built in and trains on any machine with no download.")],
+    },
+    Setting {
+        id: "base.vae",
+        label: "Autoencoder file",
+        help: "A .safetensors file or folder with the autoencoder, where the base has none or another is wanted.",
+        unit: "",
+        kind: Kind::Text(TextRule::Weights),
+        level: Level::Advanced,
+        when: When::Always,
+        zero_means: "that of the base",
+        defaults: &[any(Fixed::Text(""), "Most bases bring their own; FLUX files often do not.")],
+    },
+    Setting {
+        id: "base.text_encoder",
+        label: "Text encoder file",
+        help: "A .safetensors file or folder with CLIP-L, where the base has none.",
+        unit: "",
+        kind: Kind::Text(TextRule::Weights),
+        level: Level::Advanced,
+        when: When::Always,
+        zero_means: "that of the base",
+        defaults: &[any(Fixed::Text(""), "Most bases bring their own; FLUX files often do not.")],
+    },
+    Setting {
+        id: "base.text_encoder_2",
+        label: "Second text encoder file",
+        help: "A .safetensors file or folder with the second text encoder, T5-XXL for FLUX, where the base has none.",
+        unit: "",
+        kind: Kind::Text(TextRule::Weights),
+        level: Level::Advanced,
+        when: When::On(BaseClass::LARGE),
+        zero_means: "that of the base",
+        defaults: &[any(Fixed::Text(""), "Most bases bring their own; FLUX files often do not.")],
+    },
+    Setting {
+        id: "base.quantise",
+        label: "Quantise the base",
+        help: "Keeps the frozen weights in fewer bits; the LoRA itself is always exact.",
+        unit: "",
+        kind: Kind::Choice(&[
+            Choice { id: "auto", label: "Auto" },
+            Choice { id: "none", label: "No" },
+            Choice { id: "int8", label: "8 bit" },
+            Choice { id: "int4", label: "4 bit" },
+        ]),
+        level: Level::Advanced,
+        when: When::On(BaseClass::LARGE),
+        zero_means: "",
+        defaults: &[
+            any(Fixed::Text("none"), "Exact weights teach best, and the base fits most machines."),
+            on(
+                BaseClass::FLUX,
+                Fixed::Text("auto"),
+                "Twelve billion weights fit few cards in 16 bits; the plan takes as many bits as fit.",
+            ),
+        ],
+    },
+];
 
 pub(super) const DATASET: [Setting; 15] = [
     Setting {
@@ -49,7 +108,14 @@ pub(super) const DATASET: [Setting; 15] = [
         zero_means: "",
         defaults: &[
             any(Fixed::Int(512), "Stable Diffusion 1.x learned at 512 px and draws best there."),
-            on(Demo, Fixed::Int(128), "The demo base learned at 128 px."),
+            on(DEMO, Fixed::Int(128), "The demo base learned at 128 px."),
+            on(
+                &[Sd2],
+                Fixed::Int(768),
+                "Stable Diffusion 2.x with velocity learned at 768 px; its base variant takes 512.",
+            ),
+            on(&[Sdxl], Fixed::Int(1024), "SDXL learned at 1024 px and draws poorly below."),
+            on(BaseClass::FLUX, Fixed::Int(512), "A quarter of the work of 1024; take 1024 where fine detail matters."),
         ],
     },
     Setting {
@@ -168,11 +234,16 @@ pub(super) const DATASET: [Setting; 15] = [
         when: When::Set("dataset.buckets"),
         zero_means: "",
         defaults: &[
-            any(Fixed::Int(64), "The SD 1.x autoencoder shrinks 8 times and its UNet 8 times more."),
+            any(Fixed::Int(64), "The autoencoder of SD 1.x and 2.x shrinks 8 times and the UNet 8 times more."),
             on(
-                Demo,
+                DEMO,
                 Fixed::Int(32),
                 "The demo autoencoder shrinks 8 times, its UNet 4 times; 64 would leave few shapes at 128 px.",
+            ),
+            on(
+                BaseClass::LARGE,
+                Fixed::Int(32),
+                "The model takes multiples of 32 px, and finer steps cut off less of each picture.",
             ),
         ],
     },

@@ -4,6 +4,8 @@
 //! To tune a default, change its row; the last row of a setting that matches preset and base holds.
 
 mod dataset;
+mod loss;
+mod memory;
 mod output;
 mod steps;
 mod train;
@@ -18,7 +20,8 @@ pub static SECTIONS: &[Section] = &[
     Section { id: "dataset", label: "Pictures", settings: &dataset::DATASET },
     Section { id: "network", label: "LoRA", settings: &train::NETWORK },
     Section { id: "train", label: "Training", settings: &train::TRAIN },
-    Section { id: "loss", label: "Loss", settings: &train::LOSS },
+    Section { id: "memory", label: "Memory", settings: &memory::MEMORY },
+    Section { id: "loss", label: "Loss", settings: &loss::LOSS },
     Section { id: "sample", label: "Previews", settings: &output::SAMPLE },
     Section { id: "validation", label: "Validation", settings: &output::VALIDATION },
     Section { id: "save", label: "Saving", settings: &output::SAVE },
@@ -28,12 +31,13 @@ pub static SECTIONS: &[Section] = &[
 /// All settings, in the order of [`SECTIONS`].
 pub static SETTINGS: &[Setting] = &ALL;
 
-const PARTS: [&[Setting]; 9] = [
+const PARTS: [&[Setting]; 10] = [
     &dataset::BASE,
     &dataset::DATASET,
     &train::NETWORK,
     &train::TRAIN,
-    &train::LOSS,
+    &memory::MEMORY,
+    &loss::LOSS,
     &output::SAMPLE,
     &output::VALIDATION,
     &output::SAVE,
@@ -71,18 +75,22 @@ pub fn setting(id: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.id == id)
 }
 
+const DEMO: &[BaseClass] = &[BaseClass::Demo];
+/// Stable Diffusion at its full size.
+const SD_FULL: &[BaseClass] = &[BaseClass::Sd1, BaseClass::Sd2, BaseClass::Sdxl];
+
 const fn any(value: Fixed, reason: &'static str) -> DefaultRow {
-    DefaultRow { preset: None, base: None, value, reason }
+    DefaultRow { preset: None, bases: &[], value, reason }
 }
 
-const fn on(base: BaseClass, value: Fixed, reason: &'static str) -> DefaultRow {
-    DefaultRow { preset: None, base: Some(base), value, reason }
+const fn on(bases: &'static [BaseClass], value: Fixed, reason: &'static str) -> DefaultRow {
+    DefaultRow { preset: None, bases, value, reason }
 }
 
 const fn to(preset: Preset, value: Fixed, reason: &'static str) -> DefaultRow {
-    DefaultRow { preset: Some(preset), base: None, value, reason }
+    DefaultRow { preset: Some(preset), bases: &[], value, reason }
 }
 
-const fn to_on(preset: Preset, base: BaseClass, value: Fixed, reason: &'static str) -> DefaultRow {
-    DefaultRow { preset: Some(preset), base: Some(base), value, reason }
+const fn to_on(preset: Preset, bases: &'static [BaseClass], value: Fixed, reason: &'static str) -> DefaultRow {
+    DefaultRow { preset: Some(preset), bases, value, reason }
 }

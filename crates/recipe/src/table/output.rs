@@ -1,12 +1,12 @@
 //! Previews, validation, saving, and where to run.
 
-use super::{any, on};
-use crate::setting::BaseClass::Demo;
+use super::{DEMO, any, on};
+use crate::setting::BaseClass::{self, FluxSchnell};
 use crate::setting::{Choice, Fixed, Kind, Level, Setting, TextRule, When};
 
 const PREVIEWS: When = When::Set("sample.every");
 
-pub(super) const SAMPLE: [Setting; 10] = [
+pub(super) const SAMPLE: [Setting; 11] = [
     Setting {
         id: "sample.prompts",
         label: "Prompts",
@@ -40,7 +40,7 @@ pub(super) const SAMPLE: [Setting; 10] = [
         zero_means: "off",
         defaults: &[
             any(Fixed::Int(200), "Often enough to see when it is best, while most of the time is for training."),
-            on(Demo, Fixed::Int(50), "A few times in a run of some minutes."),
+            on(DEMO, Fixed::Int(50), "A few times in a run of some minutes."),
         ],
     },
     Setting {
@@ -65,7 +65,8 @@ pub(super) const SAMPLE: [Setting; 10] = [
         zero_means: "",
         defaults: &[
             any(Fixed::Int(20), "Where DPM++ 2M pictures stop changing much."),
-            on(Demo, Fixed::Int(25), "The demo base was measured with 25 steps."),
+            on(DEMO, Fixed::Int(25), "The demo base was measured with 25 steps."),
+            on(&[FluxSchnell], Fixed::Int(4), "FLUX.1 schnell was made to draw in 4."),
         ],
     },
     Setting {
@@ -78,9 +79,25 @@ pub(super) const SAMPLE: [Setting; 10] = [
         when: PREVIEWS,
         zero_means: "",
         defaults: &[
-            any(Fixed::Float(7.0), "The usual value for Stable Diffusion 1.x."),
-            on(Demo, Fixed::Float(4.0), "The demo base was measured with 4."),
+            any(Fixed::Float(7.0), "The usual value for Stable Diffusion."),
+            on(DEMO, Fixed::Float(4.0), "The demo base was measured with 4."),
+            on(
+                BaseClass::FLUX,
+                Fixed::Float(1.0),
+                "FLUX has guidance built in; a second picture without prompt would double the time.",
+            ),
         ],
+    },
+    Setting {
+        id: "sample.guidance",
+        label: "Built-in guidance",
+        help: "The guidance value the model is told while it draws previews.",
+        unit: "",
+        kind: Kind::Float { min: 0.0, max: 30.0 },
+        level: Level::Advanced,
+        when: When::All(&[PREVIEWS, When::On(&[BaseClass::FluxDev])]),
+        zero_means: "",
+        defaults: &[any(Fixed::Float(3.5), "What FLUX.1 dev is drawn with everywhere.")],
     },
     Setting {
         id: "sample.sampler",
@@ -98,7 +115,12 @@ pub(super) const SAMPLE: [Setting; 10] = [
         zero_means: "",
         defaults: &[
             any(Fixed::Text("dpmpp_2m"), "Good pictures in few steps, and everywhere to be had for comparison."),
-            on(Demo, Fixed::Text("ddim"), "The demo base was measured with DDIM."),
+            on(DEMO, Fixed::Text("ddim"), "The demo base was measured with DDIM."),
+            on(
+                BaseClass::FLUX,
+                Fixed::Text("euler"),
+                "The way of FLUX from noise to picture is nearly straight, and Euler is what all use.",
+            ),
         ],
     },
     Setting {
@@ -147,7 +169,7 @@ pub(super) const VALIDATION: [Setting; 1] = [Setting {
     zero_means: "off",
     defaults: &[
         any(Fixed::Int(200), "As often as previews, so that both can be read together."),
-        on(Demo, Fixed::Int(50), "As often as previews, so that both can be read together."),
+        on(DEMO, Fixed::Int(50), "As often as previews, so that both can be read together."),
     ],
 }];
 
@@ -188,7 +210,7 @@ pub(super) const SAVE: [Setting; 5] = [
                 Fixed::Int(200),
                 "With previews, so that the one that looks best can be taken; little is lost if the power fails.",
             ),
-            on(Demo, Fixed::Int(50), "With previews, so that the one that looks best can be taken."),
+            on(DEMO, Fixed::Int(50), "With previews, so that the one that looks best can be taken."),
         ],
     },
     Setting {
@@ -202,7 +224,7 @@ pub(super) const SAVE: [Setting; 5] = [
         zero_means: "all",
         defaults: &[
             any(Fixed::Int(5), "Enough to go back before overlearning; older ones only fill the disk."),
-            on(Demo, Fixed::Int(0), "Saves of the demo base are small."),
+            on(DEMO, Fixed::Int(0), "Saves of the demo base are small."),
         ],
     },
     Setting {

@@ -6,7 +6,7 @@ use crate::setting::{BaseClass, Preset};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AutoSteps {
     pub preset: Preset,
-    pub base: BaseClass,
+    pub bases: &'static [BaseClass],
     /// How often each picture is seen.
     pub looks: u64,
     pub min: u64,
@@ -14,11 +14,11 @@ pub struct AutoSteps {
     pub reason: &'static str,
 }
 
-const TABLE: [AutoSteps; 6] = [
+const TABLE: [AutoSteps; 9] = [
     // 24 pictures in batches of 4: 300 steps, which two CPU cores must do in six minutes with previews.
     AutoSteps {
         preset: Preset::Style,
-        base: BaseClass::Demo,
+        bases: super::DEMO,
         looks: 50,
         min: 200,
         max: 400,
@@ -26,7 +26,7 @@ const TABLE: [AutoSteps; 6] = [
     },
     AutoSteps {
         preset: Preset::Character,
-        base: BaseClass::Demo,
+        bases: super::DEMO,
         looks: 60,
         min: 200,
         max: 400,
@@ -34,7 +34,7 @@ const TABLE: [AutoSteps; 6] = [
     },
     AutoSteps {
         preset: Preset::Concept,
-        base: BaseClass::Demo,
+        bases: super::DEMO,
         looks: 70,
         min: 200,
         max: 400,
@@ -42,7 +42,7 @@ const TABLE: [AutoSteps; 6] = [
     },
     AutoSteps {
         preset: Preset::Style,
-        base: BaseClass::Sd1,
+        bases: super::SD_FULL,
         looks: 80,
         min: 800,
         max: 4000,
@@ -50,7 +50,7 @@ const TABLE: [AutoSteps; 6] = [
     },
     AutoSteps {
         preset: Preset::Character,
-        base: BaseClass::Sd1,
+        bases: super::SD_FULL,
         looks: 120,
         min: 800,
         max: 3000,
@@ -58,15 +58,39 @@ const TABLE: [AutoSteps; 6] = [
     },
     AutoSteps {
         preset: Preset::Concept,
-        base: BaseClass::Sd1,
+        bases: super::SD_FULL,
         looks: 100,
         min: 600,
         max: 2500,
+        reason: "one thing is learned sooner than a likeness, and overlearned sooner too",
+    },
+    AutoSteps {
+        preset: Preset::Style,
+        bases: BaseClass::FLUX,
+        looks: 60,
+        min: 800,
+        max: 3000,
+        reason: "a style is learned from many pictures together, and FLUX learns in fewer looks than Stable Diffusion",
+    },
+    AutoSteps {
+        preset: Preset::Character,
+        bases: BaseClass::FLUX,
+        looks: 80,
+        min: 800,
+        max: 2500,
+        reason: "a likeness needs many looks, and 1000 to 2000 steps are what FLUX LoRAs usually take",
+    },
+    AutoSteps {
+        preset: Preset::Concept,
+        bases: BaseClass::FLUX,
+        looks: 70,
+        min: 600,
+        max: 2000,
         reason: "one thing is learned sooner than a likeness, and overlearned sooner too",
     },
 ];
 
 /// The row for a preset and base.
 pub fn auto_steps(preset: Preset, base: BaseClass) -> &'static AutoSteps {
-    TABLE.iter().find(|row| row.preset == preset && row.base == base).unwrap_or(&TABLE[0])
+    TABLE.iter().find(|row| row.preset == preset && row.bases.contains(&base)).unwrap_or(&TABLE[0])
 }

@@ -1,7 +1,7 @@
-//! The LoRA, its training and the loss.
+//! The LoRA and its training.
 
-use super::{any, on, to_on};
-use crate::setting::BaseClass::{Demo, Sd1};
+use super::{DEMO, SD_FULL, any, on, to_on};
+use crate::setting::BaseClass;
 use crate::setting::{Choice, Fixed, Kind, Level, Preset, Setting, When};
 
 pub(super) const NETWORK: [Setting; 4] = [
@@ -18,7 +18,7 @@ pub(super) const NETWORK: [Setting; 4] = [
             any(Fixed::Int(16), "Enough for one subject, and a small file."),
             to_on(
                 Preset::Style,
-                Sd1,
+                SD_FULL,
                 Fixed::Int(32),
                 "A style touches everything the model draws and needs more room.",
             ),
@@ -88,7 +88,12 @@ pub(super) const TRAIN: [Setting; 14] = [
         zero_means: "",
         defaults: &[
             any(Fixed::Int(2), "Steadier than one picture at a time, and fits where one does in most cases."),
-            on(Demo, Fixed::Int(4), "Small pictures in a small model: four cost little memory."),
+            on(DEMO, Fixed::Int(4), "Small pictures in a small model: four cost little memory."),
+            on(
+                BaseClass::LARGE,
+                Fixed::Int(1),
+                "One picture at a time fits most machines; train.accumulation steadies it.",
+            ),
         ],
     },
     Setting {
@@ -112,14 +117,14 @@ pub(super) const TRAIN: [Setting; 14] = [
         when: When::Always,
         zero_means: "",
         defaults: &[
-            any(Fixed::Float(1e-4), "The usual value for LoRAs of Stable Diffusion 1.x at scale 1."),
+            any(Fixed::Float(1e-4), "The usual value for LoRAs at scale 1, of Stable Diffusion and of FLUX."),
             to_on(
                 Preset::Style,
-                Sd1,
+                SD_FULL,
                 Fixed::Float(2e-4),
                 "A style bears larger steps than a likeness, as no detail must stay exact.",
             ),
-            on(Demo, Fixed::Float(1e-3), "A small model bears larger steps, and the run is short."),
+            on(DEMO, Fixed::Float(1e-3), "A small model bears larger steps, and the run is short."),
         ],
     },
     Setting {
@@ -165,7 +170,7 @@ pub(super) const TRAIN: [Setting; 14] = [
         zero_means: "none",
         defaults: &[
             any(Fixed::Int(50), "The optimiser's averages are poor in the first steps, so these should be small."),
-            on(Demo, Fixed::Int(10), "The optimiser's averages are poor in the first steps; the run is short."),
+            on(DEMO, Fixed::Int(10), "The optimiser's averages are poor in the first steps; the run is short."),
         ],
     },
     Setting {
@@ -248,48 +253,5 @@ pub(super) const TRAIN: [Setting; 14] = [
         when: When::Always,
         zero_means: "",
         defaults: &[any(Fixed::Text("auto"), "The plan estimates both and takes the fast way where it fits.")],
-    },
-];
-
-pub(super) const LOSS: [Setting; 3] = [
-    Setting {
-        id: "loss.prediction",
-        label: "Prediction",
-        help: "What the base was trained to predict; a wrong choice gives noise.",
-        unit: "",
-        kind: Kind::Choice(&[
-            Choice { id: "auto", label: "As the base says" },
-            Choice { id: "epsilon", label: "Noise (epsilon)" },
-            Choice { id: "v", label: "Velocity (v)" },
-        ]),
-        level: Level::Advanced,
-        when: When::Always,
-        zero_means: "",
-        defaults: &[any(Fixed::Text("auto"), "The base's configuration says it; only some single files do not.")],
-    },
-    Setting {
-        id: "loss.min_snr_gamma",
-        label: "Min-SNR gamma",
-        help: "Limits the weight of nearly clean pictures in the loss, after Hang and others 2023.",
-        unit: "",
-        kind: Kind::Float { min: 0.0, max: 100.0 },
-        level: Level::Advanced,
-        when: When::Always,
-        zero_means: "off",
-        defaults: &[any(Fixed::Float(5.0), "The paper's value; it makes learning steadier and faster.")],
-    },
-    Setting {
-        id: "loss.noise_offset",
-        label: "Noise offset",
-        help: "Adds a shift of each whole channel to the noise, so that very dark and very bright pictures can be learned.",
-        unit: "",
-        kind: Kind::Float { min: 0.0, max: 1.0 },
-        level: Level::Advanced,
-        when: When::Always,
-        zero_means: "off",
-        defaults: &[any(
-            Fixed::Float(0.0),
-            "It changes the brightness of everything drawn; 0.03 to 0.1 where night scenes come out grey.",
-        )],
     },
 ];

@@ -9,7 +9,7 @@ use crate::testing::{Recorder, demo};
 use crate::{to_modules, write_adapter};
 
 fn quick(sampler: SamplerKind, seed: u64) -> DrawSettings {
-    DrawSettings { width: 64, height: 32, steps: 2, cfg: 4.0, sampler, seed }
+    DrawSettings { width: 64, height: 32, steps: 2, cfg: 4.0, guidance: 0.0, sampler, seed }
 }
 
 #[test]
@@ -72,6 +72,7 @@ fn request(folder: &Path) -> SampleRequest {
         height: 32,
         steps: 2,
         cfg: 3.0,
+        guidance: 0.0,
         sampler: SamplerKind::Ddim,
         device: "cpu".to_owned(),
         out_dir: folder.join("out"),

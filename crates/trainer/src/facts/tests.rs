@@ -1,5 +1,6 @@
 use std::fs;
 
+use lorikeet_nn::LayerInfo;
 use lorikeet_recipe::RecipeError;
 
 use super::*;
@@ -30,11 +31,11 @@ fn the_demo_base_is_described() {
         (facts.latent_channels as usize, facts.prediction),
         (base.latent_shape(128, 128)[0], Prediction::Velocity)
     );
-    assert_eq!(facts.unet.context_width as usize, base.architecture.text_shape().width);
-    assert_eq!(facts.text_layers as usize, base.architecture.text_layers());
-    assert_eq!(facts.text_targets.len(), 6 * base.architecture.text_layers());
+    assert_eq!(facts.denoiser.context_width() as usize, base.architecture.text_shape().width);
+    assert_eq!(facts.text[0].layers, 2);
+    assert_eq!(facts.text[0].targets.len(), 12);
     // Two projections and ten linear layers in each transformer.
-    assert!(!facts.unet_targets.is_empty() && facts.unet_targets.len().is_multiple_of(12));
+    assert!(!facts.denoiser_targets.is_empty() && facts.denoiser_targets.len().is_multiple_of(12));
     assert_eq!(facts.class(), lorikeet_recipe::BaseClass::Demo);
 }
 

@@ -4,10 +4,10 @@ mod sd;
 mod unet;
 
 use burn::Tensor;
-use lorikeet_checkpoint::BaseModel;
+use lorikeet_checkpoint::{BaseModel, Part};
 use lorikeet_nn::segmented::{self, Blocks, Side};
-use lorikeet_nn::{Context, LayerInfo};
-use lorikeet_recipe::UnetShape;
+use lorikeet_nn::{Context, LayerInfo, LayerKind};
+use lorikeet_recipe::{DenoiserShape, TargetFacts, TextFacts};
 
 use crate::{Base, TrainError};
 
@@ -36,6 +36,8 @@ pub struct Condition {
     pub text: TextStates,
     /// One a sample.
     pub sizes: Vec<Sizes>,
+    /// How strongly FLUX.1 dev shall follow the text; other models are not told.
+    pub guidance: f32,
 }
 
 /// What SDXL is told about a picture's origin, px (Podell and others 2023, 2.2).
@@ -102,10 +104,11 @@ pub trait Architecture {
     /// Sides of latents must be a multiple of this.
     fn size_multiple(&self) -> usize;
     fn text_shape(&self) -> TextShape;
-    fn text_layers(&self) -> usize;
+    fn text_facts(&self, model: &BaseModel) -> Result<Vec<TextFacts>, TrainError>;
     /// What the states of a caption depend on beside the caption: names the weights and how they are used.
     fn text_key(&self, model: &BaseModel) -> Result<String, TrainError>;
-    fn shape(&self) -> UnetShape;
+    fn denoiser(&self) -> Part;
+    fn shape(&self) -> DenoiserShape;
     /// Every layer of the denoiser that asks its context for a delta, from the file's header.
     fn denoiser_layers(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>;
     /// Those of them that training puts an adapter on.
@@ -114,6 +117,18 @@ pub trait Architecture {
     fn text_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>;
     fn load_denoiser(&self, base: &Base) -> Result<Box<dyn Denoiser>, TrainError>;
     fn load_text(&self, base: &Base) -> Result<Box<dyn TextEncoders>, TrainError>;
+}
+
+/// As plans count them.
+pub(crate) fn target_facts(layers: &[LayerInfo]) -> Vec<TargetFacts> {
+    let facts = |layer: &LayerInfo| {
+        let (inputs, outputs, kernel) = match layer.kind {
+            LayerKind::Linear { inputs, outputs } => (inputs, outputs, 1),
+            LayerKind::Conv2d { inputs, outputs, kernel } => (inputs, outputs, kernel),
+        };
+        TargetFacts { outputs: outputs as u64, inputs: inputs as u64, kernel: kernel as u64 }
+    };
+    layers.iter().map(facts).collect()
 }
 
 /// Reads the configurations of a base.

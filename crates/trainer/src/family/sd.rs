@@ -9,7 +9,7 @@ use lorikeet_checkpoint::{BaseModel, Part};
 use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS, LENGTH};
 use lorikeet_models::unet::UNetConfig;
 use lorikeet_nn::{Context, LayerInfo, Loader};
-use lorikeet_recipe::UnetShape;
+use lorikeet_recipe::{DenoiserShape, TextFacts};
 
 use super::{Architecture, Denoiser, TextEncoders, TextShape, TextStates, unet};
 use crate::base::Weights;
@@ -20,7 +20,7 @@ const CLIP_SKIP: usize = 1;
 
 pub(super) struct StableDiffusion {
     unet: UNetConfig,
-    shape: UnetShape,
+    shape: DenoiserShape,
     clip: ClipConfig,
 }
 
@@ -64,15 +64,19 @@ impl Architecture for StableDiffusion {
         TextShape { tokens: LENGTH, width: self.clip.hidden_size, pooled: None }
     }
 
-    fn text_layers(&self) -> usize {
-        self.clip.num_hidden_layers
+    fn text_facts(&self, model: &BaseModel) -> Result<Vec<TextFacts>, TrainError> {
+        Ok(vec![unet::clip_facts(model, Part::TextEncoder, &self.clip)?])
     }
 
     fn text_key(&self, model: &BaseModel) -> Result<String, TrainError> {
         Ok(format!("{} {CLIP_SKIP}", model.part(Part::TextEncoder)?.content_key()?))
     }
 
-    fn shape(&self) -> UnetShape {
+    fn denoiser(&self) -> Part {
+        Part::Unet
+    }
+
+    fn shape(&self) -> DenoiserShape {
         self.shape.clone()
     }
 

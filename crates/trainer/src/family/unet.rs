@@ -1,13 +1,14 @@
 //! What the families with a UNet share.
 
 use lorikeet_checkpoint::{BaseModel, Component, Part};
+use lorikeet_models::clip::{ClipConfig, LENGTH};
 use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
 use lorikeet_nn::segmented::{Blocks, Side, State};
 use lorikeet_nn::{Context, LayerInfo, LayerKind, Loader};
-use lorikeet_recipe::UnetShape;
+use lorikeet_recipe::{DenoiserShape, TextFacts, UnetShape};
 use serde_json::Value;
 
-use super::{Condition, Denoiser, Sizes, TextStates};
+use super::{Condition, Denoiser, Sizes, TextStates, target_facts};
 use crate::base::Weights;
 use crate::{Base, TrainError};
 
@@ -48,7 +49,11 @@ impl Denoiser for UNet {
     }
 }
 
-pub(super) fn shape(config: &UNetConfig, json: &Value) -> UnetShape {
+pub(super) fn shape(config: &UNetConfig, json: &Value) -> DenoiserShape {
+    DenoiserShape::Unet(unet_shape(config, json))
+}
+
+fn unet_shape(config: &UNetConfig, json: &Value) -> UnetShape {
     let levels = config.block_out_channels.len();
     let per_level = |value: &Value, level: usize, default: u64| match value {
         Value::Array(list) => list.get(level).or(list.last()).and_then(Value::as_u64).unwrap_or(default),
@@ -89,6 +94,17 @@ pub(super) fn layers_in(model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>
 pub(super) fn clip_layers(model: &BaseModel, part: Part) -> Result<Vec<LayerInfo>, TrainError> {
     let inside = |path: &str| path.contains(".self_attn.") || path.contains(".mlp.");
     Ok(layers(model.part(part)?, part.folder(), inside, |_| None))
+}
+
+/// A CLIP text encoder for the plan.
+pub(super) fn clip_facts(model: &BaseModel, part: Part, clip: &ClipConfig) -> Result<TextFacts, TrainError> {
+    Ok(TextFacts {
+        params: model.part(part)?.parameters(),
+        layers: clip.num_hidden_layers as u64,
+        width: clip.hidden_size as u64,
+        tokens: LENGTH as u64,
+        targets: target_facts(&clip_layers(model, part)?),
+    })
 }
 
 /// `is_conv` tells for a path whether the layer is a convolution; `None`: as its shape says.
@@ -136,7 +152,7 @@ mod tests {
             "cross_attention_dim": 768, "attention_head_dim": 8, "norm_num_groups": 32, "norm_eps": 1e-5,
             "flip_sin_to_cos": true, "freq_shift": 0,
         });
-        let read = |json: &Value| super::shape(&UNetConfig::from_json(json).unwrap(), json);
+        let read = |json: &Value| unet_shape(&UNetConfig::from_json(json).unwrap(), json);
         let expected = UnetShape {
             block_out_channels: vec![320, 640, 1280, 1280],
             layers_per_block: 2,

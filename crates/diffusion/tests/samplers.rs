@@ -6,7 +6,8 @@ use std::path::Path;
 use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
 use lorikeet_diffusion::{
-    DiffusionError, NoiseSchedule, Prediction, SamplerKind, SamplingPlan, ScheduleSettings, sample,
+    DiffusionError, FlowSchedule, NoiseSchedule, Prediction, SamplerKind, SamplingPlan, ScheduleSettings, Shift,
+    Spacing, pyramid_noise, sample,
 };
 use safetensors::SafeTensors;
 
@@ -27,6 +28,10 @@ impl Fixture {
         assert_eq!(view.dtype(), safetensors::Dtype::F32, "{name}");
         let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
         (view.shape().to_vec(), values)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        SafeTensors::deserialize(&self.0).unwrap().tensor(name).is_ok()
     }
 
     fn values(&self, name: &str) -> Vec<f32> {
@@ -81,20 +86,16 @@ fn formula(x: Tensor<4>, t: f64) -> Tensor<4> {
 }
 
 /// The largest error of timesteps, sigmas, inputs and latents of one whole sampling.
-fn whole_run(kind: SamplerKind, prediction: Prediction, steps: usize, fixture: &Fixture, at: &str) -> f64 {
-    let plan = SamplingPlan::new(kind, &schedule(), prediction, steps).unwrap();
-    let name = |part: &str| format!("{at}.{steps}.{part}");
-    assert_eq!(error(plan.timesteps(), &fixture.values(&name("timesteps"))), 0.0, "timesteps of {kind}");
+fn whole_run(plan: &SamplingPlan, fixture: &Fixture, at: &str) -> f64 {
+    let name = |part: &str| format!("{at}.{part}");
+    let steps = plan.steps.len();
     let mut worst = error([plan.initial_scale], &fixture.values(&name("init_noise_sigma")));
-    if kind != SamplerKind::Ddim {
+    if fixture.has(&name("sigmas")) {
         worst = worst.max(error(plan.sigmas.iter().copied(), &fixture.values(&name("sigmas"))));
     }
     let (mut inputs, mut latents) = (Vec::new(), Vec::new());
     let last = sample::<DiffusionError>(
-        kind,
-        &schedule(),
-        prediction,
-        steps,
+        plan,
         fixture.tensor(&name("init_noise")),
         &mut |i| fixture.tensor(&name(&format!("noise{i}"))),
         &mut |x, t| {
@@ -115,17 +116,18 @@ fn whole_run(kind: SamplerKind, prediction: Prediction, steps: usize, fixture: &
     worst
 }
 
+fn same_timesteps(plan: &SamplingPlan, fixture: &Fixture, at: &str) {
+    assert_eq!(error(plan.timesteps(), &fixture.values(&format!("{at}.timesteps"))), 0.0, "timesteps of {at}");
+}
+
 /// The first of 25 steps on random tensors.
 fn one_step(kind: SamplerKind, prediction: Prediction, fixture: &Fixture, at: &str) -> f64 {
     let name = |part: &str| format!("{at}.one.{part}");
-    let plan = SamplingPlan::new(kind, &schedule(), prediction, 25).unwrap();
+    let plan = SamplingPlan::ddpm(kind, &schedule(), prediction, 25).unwrap();
     assert_eq!(plan.steps[0].timestep, f64::from(fixture.values(&name("timestep"))[0]));
     let mut after = None;
     let stopped = sample::<DiffusionError>(
-        kind,
-        &schedule(),
-        prediction,
-        25,
+        &plan,
         fixture.tensor(&name("sample")) * (1.0 / plan.initial_scale),
         &mut |_| fixture.tensor(&name("noise")),
         &mut |_, t| {
@@ -149,11 +151,88 @@ fn samplers_agree_at_every_step() {
         let mut worst: f64 = 0.0;
         for (prediction, at) in [(Prediction::Epsilon, "epsilon"), (Prediction::V, "v_prediction")] {
             for steps in [4, 7] {
-                worst = worst.max(whole_run(kind, prediction, steps, &fixture, at));
+                let plan = SamplingPlan::ddpm(kind, &schedule(), prediction, steps).unwrap();
+                let at = format!("{at}.{steps}");
+                same_timesteps(&plan, &fixture, &at);
+                worst = worst.max(whole_run(&plan, &fixture, &at));
             }
             worst = worst.max(one_step(kind, prediction, &fixture, at));
         }
         println!("{kind}: largest error {worst:.1e}");
         assert!(worst < TOLERANCE, "{kind}: {worst}");
     }
+}
+
+/// Velocity, timesteps from the very last, where no signal is left.
+#[test]
+fn samplers_agree_without_signal_at_the_end() {
+    let settings = ScheduleSettings {
+        rescale_betas_zero_snr: true,
+        timestep_spacing: Spacing::Trailing,
+        prediction: Prediction::V,
+        ..ScheduleSettings::default()
+    };
+    let (schedule, fixture) = (NoiseSchedule::new(settings).unwrap(), Fixture::open("zero_snr"));
+    let expected = fixture.values("alphas_cumprod");
+    let worst = error(schedule.alphas_cumprod().iter().copied(), &expected);
+    println!("alphas without terminal signal: largest error {worst:.1e}");
+    assert!(worst < TOLERANCE, "{worst}");
+    for kind in SamplerKind::ALL {
+        let plan = SamplingPlan::ddpm(kind, &schedule, Prediction::V, 5).unwrap();
+        same_timesteps(&plan, &fixture, kind.name());
+        let worst = whole_run(&plan, &fixture, kind.name());
+        println!("{kind} without terminal signal: largest error {worst:.1e}");
+        // diffusers subtracts numbers of the size of the first sigma, 4096, in f32.
+        assert!(worst < 1e-4, "{kind}: {worst}");
+    }
+}
+
+#[test]
+fn flow_agrees_at_every_step() {
+    let fixture = Fixture::open("flow");
+    // Latents of 512 x 512 and of 768 x 1344, whose numbers of tokens the fixture has in mu.
+    for (at, shift, size) in [
+        ("square", Shift::FLUX, [64, 64]),
+        ("tall", Shift::FLUX, [168, 96]),
+        ("static", Shift::Constant(3.0), [4, 6]),
+        ("schnell", Shift::NONE, [4, 6]),
+    ] {
+        for steps in [4, 7] {
+            let at = format!("{at}.{steps}");
+            let plan = SamplingPlan::flow(SamplerKind::Euler, &FlowSchedule { shift }, steps, size).unwrap();
+            let thousandths = plan.timesteps().map(|t| t * 1000.0);
+            let worst =
+                whole_run(&plan, &fixture, &at).max(error(thousandths, &fixture.values(&format!("{at}.timesteps"))));
+            println!("flow {at}: largest error {worst:.1e}");
+            assert!(worst < TOLERANCE, "{at}: {worst}");
+        }
+    }
+}
+
+#[test]
+fn coarse_noise_agrees() {
+    let fixture = Fixture::open("pyramid");
+    let (shape, mut noise) = fixture.read("noise");
+    let uniforms = fixture.values("uniforms");
+    let (mut drawn, mut layers) = (0, 0);
+    pyramid_noise(
+        &mut noise,
+        [shape[1], shape[2], shape[3]],
+        6,
+        0.4,
+        &mut || {
+            drawn += 1;
+            f64::from(uniforms[drawn - 1])
+        },
+        &mut |n| {
+            layers += 1;
+            let layer = fixture.values(&format!("layer{}", layers - 1));
+            assert_eq!(layer.len(), n);
+            layer
+        },
+    );
+    assert!(!fixture.has(&format!("layer{layers}")), "a layer is missing");
+    let worst = error(noise.iter().map(|&v| f64::from(v)), &fixture.values("out"));
+    println!("pyramid noise: largest error {worst:.1e}");
+    assert!(worst < TOLERANCE, "{worst}");
 }

@@ -1,0 +1,89 @@
+//! What differs from family to family.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::tests::{planned, reason, recipe, warned};
+use super::*;
+use crate::example;
+use crate::facts::{Family, Prediction};
+
+fn on_card(base: &BaseFacts, gigabytes: u64, values: &[(&str, &str)]) -> Plan {
+    let memory_bytes = gigabytes * 1_000_000_000;
+    let machine = MachineFacts { device: "cuda:0".to_owned(), memory_bytes, ..example::machine() };
+    plan(&recipe(values), base, &example::pictures(20, 512), &machine).unwrap()
+}
+
+#[test]
+fn flux_takes_as_many_bits_as_fit() {
+    let base = example::flux_dev_base();
+    let chosen = |gigabytes| {
+        let plan = on_card(&base, gigabytes, &[]);
+        (plan.quantise, plan.placement)
+    };
+    assert_eq!(chosen(80), (Quantise::None, Placement::Resident));
+    assert_eq!(chosen(24), (Quantise::Int8, Placement::Resident));
+    assert_eq!(chosen(16), (Quantise::Int4, Placement::Resident));
+    assert_eq!(chosen(8).1, Placement::Stream);
+    let told = on_card(&base, 24, &[]);
+    assert!(reason(&told, "Frozen weights").1.contains("the least among the ways that fit"), "{told}");
+    let forced = on_card(&base, 8, &[("base.quantise", "none"), ("memory.weights", "resident")]);
+    assert_eq!((forced.quantise, forced.placement), (Quantise::None, Placement::Resident));
+    assert!(warned(&forced, "set memory.weights to stream"), "{:?}", forced.warnings);
+    let streamed = on_card(&base, 24, &[("memory.weights", "stream"), ("train.memory", "fast")]);
+    assert_eq!((streamed.segments, streamed.placement), (Segments::PerBlock, Placement::Stream));
+    assert!(reason(&streamed, "Backward pass").1.contains("come block by block"), "{streamed}");
+}
+
+#[test]
+fn flux_has_its_own_defaults() {
+    let base = example::flux_dev_base();
+    let plan = on_card(&base, 24, &[]);
+    let (loss, sample) = (&plan.settings.loss, &plan.settings.sample);
+    assert_eq!((loss.prediction, loss.weighting, loss.min_snr_gamma), (Prediction::Flow, Weighting::None, None));
+    assert_eq!((loss.timestep_sampling, loss.guidance), (TimestepSampling::FluxShift, Some(1.0)));
+    assert_eq!((sample.sampler, sample.cfg, sample.guidance), (Sampler::Euler, 1.0, Some(3.5)));
+    assert!(plan.warnings.iter().all(|warning| warning.contains("trigger")), "{:?}", plan.warnings);
+
+    let schnell = BaseFacts { family: Family::FluxSchnell, ..base.clone() };
+    let plan = on_card(&schnell, 24, &[("loss.guidance", "2"), ("sample.sampler", "ddim")]);
+    assert_eq!((plan.settings.loss.guidance, plan.settings.sample.guidance), (None, None));
+    assert_eq!((plan.settings.sample.steps, plan.settings.sample.sampler), (4, Sampler::Euler));
+    assert!(warned(&plan, "loss.guidance is set, but has no effect on FLUX.1 dev"), "{:?}", plan.warnings);
+    assert!(warned(&plan, "sample.sampler = ddim does not draw with FLUX"), "{:?}", plan.warnings);
+}
+
+#[test]
+fn weightings_belong_to_their_families() {
+    let failed = |base: &BaseFacts, weighting: &str| {
+        let recipe = recipe(&[("loss.weighting", weighting)]);
+        plan(&recipe, base, &example::pictures(24, 512), &example::machine()).unwrap_err().to_string()
+    };
+    assert!(
+        failed(&example::flux_dev_base(), "min_snr").contains("loss.weighting = min_snr does not go with base.path")
+    );
+    assert!(failed(&example::sd15_base(), "cosmap").contains("this weighting is for FLUX"));
+    let off = planned(&[("loss.min_snr_gamma", "0")]).settings.loss;
+    assert_eq!((off.weighting, off.min_snr_gamma), (Weighting::None, None));
+    assert!(warned(
+        &planned(&[("loss.zero_terminal_snr", "on"), ("loss.prediction", "epsilon")]),
+        "needs a base that predicts velocity"
+    ));
+}
+
+#[test]
+fn stable_diffusion_2_comes_in_two_sizes() {
+    let mut base = example::sd15_base();
+    base.family = Family::Sd2;
+    let resolution = |base: &BaseFacts, values: &[(&str, &str)]| on_card(base, 24, values).settings.dataset.resolution;
+    assert_eq!(resolution(&base, &[]), 512);
+    base.native_resolution = 768;
+    assert_eq!(resolution(&base, &[]), 768);
+    assert_eq!(resolution(&base, &[("dataset.resolution", "640")]), 640);
+}
+
+#[test]
+fn time_is_told_where_the_pace_is_known() {
+    let plan = planned(&[]);
+    assert!(plan.estimated_seconds.is_some());
+    assert!(reason(&plan, "Time").1.contains("2 cores do about 40 G"), "{plan}");
+    assert_eq!(on_card(&example::sdxl_base(), 24, &[]).estimated_seconds, None);
+}
