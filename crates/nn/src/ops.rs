@@ -2,6 +2,7 @@
 
 mod extension;
 mod norm;
+mod packed;
 
 use burn::Tensor;
 use burn::backend::Dispatch;
@@ -12,6 +13,7 @@ use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use crate::ConvGeometry;
 use extension::FrozenOps as _;
 pub use norm::{group_norm, layer_norm};
+pub(crate) use packed::{Packed, packed_linear};
 
 /// Scaled dot-product attention without a mask, `softmax(q k^T / sqrt(head_dim)) v`.
 ///

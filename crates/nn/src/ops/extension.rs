@@ -8,6 +8,8 @@ use burn::backend::{Autodiff, Backend, TensorMetadata as _, backend_extension};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::{Shape, Slice};
 
+use super::packed::{self, Packed, Way};
+
 /// Scores of one chunk of query rows in the backward of attention: at most this many numbers.
 const SCORES_AT_ONCE: usize = 1 << 24;
 
@@ -22,9 +24,18 @@ pub(super) trait FrozenOps: Backend {
     fn frozen_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
         Self::conv2d(x, weight, None, options)
     }
+
+    /// See [`super::packed_linear`].
+    fn packed_product(x: FloatTensor<Self>, #[extension_type] weight: Packed<Self>, way: Way) -> FloatTensor<Self> {
+        packed::whole_product::<Self>(x, weight, way)
+    }
 }
 
-impl FrozenOps for burn::backend::Flex {}
+impl FrozenOps for burn::backend::Flex {
+    fn packed_product(x: FloatTensor<Self>, weight: Packed<Self>, way: Way) -> FloatTensor<Self> {
+        packed::tiled_product(x, weight, way)
+    }
+}
 
 #[cfg(feature = "cuda")]
 impl FrozenOps for burn::backend::Cuda {}
@@ -55,6 +66,18 @@ impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
                 prep.finish((weight, shape, options), y)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::frozen_conv2d(x, weight, options)),
+        }
+    }
+
+    fn packed_product(x: FloatTensor<Self>, weight: Packed<Self>, way: Way) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let (x, weight) = (x.into_primitive(), weight.without_autodiff());
+        match PackedProduct.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = B::packed_product(x, weight.clone(), way);
+                prep.finish((weight, way), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::packed_product(x, weight, way)),
         }
     }
 }
@@ -141,6 +164,22 @@ impl<B: Backend> Backward<B, 1> for FrozenConv2d {
             let one = B::float_empty(Shape::new([1, 1, 1, 1]), &grad.device(), grad.dtype().into());
             let x = B::float_expand(one, shape);
             grads.register::<B>(node.id, B::conv2d_x_backward(x, weight, grad, options));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PackedProduct;
+
+impl<B: FrozenOps> Backward<B, 1> for PackedProduct {
+    type State = (Packed<B>, Way);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (weight, way) = ops.state;
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            grads.register::<B>(node.id, B::packed_product(grad, weight, way.other()));
         }
     }
 }
