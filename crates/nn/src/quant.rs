@@ -114,27 +114,31 @@ fn int8_block(values: &[f32], codes: &mut [i8]) -> bf16 {
 /// Of three scales that with the smallest squared error: clipping the largest weight a little often pays.
 fn nf4_block(values: &[f32], codes: &mut [u8]) -> bf16 {
     let largest = largest(values);
+    let mut nearest = [0.0f32; LARGEST_BLOCK];
     let mut best = (f32::INFINITY, bf16::ZERO);
-    let mut trial = [0u8; LARGEST_BLOCK];
-    let trial = &mut trial[..values.len()];
     for share in [1.0, 0.9, 0.8] {
         let scale = bf16::from_f32(largest * share);
         let (factor, inverse) = (scale.to_f32(), inverse(scale));
-        trial.fill(0);
-        for middle in NF4.windows(2).map(|pair| (pair[0] + pair[1]) / 2.0) {
-            for (code, value) in trial.iter_mut().zip(values) {
-                *code += u8::from(value * inverse > middle);
+        // Climbs the table a step for each middle that is passed: no look-up, so that it is done for many weights at once.
+        let nearest = &mut nearest[..values.len()];
+        nearest.fill(NF4[0]);
+        for pair in NF4.windows(2) {
+            let (middle, step) = ((pair[0] + pair[1]) / 2.0, pair[1] - pair[0]);
+            for (nearest, value) in nearest.iter_mut().zip(values) {
+                *nearest += if value * inverse > middle { step } else { 0.0 };
             }
         }
-        let squared = |(code, value): (&u8, &f32)| (NF4[usize::from(*code)] * factor - value).powi(2);
-        let error: f32 = trial.iter().zip(values).map(squared).sum();
+        let squared = |(nearest, value): (&f32, &f32)| (nearest * factor - value).powi(2);
+        let error: f32 = nearest.iter().zip(values).map(squared).sum();
         if error < best.0 {
             best = (error, scale);
-            let (lower, upper) = trial.split_at(values.len() / 2);
-            for ((code, lower), upper) in codes.iter_mut().zip(lower).zip(upper) {
-                *code = lower | upper << 4;
-            }
         }
+    }
+    let inverse = inverse(best.1);
+    let code = |value: f32| (1..16).map(|i| u8::from(value * inverse > (NF4[i - 1] + NF4[i]) / 2.0)).sum::<u8>();
+    let (lower, upper) = values.split_at(values.len() / 2);
+    for ((out, lower), upper) in codes.iter_mut().zip(lower).zip(upper) {
+        *out = code(*lower) | code(*upper) << 4;
     }
     best.1
 }
