@@ -9,6 +9,14 @@ pub enum NnError {
     WrongShape { name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("tensor `{name}` cannot be read: {reason}")]
     Unreadable { name: String, reason: String },
+    #[error(
+        "tensor `{name}` cannot be quantised: the number in row {row}, column {column} is {value}. The file is damaged or was saved from a failed run; use another copy"
+    )]
+    NotFinite { name: String, row: usize, column: usize, value: f32 },
+    #[error(
+        "blocks of {block} weights cannot share a scale: with 4 bits a block must be a power of two from 16 to 256, with 8 bits it must not be empty"
+    )]
+    Block { block: usize },
     #[error("`{text}` is no device: write cpu, cuda, cuda:1, vulkan or vulkan:1")]
     UnknownDevice { text: String },
     #[error("device {device} cannot be used: {why}. {todo}")]

@@ -1,6 +1,7 @@
 use burn::Tensor;
 use burn::tensor::module::linear;
 
+use crate::weights::FrozenMatrix;
 use crate::{Context, ConvGeometry, Loader, NnError, ops};
 
 /// A layer that an adapter may be put on.
@@ -17,19 +18,21 @@ pub enum LayerKind {
     Conv2d { inputs: usize, outputs: usize, kernel: usize },
 }
 
-/// `y = x W + b` with a frozen `W`, kept `[in, out]` so that the product needs no transposed copy.
+/// `y = x W^T + b` with a frozen `W`, kept as the loader's [`crate::Storage`] says.
 #[derive(Debug)]
 pub struct Linear {
     name: String,
-    weight: Tensor<2>,
+    weight: FrozenMatrix,
+    inputs: usize,
+    outputs: usize,
     bias: Option<Tensor<1>>,
 }
 
 impl Linear {
     pub fn load(loader: &Loader, inputs: usize, outputs: usize, bias: bool) -> Result<Self, NnError> {
-        let weight = loader.transposed("weight", outputs, inputs)?;
+        let weight = loader.matrix("weight", outputs, inputs)?;
         let bias = if bias { Some(loader.tensor("bias", [outputs])?) } else { None };
-        Ok(Self { name: loader.layer_name(), weight, bias })
+        Ok(Self { name: loader.layer_name(), weight, inputs, outputs, bias })
     }
 
     /// `x` `[.., in]` → `[.., out]`.
@@ -42,7 +45,10 @@ impl Linear {
             let rows = dims.iter().product::<usize>() / (batch * inputs).max(1);
             deltas.linear(&self.name, &x.clone().reshape([batch, rows, inputs]))
         });
-        let y = linear(x, self.weight.clone(), self.bias.clone());
+        let y = match &self.weight {
+            FrozenMatrix::Plain(weight) => linear(x, weight.clone(), self.bias.clone()),
+            FrozenMatrix::Packed(weight) => ops::packed_linear(x, weight, self.bias.as_ref()),
+        };
         match delta {
             Some(delta) => {
                 let dims = y.dims();
@@ -53,8 +59,8 @@ impl Linear {
     }
 
     pub fn info(&self) -> LayerInfo {
-        let [inputs, outputs] = self.weight.dims();
-        LayerInfo { name: self.name.clone(), kind: LayerKind::Linear { inputs, outputs } }
+        let kind = LayerKind::Linear { inputs: self.inputs, outputs: self.outputs };
+        LayerInfo { name: self.name.clone(), kind }
     }
 }
 

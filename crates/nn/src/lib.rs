@@ -8,11 +8,14 @@ pub mod device;
 mod error;
 mod layers;
 pub mod ops;
+mod quant;
 pub mod segmented;
+mod storage;
 mod weights;
 
 pub use context::{Context, ConvGeometry, Deltas};
 pub use device::DeviceKind;
 pub use error::NnError;
 pub use layers::{Conv2d, GroupNorm, LayerInfo, LayerKind, LayerNorm, Linear};
+pub use storage::{RawFormat, RawTensor, Storage};
 pub use weights::{Loader, WeightSource};

@@ -4,6 +4,7 @@ mod attention;
 mod cpu_attention;
 mod extension;
 mod norm;
+mod packed;
 mod product;
 mod vector;
 
@@ -16,6 +17,7 @@ use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use crate::ConvGeometry;
 use extension::FrozenOps as _;
 pub use norm::{group_norm, layer_norm};
+pub(crate) use packed::{Packed, packed_linear};
 
 /// Scaled dot-product attention without a mask, `softmax(q k^T / sqrt(head_dim)) v`.
 ///

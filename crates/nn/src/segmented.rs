@@ -49,6 +49,8 @@ pub trait Leaves: Deltas {
 pub enum Segments {
     /// The full graph at once: fastest, most memory.
     One,
+    /// This many, of nearly equal numbers of blocks: fewer than there are blocks need more memory and the same time.
+    Count(usize),
     /// A segment a block: smallest, with one forward more.
     PerBlock,
 }
@@ -57,6 +59,10 @@ impl Segments {
     fn cut(self, blocks: usize) -> Vec<Range<usize>> {
         match self {
             Segments::One => std::iter::once(0..blocks).collect(),
+            Segments::Count(count) => {
+                let count = count.clamp(1, blocks.max(1));
+                (0..count).map(|i| i * blocks / count..(i + 1) * blocks / count).collect()
+            }
             Segments::PerBlock => (0..blocks).map(|i| i..i + 1).collect(),
         }
     }

@@ -1,7 +1,13 @@
 use burn::Tensor;
-use burn::tensor::{DType, Device, TensorData};
+use burn::backend::Dispatch;
+use burn::tensor::{DType, Device, FloatDType, Int, TensorData};
+use half::bf16;
+use rayon::prelude::*;
 
 use crate::NnError;
+use crate::ops::Packed;
+use crate::quant::{self, Kept, Layout, Matrix, NotFinite};
+use crate::storage::{RawTensor, Storage};
 
 /// Where weights come from: a checkpoint, or numbers made up for a test.
 pub trait WeightSource {
@@ -11,6 +17,13 @@ pub trait WeightSource {
     /// # Errors
     /// The reason in words, when the tensor is there but cannot be read.
     fn f32(&self, name: &str) -> Result<Vec<f32>, String>;
+
+    /// The tensor as it lies in its file, which stays open as long as what is returned: for weights that are streamed, and
+    /// to quantise without an f32 copy. None when it does not lie there in one piece and in this order.
+    fn raw(&self, name: &str) -> Option<RawTensor> {
+        let _ = name;
+        None
+    }
 }
 
 /// Reads tensors below a path, checks their shapes and puts them on the device.
@@ -22,11 +35,26 @@ pub struct Loader<'a> {
     path: String,
     device: &'a Device,
     dtype: DType,
+    storage: Storage,
+}
+
+/// The weight of a linear layer.
+#[derive(Debug)]
+pub(crate) enum FrozenMatrix {
+    /// `[in, out]`, so that the product needs no transposed copy.
+    Plain(Tensor<2>),
+    /// `[out, in]`.
+    Packed(Packed<Dispatch>),
 }
 
 impl<'a> Loader<'a> {
     pub fn new(source: &'a dyn WeightSource, component: &'a str, device: &'a Device, dtype: DType) -> Self {
-        Self { source, component, path: String::new(), device, dtype }
+        Self { source, component, path: String::new(), device, dtype, storage: Storage::Resident }
+    }
+
+    /// How the large matrices of linear layers are kept; without this call they are resident.
+    pub fn with_storage(self, storage: Storage) -> Self {
+        Self { storage, ..self }
     }
 
     /// The loader of a part, as in `at("down_blocks").at(0)`.
@@ -74,11 +102,105 @@ impl<'a> Loader<'a> {
         Ok(self.upload(values, [inputs, outputs]))
     }
 
+    /// The weight of a linear layer, stored `[outputs, inputs]`, kept as the policy says.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`], and when a number that is to be quantised is not finite.
+    pub(crate) fn matrix(&self, name: &str, outputs: usize, inputs: usize) -> Result<FrozenMatrix, NnError> {
+        let plain = || Ok(FrozenMatrix::Plain(self.transposed(name, outputs, inputs)?));
+        if outputs * inputs < Storage::SMALLEST || self.storage == Storage::Resident {
+            return plain();
+        }
+        let halves = self.dtype == DType::F32 && self.device.supports_dtype(FloatDType::BF16);
+        if self.storage == Storage::Half && !halves {
+            return plain();
+        }
+        let raw = self.raw(name, [outputs, inputs])?;
+        if self.storage == Storage::Streamed {
+            return match raw {
+                Some(raw) => Ok(FrozenMatrix::Packed(Packed::File { raw, shape: [outputs, inputs] })),
+                None => plain(),
+            };
+        }
+        let values = if raw.is_some() { Vec::new() } else { self.values(name, &[outputs, inputs])? };
+        let kept = match &raw {
+            Some(raw) => Kept::Raw { format: raw.format, bytes: raw.bytes(), scale: raw.scale },
+            None => Kept::Values(&values),
+        };
+        self.pack(name, &Matrix { inputs, kept }, outputs).map(FrozenMatrix::Packed)
+    }
+
+    fn pack(&self, name: &str, matrix: &Matrix, outputs: usize) -> Result<Packed<Dispatch>, NnError> {
+        let inputs = matrix.inputs;
+        let not_finite =
+            |NotFinite { row, column, value }| NnError::NotFinite { name: self.join(name), row, column, value };
+        // The numbers are bf16 whatever holds them; a card without that type takes them in f32.
+        let scale_dtype = if self.device.supports_dtype(FloatDType::BF16) { DType::BF16 } else { DType::F32 };
+        let scales = |scales: Vec<bf16>, layout: Layout| {
+            let data = TensorData::new(scales, [outputs, layout.blocks()]);
+            Tensor::<2>::from_data(data, (self.device, scale_dtype)).into_dispatch()
+        };
+        match self.storage {
+            Storage::Int8 { block } => {
+                let layout = Layout { outputs, inputs, block: block.unwrap_or(inputs) };
+                if layout.block == 0 {
+                    return Err(NnError::Block { block: 0 });
+                }
+                let (codes, found) = quant::int8(matrix, layout).map_err(not_finite)?;
+                let codes = TensorData::new(codes, [outputs, layout.blocks() * layout.block]);
+                let codes = Tensor::<2, Int>::from_data(codes, (self.device, DType::I8)).into_dispatch();
+                Ok(Packed::Int8 { codes, scales: scales(found, layout), layout })
+            }
+            Storage::Int4 { block } => {
+                if !block.is_power_of_two() || !(quant::SMALLEST_BLOCK..=quant::LARGEST_BLOCK).contains(&block) {
+                    return Err(NnError::Block { block });
+                }
+                let layout = Layout { outputs, inputs, block };
+                let (codes, found) = quant::nf4(matrix, layout).map_err(not_finite)?;
+                let codes = TensorData::new(codes, [outputs, layout.blocks(), block / 2]);
+                let codes = Tensor::<3, Int>::from_data(codes, (self.device, DType::U8)).into_dispatch();
+                Ok(Packed::Nf4 { codes, scales: scales(found, layout), layout })
+            }
+            Storage::Resident | Storage::Streamed | Storage::Half => {
+                let mut halves = vec![bf16::ZERO; outputs * inputs];
+                halves.par_chunks_mut(inputs.max(1)).enumerate().for_each_init(
+                    || vec![0.0; inputs],
+                    |values, (row, out)| {
+                        matrix.read(row, 0, values);
+                        for (out, value) in out.iter_mut().zip(&*values) {
+                            *out = bf16::from_f32(*value);
+                        }
+                    },
+                );
+                let data = TensorData::new(halves, [outputs, inputs]);
+                let weight = Tensor::<2>::from_data(data, (self.device, DType::BF16)).into_dispatch();
+                Ok(Packed::Float { weight })
+            }
+        }
+    }
+
     fn upload<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
         Tensor::<D>::from_data(TensorData::new(values, shape), (self.device, DType::F32)).cast(self.dtype)
     }
 
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, NnError> {
+        let name = self.check(name, shape)?;
+        self.source.f32(&name).map_err(|reason| NnError::Unreadable { name, reason })
+    }
+
+    fn raw(&self, name: &str, shape: [usize; 2]) -> Result<Option<RawTensor>, NnError> {
+        let name = self.check(name, &shape)?;
+        let Some(raw) = self.source.raw(&name) else { return Ok(None) };
+        let needed = shape[0] * shape[1] * raw.format.size();
+        if raw.bytes().len() == needed {
+            return Ok(Some(raw));
+        }
+        let reason = format!("{} bytes of it lie in the file where its shape needs {needed}", raw.bytes().len());
+        Err(NnError::Unreadable { name, reason })
+    }
+
+    /// The whole name of a tensor that is there and has this shape.
+    fn check(&self, name: &str, shape: &[usize]) -> Result<String, NnError> {
         let name = self.join(name);
         let found = self.source.shape(&name).ok_or_else(|| NnError::MissingTensor { name: name.clone() })?;
         // 1x1 convolutions are stored as matrices by some programs and the other way round; the numbers are the same.
@@ -89,7 +211,7 @@ impl<'a> Loader<'a> {
         if core(&found) != core(shape) {
             return Err(NnError::WrongShape { name, expected: shape.to_vec(), found });
         }
-        self.source.f32(&name).map_err(|reason| NnError::Unreadable { name, reason })
+        Ok(name)
     }
 
     fn join(&self, part: impl std::fmt::Display) -> String {

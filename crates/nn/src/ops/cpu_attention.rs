@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::product::{Matrix, product};
+use super::product::{View, product};
 use super::vector::{exp_row, max_of, scale};
 
 /// Scores of a tile: 128 KiB, of which the backward keeps two in the second level cache.
@@ -47,8 +47,8 @@ pub(super) struct Heads<'a> {
 
 impl<'a> Heads<'a> {
     /// `[rows, width]` of one head from row `first`.
-    fn at(&self, head: usize, first: usize) -> Matrix<'a> {
-        Matrix { data: &self.data[self.starts[head] + first * self.row..], row: self.row, column: self.column }
+    fn at(&self, head: usize, first: usize) -> View<'a> {
+        View { data: &self.data[self.starts[head] + first * self.row..], row: self.row, column: self.column }
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn forward(sizes: Sizes, q: &Heads, k: &Heads, v: &Heads) -> (Vec<f32
     (out, sums)
 }
 
-fn forward_tile(sizes: Sizes, q: Matrix, k: &Heads, v: &Heads, head: usize, out: &mut [f32], sums: &mut [f32]) {
+fn forward_tile(sizes: Sizes, q: View, k: &Heads, v: &Heads, head: usize, out: &mut [f32], sums: &mut [f32]) {
     let Sizes { keys, width, .. } = sizes;
     let rows = sums.len();
     let mut highest = vec![f32::NEG_INFINITY; rows];
@@ -88,7 +88,7 @@ fn forward_tile(sizes: Sizes, q: Matrix, k: &Heads, v: &Heads, head: usize, out:
                 scale(&mut out[row * width..(row + 1) * width], lower);
             }
         }
-        product(out, [rows, n, width], true, 1.0, Matrix::dense(scores, n), v.at(head, first));
+        product(out, [rows, n, width], true, 1.0, View::dense(scores, n), v.at(head, first));
     }
     for (row, out) in out.chunks_exact_mut(width).enumerate() {
         scale(out, sums[row].recip());
@@ -160,7 +160,7 @@ fn backward_part(
             .map(|(out, grad)| out.iter().zip(grad).map(|(a, b)| a * b).sum())
             .collect();
         let q = q.at(head, first_row);
-        let grad = Matrix::dense(&grad, width);
+        let grad = View::dense(&grad, width);
         for first in (0..keys).step_by(KEYS) {
             let n = KEYS.min(keys - first);
             let [p, ds] = &mut buffers;
@@ -171,12 +171,12 @@ fn backward_part(
             for (row, p) in p.chunks_exact_mut(n).enumerate() {
                 exp_row(p, made.sums[place + row]);
             }
-            product(&mut dv[range.clone()], [n, rows, width], true, 1.0, Matrix::dense(p, n).transposed(), grad);
+            product(&mut dv[range.clone()], [n, rows, width], true, 1.0, View::dense(p, n).transposed(), grad);
             product(ds, [rows, width, n], false, 1.0, grad, v.transposed());
             for ((ds, p), dot) in ds.chunks_exact_mut(n).zip(p.chunks_exact(n)).zip(&dots) {
                 ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - dot));
             }
-            let ds = Matrix::dense(ds, n);
+            let ds = View::dense(ds, n);
             product(dq, [rows, n, width], true, sizes.scale(), ds, k);
             product(&mut dk[range], [n, rows, width], true, sizes.scale(), ds.transposed(), q);
         }

@@ -9,6 +9,7 @@ use burn::tensor::Shape;
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 
 use super::attention::{Attend, Attended};
+use super::packed::{self, Packed, Way};
 
 #[backend_extension(Flex, Cube: cfg(any(feature = "cuda", feature = "vulkan")), Autodiff)]
 pub(super) trait FrozenOps: Backend {
@@ -21,11 +22,20 @@ pub(super) trait FrozenOps: Backend {
     fn frozen_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
         Self::conv2d(x, weight, None, options)
     }
+
+    /// See [`super::packed_linear`].
+    fn packed_product(x: FloatTensor<Self>, #[extension_type] weight: Packed<Self>, way: Way) -> FloatTensor<Self> {
+        packed::whole_product::<Self>(x, weight, way)
+    }
 }
 
 impl FrozenOps for burn::backend::Flex {
     fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::attend(q, k, v).out
+    }
+
+    fn packed_product(x: FloatTensor<Self>, weight: Packed<Self>, way: Way) -> FloatTensor<Self> {
+        packed::tiled_product(x, weight, way)
     }
 }
 
@@ -59,6 +69,18 @@ impl<B: FrozenOps + Attend, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> 
                 prep.finish((weight, shape, options), y)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::frozen_conv2d(x, weight, options)),
+        }
+    }
+
+    fn packed_product(x: FloatTensor<Self>, weight: Packed<Self>, way: Way) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let (x, weight) = (x.into_primitive(), weight.without_autodiff());
+        match PackedProduct.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = B::packed_product(x, weight.clone(), way);
+                prep.finish((weight, way), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::packed_product(x, weight, way)),
         }
     }
 }
@@ -95,6 +117,22 @@ impl<B: Backend> Backward<B, 1> for FrozenConv2d {
             let one = B::float_empty(Shape::new([1, 1, 1, 1]), &grad.device(), grad.dtype().into());
             let x = B::float_expand(one, shape);
             grads.register::<B>(node.id, B::conv2d_x_backward(x, weight, grad, options));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PackedProduct;
+
+impl<B: FrozenOps> Backward<B, 1> for PackedProduct {
+    type State = (Packed<B>, Way);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (weight, way) = ops.state;
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            grads.register::<B>(node.id, B::packed_product(grad, weight, way.other()));
         }
     }
 }

@@ -1,15 +1,17 @@
-//! Matrix products on slices, on one thread: for operations that cut the work themselves.
+//! Matrix products on slices, for operations that cut the work themselves.
+
+pub(super) use gemm::Parallelism;
 
 /// A matrix wherever its numbers lie: element (i, j) is `data[i * row + j * column]`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Matrix<'a> {
+pub(super) struct View<'a> {
     pub(super) data: &'a [f32],
     pub(super) row: usize,
     pub(super) column: usize,
 }
 
-impl<'a> Matrix<'a> {
-    /// Row after row of `columns` numbers.
+impl<'a> View<'a> {
+    /// Rows of `columns` numbers, one after the other.
     pub(super) fn dense(data: &'a [f32], columns: usize) -> Self {
         Self { data, row: columns, column: 1 }
     }
@@ -17,22 +19,44 @@ impl<'a> Matrix<'a> {
     pub(super) fn transposed(self) -> Self {
         Self { row: self.column, column: self.row, ..self }
     }
-
-    fn holds(&self, rows: usize, columns: usize) -> bool {
-        (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
-    }
 }
 
-/// `out = factor a b`, or `out += factor a b` if `add`. `a` `[m, k]`, `b` `[k, n]`, `out` `[m, n]` dense.
+/// `out = factor a b`, or `out += factor a b` if `add`, on this thread. `a` `[m, k]`, `b` `[k, n]`, `out` `[m, n]` dense.
+///
+/// # Panics
+/// As [`product_into`].
+pub(super) fn product(out: &mut [f32], [m, k, n]: [usize; 3], add: bool, factor: f32, a: View, b: View) {
+    product_into(out, n, [m, k, n], add, factor, a, b, Parallelism::None);
+}
+
+/// As [`product`], where the rows of `out` start `row` numbers apart.
 ///
 /// # Panics
 /// When a matrix is smaller than `[m, k, n]` says.
-pub(super) fn product(out: &mut [f32], [m, k, n]: [usize; 3], add: bool, factor: f32, a: Matrix, b: Matrix) {
+#[allow(clippy::too_many_arguments, reason = "the operands of one formula")]
+pub(super) fn product_into(
+    out: &mut [f32],
+    row: usize,
+    [m, k, n]: [usize; 3],
+    add: bool,
+    factor: f32,
+    a: View,
+    b: View,
+    threads: Parallelism,
+) {
     if m == 0 || n == 0 || k == 0 {
         return;
     }
-    assert!(m * n <= out.len() && a.holds(m, k) && b.holds(k, n), "the matrices are smaller than {m} x {k} x {n}");
-    // SAFETY: every element that is read or written was checked to lie in its slice, and `out` is borrowed alone.
+    let holds = |length: usize, rows, columns, row, column| (rows - 1) * row + (columns - 1) * column < length;
+    assert!(
+        n <= row
+            && holds(out.len(), m, n, row, 1)
+            && holds(a.data.len(), m, k, a.row, a.column)
+            && holds(b.data.len(), k, n, b.row, b.column),
+        "a matrix is smaller than {m} x {k} x {n}"
+    );
+    // SAFETY: the assertion has every element that these sizes and strides reach inside its slice; rows of `out` do not
+    // overlap, and it is borrowed alone.
     #[allow(unsafe_code, reason = "the crate takes pointers")]
     unsafe {
         gemm::gemm(
@@ -41,7 +65,7 @@ pub(super) fn product(out: &mut [f32], [m, k, n]: [usize; 3], add: bool, factor:
             k,
             out.as_mut_ptr(),
             1,
-            n as isize,
+            row as isize,
             add,
             a.data.as_ptr(),
             a.column as isize,
@@ -54,7 +78,7 @@ pub(super) fn product(out: &mut [f32], [m, k, n]: [usize; 3], add: bool, factor:
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            threads,
         );
     }
 }

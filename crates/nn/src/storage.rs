@@ -1,0 +1,137 @@
+//! How the large matrices of a model are kept: on the device, packed, or left in their file.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use half::f16;
+use half::slice::HalfFloatSliceExt as _;
+
+/// How the matrices of linear layers are kept. Norms, biases, embeddings, convolutions and matrices below
+/// [`Storage::SMALLEST`] elements stay on the device in the dtype of computation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// On the device in the dtype of computation.
+    #[default]
+    Resident,
+    /// As bf16, 16 bits a weight. Exact for files in bf16; worth it where computation is in f32, else the same as
+    /// [`Self::Resident`].
+    Half,
+    /// In the memory-mapped file, read and converted each time the layer runs, and dropped. Takes no memory but the
+    /// system's page cache. Tensors that do not lie in a file as they are needed stay resident.
+    Streamed,
+    /// 8 bits a weight, with one scale an output channel, or one for each `block` inputs of it.
+    Int8 { block: Option<usize> },
+    /// 4 bits a weight and 16 for each `block` inputs of an output channel: 4.5 bits for 32, 4.25 for 64.
+    Int4 { block: usize },
+}
+
+impl Storage {
+    /// Elements of the smallest matrix that is kept other than resident.
+    pub const SMALLEST: usize = 1 << 16;
+}
+
+/// How numbers lie in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawFormat {
+    F32,
+    F16,
+    Bf16,
+    /// Without infinities (the "fn" form).
+    F8E4M3,
+    F8E5M2,
+}
+
+impl RawFormat {
+    /// Bytes of one number.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::F8E4M3 | Self::F8E5M2 => 1,
+        }
+    }
+}
+
+/// A tensor as it lies in a file, row-major and little-endian. It keeps the file open.
+#[derive(Clone)]
+pub struct RawTensor {
+    pub format: RawFormat,
+    /// The mapped file, or other bytes that do not change.
+    pub owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    /// Of the tensor within them.
+    pub range: Range<usize>,
+    /// The numbers are those stored times this: 1, but for 8-bit files with scales.
+    pub scale: f32,
+}
+
+impl RawTensor {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let all: &[u8] = (*self.owner).as_ref();
+        all.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for RawTensor {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "RawTensor({:?}, {:?}, scale {})", self.format, self.range, self.scale)
+    }
+}
+
+/// `bytes` as numbers, as many as `out` holds.
+pub(crate) fn decode(format: RawFormat, bytes: &[u8], scale: f32, out: &mut [f32]) {
+    match format {
+        RawFormat::F32 => {
+            for (out, b) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *out = f32::from_le_bytes(*b);
+            }
+        }
+        RawFormat::Bf16 => {
+            for (out, b) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *out = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+            }
+        }
+        RawFormat::F16 => {
+            // Through slices, for which `half` has vector instructions; a file's bytes need not be aligned.
+            let mut part = [f16::ZERO; 128];
+            for (out, bytes) in out.chunks_mut(part.len()).zip(bytes.chunks(2 * part.len())) {
+                for (number, b) in part.iter_mut().zip(bytes.as_chunks().0) {
+                    *number = f16::from_le_bytes(*b);
+                }
+                part[..out.len()].convert_to_f32_slice(out);
+            }
+        }
+        RawFormat::F8E4M3 => {
+            for (out, b) in out.iter_mut().zip(bytes) {
+                *out = E4M3[usize::from(*b)];
+            }
+        }
+        RawFormat::F8E5M2 => {
+            for (out, b) in out.iter_mut().zip(bytes) {
+                *out = E5M2[usize::from(*b)];
+            }
+        }
+    }
+    if scale != 1.0 {
+        for number in out {
+            *number *= scale;
+        }
+    }
+}
+
+/// 4 exponent bits with bias 7, 3 mantissa bits; all ones is no number (Micikevicius and others 2022, table 1).
+static E4M3: LazyLock<[f32; 256]> = LazyLock::new(|| {
+    std::array::from_fn(|code| {
+        let (exponent, mantissa) = ((code >> 3) & 15, code & 7);
+        let size = match (exponent, mantissa) {
+            (15, 7) => f32::NAN,
+            (0, _) => mantissa as f32 / 512.0,
+            _ => (1.0 + mantissa as f32 / 8.0) * (exponent as f32 - 7.0).exp2(),
+        };
+        if code >= 128 { -size } else { size }
+    })
+});
+
+/// The upper half of f16.
+static E5M2: LazyLock<[f32; 256]> =
+    LazyLock::new(|| std::array::from_fn(|code| f16::from_bits((code as u16) << 8).to_f32()));
