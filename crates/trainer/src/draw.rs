@@ -314,7 +314,7 @@ pub fn sample(request: &SampleRequest, host: &mut dyn Host) -> Result<Vec<PathBu
 /// When the file is no LoRA or was made for another kind of model.
 pub fn load_lora(base: &Base, path: &Path) -> Result<LoraSet, TrainError> {
     let layers: Vec<LayerInfo> = all_layers(&base.model)?.into_iter().chain(text_layers(&base.model)?).collect();
-    let file = lora::read_for(path, layers.iter().map(|layer| &layer.name))?;
+    let file = lora::read_for(path, base.model.family, layers.iter().map(|layer| &layer.name))?;
     lora_set(base, &layers, file.modules).map_err(|source| TrainError::Adapter { path: path.to_owned(), source })
 }
 
