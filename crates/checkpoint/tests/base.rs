@@ -154,7 +154,9 @@ fn folders_of_other_kinds() {
     fs::create_dir(root.join("transformer")).unwrap();
     let transformer = json!({"_class_name": "FluxTransformer2DModel", "guidance_embeds": false});
     fs::write(root.join("transformer/config.json"), transformer.to_string()).unwrap();
-    assert!(refusal(&root).contains("FLUX.1 schnell"));
+    let message = refusal(&root);
+    assert!(message.contains("the transformer is missing") && message.contains("transformer/"), "{message}");
+    assert!(inspect(&root).unwrap().what.contains("FLUX.1 schnell"));
 
     let plain = folder.path().join("plain");
     fs::create_dir(&plain).unwrap();
