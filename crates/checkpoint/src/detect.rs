@@ -1,6 +1,9 @@
 //! Which model a safetensors file holds, told by tensor names and shapes alone.
 
 use crate::family::Family;
+use crate::folder::{CHOOSE_BASE, CHOOSE_PLAIN};
+use crate::fp8;
+use crate::layout::DENOISER_PREFIXES;
 use crate::safetensors::SafetensorsFile;
 
 /// What a denoiser is given besides the noisy latent; anything but `Plain` needs other training data.
@@ -11,6 +14,8 @@ pub enum DenoiserInput {
     InstructPix2Pix,
     Depth,
     Upscaler,
+    /// Takes the embedding of a picture besides the text.
+    Unclip,
     FluxFill,
     FluxControl,
     Other(usize),
@@ -78,6 +83,7 @@ impl Contents {
                     DenoiserInput::InstructPix2Pix => ", the InstructPix2Pix variant (8 input channels)".to_owned(),
                     DenoiserInput::Depth => ", the depth variant (5 input channels)".to_owned(),
                     DenoiserInput::Upscaler => ", the upscaler (7 input channels)".to_owned(),
+                    DenoiserInput::Unclip => ", the unCLIP variant (takes a picture's embedding)".to_owned(),
                     DenoiserInput::FluxFill => ", the Fill variant".to_owned(),
                     DenoiserInput::FluxControl => ", a Depth or Canny variant".to_owned(),
                     DenoiserInput::Other(channels) => format!(", a variant with {channels} input channels"),
@@ -106,29 +112,37 @@ impl Contents {
 
     /// What to do with it, as a sentence.
     pub fn advice(&self) -> String {
-        const CHOOSE: &str = "Choose a Stable Diffusion 1.x checkpoint, a diffusers folder of one, or the demo base.";
         match self {
-            Self::Model { family: Family::Sd1, input: DenoiserInput::Plain, layout, prefix } => {
-                if prefix.is_empty() && *layout == Layout::Diffusers {
-                    "Choose the folder that holds unet/, vae/ and text_encoder/.".to_owned()
-                } else if prefix.is_empty() {
-                    "Training also needs the VAE and the text encoder: choose a full checkpoint.".to_owned()
+            Self::Model { family, input: DenoiserInput::Plain, prefix, .. } if family.openable() => {
+                if prefix.is_empty() {
+                    "Training also needs the VAE and the text encoders: choose a full checkpoint, or those files beside it."
+                        .to_owned()
                 } else {
-                    "It can be trained.".to_owned()
+                    trains(*family)
                 }
             }
-            Self::Model { family: Family::Sd1, .. } => {
-                "Lorikeet trains the plain text-to-image variant: choose the checkpoint this one was made from."
-                    .to_owned()
+            Self::Model { family, .. } if family.openable() => CHOOSE_PLAIN.to_owned(),
+            Self::Vae { .. } | Self::ClipText { .. } | Self::OpenClipText { .. } | Self::T5 => {
+                format!("It is used beside a denoiser file. {CHOOSE_BASE}")
             }
-            Self::Model { .. } => format!("This version of Lorikeet trains Stable Diffusion 1.x only. {CHOOSE}"),
             Self::Lora { .. } => {
                 "A LoRA is used together with its base model, for example by `lorikeet sample`.".to_owned()
             }
             Self::Quantised { .. } => "Get the f16, bf16 or f32 version of the model.".to_owned(),
             Self::Empty => "Save or download it again.".to_owned(),
-            _ => CHOOSE.to_owned(),
+            _ => CHOOSE_BASE.to_owned(),
         }
+    }
+}
+
+/// Whether a base of a family that opens can be trained, as a sentence.
+pub(crate) fn trains(family: Family) -> String {
+    if family.trainable() {
+        "It can be trained.".to_owned()
+    } else {
+        format!(
+            "This version of Lorikeet does not train {family} yet: choose a Stable Diffusion 1.x model or the demo base."
+        )
     }
 }
 
@@ -140,14 +154,13 @@ pub fn detect(file: &SafetensorsFile) -> Contents {
     if file.names().any(is_lora_key) {
         return Contents::Lora { family: lora_family(file) };
     }
-    if let Some(format) = quantised(file) {
+    if let Some(format) = fp8::unusable(file) {
         return Contents::Quantised { format };
     }
     if is_control_net(file) {
         return Contents::ControlNet;
     }
-    // The whole-file prefixes come first: a file that has them has them for all of the denoiser.
-    for prefix in ["model.diffusion_model.", "diffusion_model.", "model.", "transformer.", ""] {
+    for prefix in DENOISER_PREFIXES {
         if let Some((family, input, layout)) = denoiser(file, prefix) {
             return Contents::Model { family, input, layout, prefix: prefix.to_owned() };
         }
@@ -188,10 +201,11 @@ pub(crate) fn lora_family(file: &SafetensorsFile) -> Option<Family> {
     match width {
         Some(2048) => Some(Family::Sdxl),
         Some(1024) => Some(Family::Sd2),
+        Some(768) => Some(Family::Sd1),
+        _ if any(&["lora_te3_", "text_encoder_3."]) => None,
         _ if any(&["lora_te2_", "text_encoder_2."]) => Some(Family::Sdxl),
-        Some(_) => Some(Family::Sd1),
-        None if any(&["lora_te_text_model", "lora_unet_down_blocks"]) => Some(Family::Sd1),
-        None => None,
+        // Small models have widths of their own.
+        _ => None,
     }
 }
 
@@ -255,9 +269,11 @@ fn unet(
     layout: Layout,
     conv_in: &[usize],
 ) -> Option<(Family, DenoiserInput, Layout)> {
-    let (attention, label) = match layout {
-        Layout::Original => ("input_blocks.", "label_emb.0.0.weight"),
-        Layout::Diffusers => ("down_blocks.", "add_embedding.linear_1.weight"),
+    let (attention, labels) = match layout {
+        Layout::Original => ("input_blocks.", &["label_emb.0.0.weight"][..]),
+        Layout::Diffusers => {
+            ("down_blocks.", &["add_embedding.linear_1.weight", "class_embedding.linear_1.weight"][..])
+        }
     };
     let start = format!("{prefix}{attention}");
     let find = |end: &str| {
@@ -266,15 +282,19 @@ fn unet(
     };
     let context = find("transformer_blocks.0.attn2.to_k.weight")?.get(1).copied()?;
     let convolutional = find("proj_in.weight").is_some_and(|shape| shape.len() == 4);
-    let label = file.shape(&format!("{prefix}{label}")).and_then(|shape| shape.get(1)).copied();
+    let mut labels = labels.iter().filter_map(|label| file.shape(&format!("{prefix}{label}")));
+    let label = labels.next().and_then(|shape| shape.get(1)).copied();
+    let second = find("transformer_blocks.1.attn2.to_k.weight").is_some();
     let deep = find("transformer_blocks.9.attn2.to_k.weight").is_some();
     let family = match (context, label) {
         (_, Some(2560)) | (1280, _) => Family::SdxlRefiner,
         (2048, _) if deep => Family::Sdxl,
         (2048, _) => Family::SdxlPruned,
-        (1024, None) => Family::Sd2,
-        (1024, Some(1536 | 2048)) => Family::Sd2,
+        (1024, Some(1536 | 2048)) => return Some((Family::Sd2, DenoiserInput::Unclip, layout)),
         (_, None) if context == 768 || convolutional => Family::Sd1,
+        // Small models of the layouts of SD2 and SDXL are known by how they are built.
+        (_, None) => Family::Sd2,
+        (_, Some(_)) if second && !convolutional => Family::Sdxl,
         _ => return None,
     };
     let input = match (conv_in.get(1).copied().unwrap_or(0), family) {
@@ -283,8 +303,8 @@ fn unet(
         (8, _) => DenoiserInput::InstructPix2Pix,
         (5, _) => DenoiserInput::Depth,
         (7, _) => DenoiserInput::Upscaler,
-        // Small models of the SD1 layout may have latents of another width.
-        (_, Family::Sd1) if context != 768 => DenoiserInput::Plain,
+        // Small models of these layouts may have latents of another width.
+        _ if ![768, 1024, 2048].contains(&context) => DenoiserInput::Plain,
         (channels, _) => DenoiserInput::Other(channels),
     };
     Some((family, input, layout))
@@ -297,22 +317,6 @@ fn flux_input(embedder: &[usize]) -> DenoiserInput {
         128 => DenoiserInput::FluxControl,
         other => DenoiserInput::Other(other / 4),
     }
-}
-
-fn quantised(file: &SafetensorsFile) -> Option<String> {
-    let mark = |name: &str| -> Option<&str> {
-        if name.contains(".quant_state.bitsandbytes__") || name.ends_with(".quant_map") {
-            return Some("bitsandbytes 4-bit");
-        }
-        if name.ends_with(".comfy_quant") {
-            return Some("ComfyUI quantised layers");
-        }
-        if name.ends_with("scaled_fp8") || name.ends_with(".scale_weight") || name.ends_with(".weight_scale") {
-            return Some("scaled 8-bit floats");
-        }
-        (name.ends_with(".qweight") || name.ends_with(".qzeros")).then_some("GPTQ or AWQ")
-    };
-    file.names().find_map(mark).map(str::to_owned)
 }
 
 fn is_control_net(file: &SafetensorsFile) -> bool {

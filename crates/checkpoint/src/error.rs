@@ -1,7 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::Part;
+use crate::{Family, Part};
 
 /// Everything that can go wrong with a model or adapter file. Each message says what happened, why, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,17 @@ pub enum CheckpointError {
     /// A part of the model is absent.
     #[error("the {part} is missing from '{}': expected {expected}. {advice}", path.display())]
     MissingPart { path: PathBuf, part: Part, expected: String, advice: String },
+    /// A part that is fine by itself and belongs to another model.
+    #[error(
+        "the {part} in '{}' does not fit this {family} model: it has {found} {what}, and the {} takes {expected}. \
+         Choose the {part} that belongs to the model.",
+        path.display(),
+        if family.is_flux1() { Part::Transformer } else { Part::Unet }
+    )]
+    PartMismatch { path: PathBuf, part: Part, family: Family, what: &'static str, found: usize, expected: usize },
+    /// A file that was given as a part and is something else.
+    #[error("'{}' is {what}, and was given as the {part} of {family}. Choose {expected} there.", path.display())]
+    WrongPart { path: PathBuf, what: String, part: Part, family: Family, expected: String },
     /// A good model file of a kind that cannot be trained.
     #[error("'{}' is {what}. {advice}", path.display())]
     Unsupported { path: PathBuf, what: String, advice: String },

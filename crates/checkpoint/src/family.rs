@@ -1,9 +1,12 @@
 use std::fmt;
 
+use crate::component::Part;
+
 /// A model family: files of one family share layer names and shapes of meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// Stable Diffusion 1.x, and models of its layout at other sizes (the demo base).
+    #[default]
     Sd1,
     Sd2,
     Sdxl,
@@ -38,6 +41,28 @@ impl Family {
             Self::Lumina2 => "Lumina 2",
             Self::ZImage => "Z-Image",
         }
+    }
+
+    /// The parts that a model of this family is made of, the denoiser first. Empty for families that Lorikeet does not
+    /// open.
+    pub fn parts(self) -> &'static [Part] {
+        use Part::{TextEncoder, TextEncoder2, Transformer, Unet, Vae};
+        match self {
+            Self::Sd1 | Self::Sd2 => &[Unet, Vae, TextEncoder],
+            Self::Sdxl => &[Unet, Vae, TextEncoder, TextEncoder2],
+            Self::Flux1Dev | Self::Flux1Schnell => &[Transformer, Vae, TextEncoder, TextEncoder2],
+            _ => &[],
+        }
+    }
+
+    /// Whether [`crate::open_base`] opens it.
+    pub fn openable(self) -> bool {
+        !self.parts().is_empty()
+    }
+
+    /// FLUX.1 in either form.
+    pub fn is_flux1(self) -> bool {
+        matches!(self, Self::Flux1Dev | Self::Flux1Schnell)
     }
 
     /// Whether this version of Lorikeet can train it.

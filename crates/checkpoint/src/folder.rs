@@ -1,4 +1,5 @@
-//! Diffusers folders: `unet/`, `vae/`, `text_encoder/`, `scheduler/`, each with a configuration and weights.
+//! Diffusers folders: `unet/` or `transformer/`, `vae/`, `text_encoder/`, `scheduler/`, each with a configuration and
+//! weights.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,12 +7,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::base::{BaseModel, Prediction};
+use crate::base::{Opened, Prediction};
+use crate::checks;
 use crate::component::{Component, Part};
-use crate::configs;
 use crate::error::CheckpointError;
 use crate::family::Family;
-use crate::keymap;
+use crate::layout::{self, Naming, Place};
+use crate::parts::PartFiles;
 use crate::safetensors::SafetensorsFile;
 
 /// What a diffusers folder is, told by its configurations.
@@ -20,41 +22,42 @@ pub(crate) struct Kind {
     pub(crate) family: Option<Family>,
     /// Fits behind "this is".
     pub(crate) what: String,
-    /// `None` when it can be trained.
+    /// `None` when it can be opened.
     pub(crate) obstacle: Option<String>,
 }
 
-pub(crate) fn open(path: &Path) -> Result<BaseModel, CheckpointError> {
+/// Opens the parts of a folder, but for those that come from elsewhere.
+pub(crate) fn open(path: &Path, files: &PartFiles) -> Result<Opened, CheckpointError> {
     let kind = kind(path)?;
-    if let Some(advice) = kind.obstacle {
-        return Err(CheckpointError::Unsupported { path: path.to_owned(), what: kind.what, advice });
-    }
+    let family = match (kind.obstacle, kind.family) {
+        (None, Some(family)) => family,
+        (advice, _) => {
+            let advice = advice.unwrap_or_default();
+            return Err(CheckpointError::Unsupported { path: path.to_owned(), what: kind.what, advice });
+        }
+    };
     let mut parts = BTreeMap::new();
-    let mut configs = BTreeMap::new();
-    for part in Part::ALL {
-        configs.insert(part, part_config(path, part)?);
-        parts.insert(part, open_part(path, part)?);
+    for &part in family.parts().iter().filter(|part| files.get(**part).is_none()) {
+        let folder = path.join(part.folder());
+        if !folder.join("config.json").is_file() {
+            return Err(CheckpointError::MissingPart {
+                path: path.to_owned(),
+                part,
+                expected: format!("{}/config.json", part.folder()),
+                advice: "Download the whole model folder again.".to_owned(),
+            });
+        }
+        parts.insert(part, open_part(&folder, family, part)?);
     }
     let mut warnings = Vec::new();
-    let scheduler = scheduler(path, &mut warnings)?;
-    let prediction = prediction(path, &scheduler)?;
-    Ok(BaseModel {
-        family: Family::Sd1,
-        path: path.to_owned(),
-        name: folder_name(path),
-        parts,
-        configs,
-        scheduler,
-        prediction,
-        warnings,
-    })
+    let scheduler = scheduler(path, family, &mut warnings)?;
+    let name = folder_name(path);
+    Ok(Opened { family, path: path.to_owned(), name, parts, scheduler, stated: (None, false), warnings })
 }
 
 /// Reads `model_index.json` and the configuration of the denoiser.
 pub(crate) fn kind(path: &Path) -> Result<Kind, CheckpointError> {
-    const TRAINS_SD1: &str = "This version of Lorikeet trains Stable Diffusion 1.x only. \
-        Choose a Stable Diffusion 1.x checkpoint, a diffusers folder of one, or the demo base.";
-    let other = |what: String, family| Kind { family, what, obstacle: Some(TRAINS_SD1.to_owned()) };
+    let other = |what: String, family: Option<Family>| Kind { family, what, obstacle: Some(CHOOSE_BASE.to_owned()) };
     let index = path.join("model_index.json");
     let class = if index.is_file() {
         read_json(&index)?["_class_name"].as_str().unwrap_or_default().to_owned()
@@ -65,11 +68,19 @@ pub(crate) fn kind(path: &Path) -> Result<Kind, CheckpointError> {
     if denoiser.is_file() {
         let config = read_json(&denoiser)?;
         let family = transformer_family(config["_class_name"].as_str().unwrap_or_default(), &config);
-        let what = family.map_or_else(
-            || format!("a diffusers folder of a model Lorikeet does not know ({class})"),
-            |family| format!("a diffusers folder of the family {family}"),
-        );
-        return Ok(other(what, family));
+        let Some(family) = family else {
+            return Ok(other(format!("a diffusers folder of a model Lorikeet does not know ({class})"), None));
+        };
+        let what = format!("a diffusers folder of the family {family}");
+        let variant = match config["in_channels"].as_u64() {
+            Some(384) if family.is_flux1() => "the Fill variant",
+            Some(128) if family.is_flux1() => "a Depth or Canny variant",
+            _ if class.contains("Kontext") => "the Kontext variant, which edits pictures",
+            _ if !family.openable() => return Ok(other(what, Some(family))),
+            _ => return Ok(Kind { family: Some(family), what, obstacle: None }),
+        };
+        let obstacle = Some(CHOOSE_PLAIN.to_owned());
+        return Ok(Kind { family: Some(family), what: format!("{what}, {variant}"), obstacle });
     }
     let config = path.join(Part::Unet.folder()).join("config.json");
     if !config.is_file() {
@@ -86,7 +97,11 @@ pub(crate) fn kind(path: &Path) -> Result<Kind, CheckpointError> {
             1024 => Family::Sd2,
             _ => Family::Sd1,
         };
-    if family != Family::Sd1 {
+    if !family.openable() {
+        return Ok(other(format!("a diffusers folder of the family {family}"), Some(family)));
+    }
+    if family == Family::Sdxl && pruned(&config) {
+        let family = Family::SdxlPruned;
         return Ok(other(format!("a diffusers folder of the family {family}"), Some(family)));
     }
     let (input, output) = (config["in_channels"].as_u64(), config["out_channels"].as_u64());
@@ -101,15 +116,25 @@ pub(crate) fn kind(path: &Path) -> Result<Kind, CheckpointError> {
         return Ok(Kind {
             family: Some(family),
             what: format!("a diffusers folder of {family}, {what}"),
-            obstacle: Some(
-                "Lorikeet trains the plain text-to-image variant: choose the model this one was made from.".to_owned(),
-            ),
+            obstacle: Some(CHOOSE_PLAIN.to_owned()),
         });
     }
     if !class.is_empty() && !class.starts_with("StableDiffusion") && class != "LatentConsistencyModelPipeline" {
         return Ok(other(format!("a diffusers folder of a kind Lorikeet does not know ({class})"), None));
     }
     Ok(Kind { family: Some(family), what: format!("a diffusers folder of the {family} layout"), obstacle: None })
+}
+
+pub(crate) const CHOOSE_BASE: &str = "Choose a checkpoint or diffusers folder of Stable Diffusion 1.x or 2.x, SDXL, or \
+    FLUX.1 dev or schnell, or the demo base.";
+pub(crate) const CHOOSE_PLAIN: &str =
+    "Lorikeet trains the plain text-to-image variant: choose the model this one was made from.";
+
+/// Whether a full-size SDXL configuration has fewer blocks than SDXL.
+fn pruned(config: &Value) -> bool {
+    let full = config["cross_attention_dim"].as_u64() == Some(2048);
+    let depths = &config["transformer_layers_per_block"];
+    full && !depths.is_null() && *depths != serde_json::json!([1, 2, 10]) && *depths != serde_json::json!([0, 2, 10])
 }
 
 fn transformer_family(class: &str, config: &Value) -> Option<Family> {
@@ -125,38 +150,33 @@ fn transformer_family(class: &str, config: &Value) -> Option<Family> {
     })
 }
 
-/// Opens the weights of a part: one file, one file of a variant such as fp16, or shards.
-pub(crate) fn open_part(root: &Path, part: Part) -> Result<Component, CheckpointError> {
-    let folder = root.join(part.folder());
-    let mut component = Component::new(part, &folder);
-    for file in weight_files(root, part)? {
-        let file = Arc::new(SafetensorsFile::open(&file)?);
-        for key in file.names() {
-            let name = match part {
-                Part::Unet => Some(key.to_owned()),
-                Part::Vae => Some(keymap::vae_modern(key)),
-                Part::TextEncoder => keymap::clip_to_transformers(key),
-            };
-            if let Some(name) = name {
-                let squeeze = part == Part::Vae && keymap::vae_is_attention_linear(&name);
-                component.insert(name, &file, key, squeeze);
-            }
-        }
+/// Opens a part in a folder of its own: one file, one file of a variant such as fp16, or shards; and the configuration
+/// beside it, if there is one.
+pub(crate) fn open_part(
+    folder: &Path,
+    family: Family,
+    part: Part,
+) -> Result<(Component, Option<Value>), CheckpointError> {
+    let files = weight_files(folder, part)?;
+    let files: Vec<_> =
+        files.into_iter().map(|file| SafetensorsFile::open(file).map(Arc::new)).collect::<Result<_, _>>()?;
+    // Without a sign of another naming it is what every diffusers folder has; what is missing is told by name.
+    let naming =
+        if matches!(part, Part::TextEncoder | Part::TextEncoder2) { Naming::Transformers } else { Naming::Diffusers };
+    let place = layout::find(&files, family, part).unwrap_or(Place { prefix: "", naming });
+    let component = layout::read(&files, family, part, &place, folder)?;
+    checks::part(&component, family)?;
+    let path = folder.join("config.json");
+    let config = if path.is_file() { Some(read_json(&path)?) } else { None };
+    if let Some(config) = &config {
+        checks::config(&path, config, &component, family)?;
     }
-    let needed: &[&str] = match part {
-        Part::Unet => &["conv_in.weight", "time_embedding.linear_1.weight", "conv_out.weight"],
-        Part::Vae => &["encoder.conv_in.weight", "decoder.conv_in.weight"],
-        Part::TextEncoder => &["text_model.embeddings.token_embedding.weight"],
-    };
-    match needed.iter().find(|name| component.shape(name).is_none()) {
-        Some(name) => Err(CheckpointError::MissingTensor { path: folder, tensor: (*name).to_owned() }),
-        None => Ok(component),
-    }
+    Ok((component, config))
 }
 
-/// The weight files of a part.
-pub(crate) fn weight_files(root: &Path, part: Part) -> Result<Vec<PathBuf>, CheckpointError> {
-    let (folder, stem) = (root.join(part.folder()), part.file_stem());
+/// The weight files of a part in its folder.
+pub(crate) fn weight_files(folder: &Path, part: Part) -> Result<Vec<PathBuf>, CheckpointError> {
+    let stem = part.file_stem();
     let single = folder.join(format!("{stem}.safetensors"));
     if single.is_file() {
         return Ok(vec![single]);
@@ -165,7 +185,7 @@ pub(crate) fn weight_files(root: &Path, part: Part) -> Result<Vec<PathBuf>, Chec
     if index.is_file() {
         return shards(&index);
     }
-    let names = file_names(&folder);
+    let names = file_names(folder);
     // Half precision first: that is what training computes in, and the file is half the size.
     let rank = |name: &str| match name {
         _ if name.contains("non_ema") => 4,
@@ -191,8 +211,8 @@ pub(crate) fn weight_files(root: &Path, part: Part) -> Result<Vec<PathBuf>, Chec
         ),
         None => "Download the whole model folder again.".to_owned(),
     };
-    let expected = format!("{}/{stem}.safetensors", part.folder());
-    Err(CheckpointError::MissingPart { path: root.to_owned(), part, expected, advice })
+    let expected = format!("{}/{stem}.safetensors", folder_name(folder));
+    Err(CheckpointError::MissingPart { path: folder.to_owned(), part, expected, advice })
 }
 
 /// The files that an index of shards names.
@@ -221,36 +241,36 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     }
 }
 
-fn part_config(root: &Path, part: Part) -> Result<Value, CheckpointError> {
-    let path = root.join(part.folder()).join("config.json");
-    if path.is_file() {
-        return read_json(&path);
-    }
-    Err(CheckpointError::MissingPart {
-        path: root.to_owned(),
-        part,
-        expected: format!("{}/config.json", part.folder()),
-        advice: "Download the whole model folder again.".to_owned(),
-    })
-}
-
-fn scheduler(root: &Path, warnings: &mut Vec<String>) -> Result<Value, CheckpointError> {
+fn scheduler(root: &Path, family: Family, warnings: &mut Vec<String>) -> Result<Option<Value>, CheckpointError> {
     let path = root.join("scheduler").join("scheduler_config.json");
     if path.is_file() {
-        return read_json(&path);
+        return read_json(&path).map(Some);
     }
-    warnings.push(
-        "scheduler/scheduler_config.json is missing: the noise schedule of Stable Diffusion 1.5 (epsilon prediction) is \
-         assumed. If previews of the base look wrong, set the prediction to v."
-            .to_owned(),
-    );
-    Ok(configs::scheduler("epsilon"))
+    let assumed = match family {
+        Family::Flux1Dev | Family::Flux1Schnell => {
+            format!("the noise schedule of {family} is assumed.")
+        }
+        Family::Sd2 => {
+            "the noise schedule of Stable Diffusion 2.x is assumed, and the prediction told from the weights. \
+            If previews of the base look wrong, set the prediction."
+                .to_owned()
+        }
+        _ => format!(
+            "the noise schedule of {family} (epsilon prediction) is assumed. If previews of the base look wrong, set the \
+             prediction to v."
+        ),
+    };
+    warnings.push(format!("scheduler/scheduler_config.json is missing: {assumed}"));
+    Ok(None)
 }
 
-fn prediction(root: &Path, scheduler: &Value) -> Result<Prediction, CheckpointError> {
+/// What a scheduler configuration says of the prediction.
+pub(crate) fn prediction(root: &Path, scheduler: &Value) -> Result<Option<Prediction>, CheckpointError> {
     match scheduler["prediction_type"].as_str() {
-        None | Some("epsilon") => Ok(Prediction::Epsilon),
-        Some("v_prediction" | "v") => Ok(Prediction::V),
+        None => Ok(None),
+        Some("epsilon") => Ok(Some(Prediction::Epsilon)),
+        Some("v_prediction" | "v") => Ok(Some(Prediction::V)),
+        Some("flow_prediction") => Ok(Some(Prediction::Flow)),
         Some(other) => Err(CheckpointError::Config {
             path: root.join("scheduler").join("scheduler_config.json"),
             problem: format!("its prediction_type is '{other}'; Lorikeet knows 'epsilon' and 'v_prediction'."),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{Prediction, open_base};
 use crate::component::Part;
-use crate::detect::{Contents, detect, is_lora_key};
+use crate::detect::{Contents, detect, is_lora_key, trains};
 use crate::dtype::Dtype;
 use crate::error::CheckpointError;
 use crate::family::Family;
@@ -22,12 +22,12 @@ pub struct Inspection {
     /// What to do with it, as a sentence.
     pub advice: String,
     pub family: Option<Family>,
-    /// Whether [`open_base`] opens it.
+    /// Whether [`open_base`] opens it and this version trains its family.
     pub trainable: bool,
     pub parts: Vec<PartFacts>,
-    /// Of a trainable base.
+    /// Of a whole base.
     pub prediction: Option<Prediction>,
-    /// Pixels on a side that a trainable base was made for.
+    /// Pixels on a side that a whole base was made for.
     pub native_resolution: Option<u32>,
     /// Size of the file, or of the weight files of a folder, in bytes.
     pub size: u64,
@@ -64,7 +64,7 @@ fn inspect_folder(path: &Path) -> Result<Inspection, CheckpointError> {
     for name in folder_names(path) {
         let mut facts = PartFacts::new(name.clone());
         let part = Part::ALL.into_iter().find(|part| part.folder() == name);
-        let files = match part.map(|part| folder::weight_files(path, part)) {
+        let files = match part.map(|part| folder::weight_files(&path.join(&name), part)) {
             Some(Ok(files)) => files,
             Some(Err(error)) => {
                 notes.push(error.to_string());
@@ -142,20 +142,20 @@ fn inspect_file(path: &Path, size: u64) -> Result<Inspection, CheckpointError> {
 
 /// Tries to open what looks trainable: only that tells whether all parts are there.
 fn with_base_facts(mut found: Inspection) -> Inspection {
-    if found.family != Some(Family::Sd1) || found.what.contains("LoRA") {
+    let Some(family) = found.family.filter(|family| family.openable() && !found.what.contains("LoRA")) else {
         return found;
-    }
+    };
     match open_base(&found.path) {
         Ok(base) => {
-            found.trainable = true;
-            found.advice = "It can be trained.".to_owned();
+            found.trainable = family.trainable();
+            found.advice = trains(family);
             found.prediction = Some(base.prediction);
             found.native_resolution = Some(base.native_resolution());
             found.notes.extend(base.warnings);
         }
         // The advice for a part or a variant already says what the error would.
         Err(CheckpointError::Unsupported { advice, .. }) => found.advice = advice,
-        Err(error) => found.advice = format!("It cannot be trained: {error}"),
+        Err(error) => found.advice = format!("It cannot be trained as it is: {error}"),
     }
     found
 }

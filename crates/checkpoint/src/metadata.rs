@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base::Prediction;
 use crate::error::CheckpointError;
+use crate::family::Family;
 use crate::write::{TensorData, header, hex};
 
 /// Part of a file that the old short hash covers.
@@ -20,11 +21,12 @@ const LEGACY_WINDOW: std::ops::Range<usize> = 0x10_0000..0x11_0000;
 pub struct TrainingFacts {
     /// Name of the LoRA: what one types in `<lora:name:1>`.
     pub output_name: String,
+    pub family: Family,
     /// File or folder name of the base model.
     pub base_name: String,
     /// Hashes of the base, when it is a single file.
     pub base_hashes: Option<FileHashes>,
-    /// `None` is epsilon.
+    /// `None` is epsilon. FLUX has flow and no other.
     pub prediction: Option<Prediction>,
     pub rank: usize,
     pub alpha: f32,
@@ -101,17 +103,17 @@ impl TrainingFacts {
     }
 
     fn training(&self, put: &mut impl FnMut(&str, String)) {
-        let version = if self.prediction == Some(Prediction::V) { "sd_v1_v" } else { "sd_v1" };
+        let names = Names::of(self.family, self.prediction == Some(Prediction::V));
         let base = self.base_hashes.as_ref();
         let trained_text = self.text_encoder_lr.is_some();
         put("ss_output_name", self.output_name.clone());
-        put("ss_network_module", "networks.lora".to_owned());
+        put("ss_network_module", names.network.to_owned());
         put("ss_network_dim", self.rank.to_string());
         put("ss_network_alpha", python_float(self.alpha.into()));
         put("ss_network_dropout", optional(self.dropout));
         put("ss_network_args", "{}".to_owned());
-        put("ss_base_model_version", version.to_owned());
-        put("ss_v2", python_bool(false));
+        put("ss_base_model_version", names.version.to_owned());
+        put("ss_v2", python_bool(self.family == Family::Sd2));
         put("ss_sd_model_name", base_name(&self.base_name));
         put("ss_sd_model_hash", base.map_or_else(none, |hashes| hashes.auto_v1.clone()));
         put("ss_new_sd_model_hash", base.map_or_else(none, |hashes| hashes.sha256.clone()));
@@ -172,12 +174,16 @@ impl TrainingFacts {
     fn modelspec(&self, put: &mut impl FnMut(&str, String)) {
         let (width, height) = self.resolution;
         put("modelspec.sai_model_spec", "1.0.1".to_owned());
-        put("modelspec.architecture", "stable-diffusion-v1/lora".to_owned());
-        put("modelspec.implementation", "diffusers".to_owned());
+        let names = Names::of(self.family, self.prediction == Some(Prediction::V));
+        put("modelspec.architecture", names.architecture.to_owned());
+        put("modelspec.implementation", names.implementation.to_owned());
         put("modelspec.title", if self.title.is_empty() { &self.output_name } else { &self.title }.clone());
         put("modelspec.resolution", format!("{width}x{height}"));
         put("modelspec.date", utc_date(self.finished_at));
-        put("modelspec.prediction_type", self.prediction.unwrap_or(Prediction::Epsilon).name().to_owned());
+        // The specification knows epsilon and v only.
+        if !self.family.is_flux1() {
+            put("modelspec.prediction_type", self.prediction.unwrap_or(Prediction::Epsilon).name().to_owned());
+        }
         let mut put_some = |key: &str, value: &str| {
             if !value.is_empty() {
                 put(key, value.to_owned());
@@ -192,6 +198,38 @@ impl TrainingFacts {
         put_some("modelspec.tags", &self.tags.join(", "));
         let skip = self.clip_skip.map(|skip| skip.to_string()).unwrap_or_default();
         put_some("modelspec.encoder_layer", &skip);
+    }
+}
+
+/// What a family is called in metadata.
+struct Names {
+    /// `ss_base_model_version` of sd-scripts.
+    version: &'static str,
+    /// `ss_network_module` of sd-scripts.
+    network: &'static str,
+    /// Of modelspec 1.0.1.
+    architecture: &'static str,
+    implementation: &'static str,
+}
+
+impl Names {
+    fn of(family: Family, velocity: bool) -> Self {
+        let (version, architecture) = match (family, velocity) {
+            (Family::Sd2, false) => ("sd_v2", "stable-diffusion-v2-512/lora"),
+            (Family::Sd2, true) => ("sd_v2_v", "stable-diffusion-v2-768-v/lora"),
+            (Family::Sdxl, _) => ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora"),
+            (Family::Flux1Dev, _) => ("flux1", "flux-1-dev/lora"),
+            (Family::Flux1Schnell, _) => ("flux1", "flux-1-schnell/lora"),
+            (_, true) => ("sd_v1_v", "stable-diffusion-v1/lora"),
+            (_, false) => ("sd_v1", "stable-diffusion-v1/lora"),
+        };
+        let implementation = match family {
+            Family::Sdxl => "https://github.com/Stability-AI/generative-models",
+            Family::Flux1Dev | Family::Flux1Schnell => "https://github.com/black-forest-labs/flux",
+            _ => "diffusers",
+        };
+        let network = if family.is_flux1() { "networks.lora_flux" } else { "networks.lora" };
+        Self { version, network, architecture, implementation }
     }
 }
 

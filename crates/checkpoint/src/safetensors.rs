@@ -104,6 +104,12 @@ impl SafetensorsFile {
         self.tensors.iter().map(|(name, info)| (name.as_str(), info))
     }
 
+    /// Whether some tensor's name starts with `start`.
+    pub(crate) fn has_start(&self, start: &str) -> bool {
+        let from = (std::ops::Bound::Included(start), std::ops::Bound::Unbounded);
+        self.tensors.range::<str, _>(from).next().is_some_and(|(name, _)| name.starts_with(start))
+    }
+
     /// What the header says of a tensor.
     pub fn info(&self, name: &str) -> Option<&TensorInfo> {
         self.tensors.get(name)

@@ -146,15 +146,17 @@ fn folders_of_other_kinds() {
     tiny_folder(&root);
     let config = |value: serde_json::Value| fs::write(root.join("unet/config.json"), value.to_string()).unwrap();
     config(json!({"cross_attention_dim": 1024, "in_channels": 4, "out_channels": 4}));
-    assert!(refusal(&root).contains("Stable Diffusion 2.x"));
+    assert_eq!(open_base(&root).unwrap().family, Family::Sd2);
     config(json!({"cross_attention_dim": 2048, "addition_embed_type": "text_time"}));
-    assert!(refusal(&root).contains("SDXL"));
+    assert!(refusal(&root).contains("second text encoder"));
     config(json!({"cross_attention_dim": 768, "in_channels": 9, "out_channels": 4}));
     assert!(refusal(&root).contains("inpainting"));
     fs::create_dir(root.join("transformer")).unwrap();
     let transformer = json!({"_class_name": "FluxTransformer2DModel", "guidance_embeds": false});
     fs::write(root.join("transformer/config.json"), transformer.to_string()).unwrap();
-    assert!(refusal(&root).contains("FLUX.1 schnell"));
+    let message = refusal(&root);
+    assert!(message.contains("the transformer is missing") && message.contains("transformer/"), "{message}");
+    assert!(inspect(&root).unwrap().what.contains("FLUX.1 schnell"));
 
     let plain = folder.path().join("plain");
     fs::create_dir(&plain).unwrap();

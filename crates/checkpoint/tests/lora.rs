@@ -8,8 +8,8 @@ use std::path::Path;
 
 use lorikeet_checkpoint::lora::{self, Array, LoraModule};
 use lorikeet_checkpoint::{
-    Dtype, FileHashes, Prediction, SafetensorsFile, TensorData, TrainingFacts, file_hashes, from_f32, inspect, to_f32,
-    write_safetensors,
+    Dtype, Family, FileHashes, Prediction, SafetensorsFile, TensorData, TrainingFacts, file_hashes, from_f32, inspect,
+    to_f32, write_safetensors,
 };
 use sha2::{Digest, Sha256};
 use support::{key_list, numbers, tensor};
@@ -68,12 +68,12 @@ fn what_is_saved_is_what_is_loaded() {
     assert_eq!(modules.len(), 192 + 72);
     for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16] {
         let path = folder.path().join(format!("Löwe und Bär 獅子 {dtype}.safetensors"));
-        lora::write(&path, &modules, dtype, &BTreeMap::new()).unwrap();
+        lora::write(&path, Family::Sd1, &modules, dtype, &BTreeMap::new()).unwrap();
         let loaded = lora::read(&path).unwrap();
         assert!(loaded.modules == rounded(&modules, dtype), "{dtype}");
         // Saving what was loaded gives the same bytes.
         let again = folder.path().join("again.safetensors");
-        lora::write(&again, &loaded.modules, dtype, &BTreeMap::new()).unwrap();
+        lora::write(&again, Family::Sd1, &loaded.modules, dtype, &BTreeMap::new()).unwrap();
         assert!(std::fs::read(&path).unwrap() == std::fs::read(&again).unwrap(), "{dtype}");
     }
 }
@@ -82,7 +82,7 @@ fn what_is_saved_is_what_is_loaded() {
 fn keys_are_those_of_sd_scripts_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
-    lora::write(&path, &full_lora(1.0), Dtype::F16, &BTreeMap::new()).unwrap();
+    lora::write(&path, Family::Sd1, &full_lora(1.0), Dtype::F16, &BTreeMap::new()).unwrap();
     let mut expected: Vec<String> = key_list("lora_unet_sd15.tsv")
         .iter()
         .filter(|line| line[5] == "0")
@@ -105,7 +105,7 @@ fn hashes_cover_the_tensor_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
     let metadata = BTreeMap::from([("ss_output_name".to_owned(), "a".to_owned())]);
-    let written = lora::write(&path, &full_lora(1.0), Dtype::Bf16, &metadata).unwrap();
+    let written = lora::write(&path, Family::Sd1, &full_lora(1.0), Dtype::Bf16, &metadata).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let hash: String = Sha256::digest(&bytes[8 + header..]).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -127,7 +127,7 @@ fn the_short_hash_of_a_large_file_is_that_of_the_file_with_only_its_training_ent
     let kept = BTreeMap::from([("ss_steps".to_owned(), "10".to_owned())]);
     let mut metadata = kept.clone();
     metadata.insert("modelspec.title".to_owned(), "left out of the hash".to_owned());
-    lora::write(&path, &[large], Dtype::F32, &metadata).unwrap();
+    lora::write(&path, Family::Sd1, &[large], Dtype::F32, &metadata).unwrap();
     let file = SafetensorsFile::open(&path).unwrap();
     let tensors: Vec<_> = file
         .tensors()
@@ -153,7 +153,7 @@ fn an_alpha_that_the_type_cannot_hold_keeps_its_value() {
         (0.5, Dtype::F16, Dtype::F16),
     ] {
         let modules = [module("unet.mid_block.attentions.0.proj_in", 1, alpha, &[1, 2], &[2, 1])];
-        lora::write(&path, &modules, dtype, &BTreeMap::new()).unwrap();
+        lora::write(&path, Family::Sd1, &modules, dtype, &BTreeMap::new()).unwrap();
         assert_eq!(lora::read(&path).unwrap().modules[0].alpha, alpha);
         let file = SafetensorsFile::open(&path).unwrap();
         let info = file.info("lora_unet_mid_block_attentions_0_proj_in.alpha").unwrap();
@@ -261,7 +261,10 @@ fn files_that_are_not_usable_loras() {
     assert!(message.contains("a VAE alone") && message.contains("no LoRA layers"), "{message}");
 
     save(&path, &[tensor("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", &[4, 3])]);
-    assert!(refusal(&path).contains("a LoRA for SDXL"));
+    let message = lora::read_for(&path, Family::Sd1, ["unet.conv_in"]).unwrap_err().to_string();
+    assert!(message.contains("a LoRA for SDXL") && message.contains("The base is Stable Diffusion 1.x"), "{message}");
+    save(&path, &[tensor("lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight", &[4, 3])]);
+    assert!(refusal(&path).contains("a LoRA for Stable Diffusion 3"));
 }
 
 #[test]
@@ -269,12 +272,12 @@ fn what_must_not_be_saved() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kept.safetensors");
     let good = [module("unet.mid_block.attentions.0.proj_in", 1, 1.0, &[1, 2], &[2, 1])];
-    lora::write(&path, &good, Dtype::F32, &BTreeMap::new()).unwrap();
+    lora::write(&path, Family::Sd1, &good, Dtype::F32, &BTreeMap::new()).unwrap();
     let before = std::fs::read(&path).unwrap();
     let refusal = |change: &dyn Fn(&mut LoraModule), dtype| {
         let mut modules = good.clone();
         change(&mut modules[0]);
-        let message = lora::write(&path, &modules, dtype, &BTreeMap::new()).unwrap_err().to_string();
+        let message = lora::write(&path, Family::Sd1, &modules, dtype, &BTreeMap::new()).unwrap_err().to_string();
         assert_eq!(std::fs::read(&path).unwrap(), before);
         message
     };
@@ -285,11 +288,11 @@ fn what_must_not_be_saved() {
     assert!(refusal(&|m| m.down.values[0] = -70000.0, Dtype::F16).contains("Save as bf16 or f32"));
     assert!(refusal(&|m| m.rank = 2, Dtype::F32).contains("ranks do not agree"));
     assert!(refusal(&|m| m.down.values.push(0.0), Dtype::F32).contains("came with 3 numbers"));
-    assert!(refusal(&|m| m.name = "vae.x".to_owned(), Dtype::F32).contains("neither"));
+    assert!(refusal(&|m| m.name = "vae.x".to_owned(), Dtype::F32).contains("no part of the model"));
     assert!(refusal(&|_| (), Dtype::F8E4M3).contains("not F8_E4M3"));
-    assert!(lora::write(&path, &[], Dtype::F32, &BTreeMap::new()).is_err());
+    assert!(lora::write(&path, Family::Sd1, &[], Dtype::F32, &BTreeMap::new()).is_err());
     let twice = [good[0].clone(), good[0].clone()];
-    let message = lora::write(&path, &twice, Dtype::F32, &BTreeMap::new()).unwrap_err().to_string();
+    let message = lora::write(&path, Family::Sd1, &twice, Dtype::F32, &BTreeMap::new()).unwrap_err().to_string();
     assert!(message.contains("two tensors are named"), "{message}");
 }
 
@@ -374,4 +377,134 @@ fn metadata_in_the_spelling_that_readers_expect() {
     let entries = lora::metadata(&velocity);
     assert_eq!((&*entries["ss_base_model_version"], &*entries["modelspec.prediction_type"]), ("sd_v1_v", "v"));
     assert_eq!((&*entries["ss_sd_model_hash"], &*entries["ss_clip_skip"]), ("e3b0c442", "2"));
+}
+
+/// `alpha / rank * up @ down`, `[out, in]`.
+fn change(module: &LoraModule) -> Vec<f32> {
+    let (inputs, outputs) = (module.down.shape[1], module.up.shape[0]);
+    let scale = module.alpha / module.rank as f32;
+    let at = |o: usize, i: usize| -> f32 {
+        (0..module.rank).map(|r| module.up.values[o * module.rank + r] * module.down.values[r * inputs + i]).sum()
+    };
+    (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))).map(|(o, i)| scale * at(o, i)).collect()
+}
+
+fn near(a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-6 * (1.0 + b.abs())), "{a:?} {b:?}");
+}
+
+#[test]
+fn split_layers_of_flux_become_one_with_the_same_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("split.safetensors");
+    let block = "transformer.single_transformer_blocks.3";
+    // Ranks and scales differ, and the key is not trained at all.
+    let parts = [("attn.to_q", 4, 2, 1.0), ("attn.to_v", 4, 3, 6.0), ("proj_mlp", 16, 1, 1.0)];
+    let mut tensors = Vec::new();
+    let mut expected = Vec::new();
+    for (name, outputs, rank, alpha) in parts {
+        let one = module(&format!("{block}.{name}"), rank, alpha, &[rank, 4], &[outputs, rank]);
+        tensors.push(TensorData::f32(format!("{}.lora_A.weight", one.name), &one.down.shape, &one.down.values));
+        tensors.push(TensorData::f32(format!("{}.lora_B.weight", one.name), &one.up.shape, &one.up.values));
+        tensors.push(TensorData::f32(format!("{}.alpha", one.name), &[], &[alpha]));
+        expected.extend(change(&one));
+        if name == "attn.to_q" {
+            expected.extend([0.0; 16]);
+        }
+    }
+    save(&path, &tensors);
+    let loaded = lora::read(&path).unwrap();
+    assert_eq!(loaded.family, Some(Family::Flux1Dev));
+    let [fused] = &loaded.modules[..] else { panic!("{} modules", loaded.modules.len()) };
+    assert_eq!((fused.name.as_str(), fused.rank), ("transformer.single_blocks.3.linear1", 6));
+    assert_eq!((&fused.down.shape[..], &fused.up.shape[..]), (&[6, 4][..], &[28, 6][..]));
+    near(&change(fused), &expected);
+}
+
+#[test]
+fn peft_files_of_flux_come_back_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("peft.safetensors");
+    let modules = [
+        module("text_encoder.text_model.encoder.layers.0.mlp.fc1", 2, 1.0, &[2, 3], &[5, 2]),
+        module("transformer.double_blocks.0.img_attn.proj", 2, 1.0, &[2, 4], &[4, 2]),
+        module("transformer.double_blocks.0.img_attn.qkv", 2, 1.0, &[2, 4], &[12, 2]),
+        module("transformer.final_layer.adaLN_modulation.1", 2, 1.0, &[2, 4], &[8, 2]),
+        module("transformer.single_blocks.1.linear1", 2, 1.0, &[2, 4], &[28, 2]),
+    ];
+    lora::write_peft(&path, Family::Flux1Dev, &modules, Dtype::F32, &BTreeMap::new()).unwrap();
+    let file = SafetensorsFile::open(&path).unwrap();
+    assert_eq!(file.names().len(), 2 * (1 + 1 + 3 + 1 + 4));
+    let mlp = "transformer.single_transformer_blocks.1.proj_mlp.lora_B.weight";
+    assert_eq!(file.shape(mlp), Some(&[16, 2][..]));
+    assert!(file.names().all(|name| !name.ends_with("alpha")));
+    let loaded = lora::read_for(&path, Family::Flux1Schnell, std::iter::empty::<&str>()).unwrap().modules;
+    for (loaded, module) in loaded.iter().zip(&modules) {
+        // The shared down matrix is found again, so the rank is that of before.
+        assert_eq!((&loaded.name, loaded.rank), (&module.name, module.rank));
+        near(&change(loaded), &change(module));
+    }
+    assert_eq!(loaded.len(), modules.len());
+}
+
+#[test]
+fn kohya_files_of_every_family_come_back_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kohya.safetensors");
+    let cases = [
+        (
+            Family::Sdxl,
+            vec![
+                "text_encoder.text_model.encoder.layers.0.mlp.fc1",
+                "text_encoder_2.text_model.encoder.layers.31.self_attn.q_proj",
+                "unet.down_blocks.1.attentions.0.transformer_blocks.1.attn2.to_k",
+            ],
+        ),
+        (
+            Family::Flux1Dev,
+            vec![
+                "text_encoder.text_model.encoder.layers.0.mlp.fc1",
+                "text_encoder_2.encoder.block.0.layer.1.DenseReluDense.wi_0",
+                "transformer.double_blocks.18.txt_mod.lin",
+            ],
+        ),
+    ];
+    for (family, names) in cases {
+        let modules: Vec<_> = names.iter().map(|name| module(name, 2, 1.0, &[2, 2048], &[3, 2])).collect();
+        lora::write(&path, family, &modules, Dtype::F32, &BTreeMap::new()).unwrap();
+        let loaded = lora::read(&path).unwrap();
+        assert_eq!(loaded.modules, modules);
+        assert_eq!(loaded.family, Some(family));
+        assert!(lora::write(&path, Family::Sd1, &modules, Dtype::F32, &BTreeMap::new()).is_err());
+    }
+}
+
+#[test]
+fn families_in_metadata() {
+    for (family, prediction, version, architecture, network, v2) in [
+        (Family::Sd2, Prediction::V, "sd_v2_v", "stable-diffusion-v2-768-v/lora", "networks.lora", "True"),
+        (
+            Family::Sdxl,
+            Prediction::Epsilon,
+            "sdxl_base_v1-0",
+            "stable-diffusion-xl-v1-base/lora",
+            "networks.lora",
+            "False",
+        ),
+        (Family::Flux1Dev, Prediction::Flow, "flux1", "flux-1-dev/lora", "networks.lora_flux", "False"),
+        (Family::Flux1Schnell, Prediction::Flow, "flux1", "flux-1-schnell/lora", "networks.lora_flux", "False"),
+    ] {
+        let entries = lora::metadata(&TrainingFacts { family, prediction: Some(prediction), ..facts() });
+        let expected = [
+            ("ss_base_model_version", version),
+            ("modelspec.architecture", architecture),
+            ("ss_network_module", network),
+            ("ss_v2", v2),
+        ];
+        for (key, value) in expected {
+            assert_eq!(entries[key], value, "{family}");
+        }
+        assert_eq!(entries.contains_key("modelspec.prediction_type"), prediction != Prediction::Flow);
+    }
 }

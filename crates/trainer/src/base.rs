@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::Tensor;
 use burn::tensor::{DType, Device};
-use lorikeet_checkpoint::{BaseModel, Component, Part, open_base};
+use lorikeet_checkpoint::{BaseModel, CheckpointError, Component, Part, open_base};
 use lorikeet_diffusion::{Prediction, Schedule};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
 use lorikeet_nn::{DeviceKind, Loader, NnError, WeightSource, device};
@@ -52,6 +52,7 @@ impl Base {
             prediction: match model.prediction {
                 lorikeet_checkpoint::Prediction::Epsilon => Prediction::Epsilon,
                 lorikeet_checkpoint::Prediction::V => Prediction::V,
+                lorikeet_checkpoint::Prediction::Flow => return Err(not_trainable(&model)),
             },
             model,
             kind,
@@ -154,7 +155,18 @@ pub fn open_model(path: &str) -> Result<BaseModel, TrainError> {
         model.name = "Lorikeet demo base".to_owned();
         return Ok(model);
     }
-    Ok(open_base(path)?)
+    let model = open_base(path)?;
+    if model.family.trainable() { Ok(model) } else { Err(not_trainable(&model)) }
+}
+
+fn not_trainable(model: &BaseModel) -> TrainError {
+    let advice =
+        "This version of Lorikeet does not train it yet: choose a Stable Diffusion 1.x model or the demo base.";
+    TrainError::from(CheckpointError::Unsupported {
+        path: model.path.clone(),
+        what: format!("a model of the family {}", model.family),
+        advice: advice.to_owned(),
+    })
 }
 
 /// Where the demo base lies: under `LORIKEET_ASSETS`, beside the program, or in the source tree it was built from.

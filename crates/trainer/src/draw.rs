@@ -321,7 +321,7 @@ pub fn load_lora(base: &Base, path: &Path) -> Result<LoraSet, TrainError> {
     let (model, architecture) = (&base.model, &base.architecture);
     let mut layers = architecture.denoiser_layers(model)?;
     layers.extend(architecture.text_targets(model)?);
-    let file = lora::read_for(path, layers.iter().map(|layer| &layer.name))?;
+    let file = lora::read_for(path, model.family, layers.iter().map(|layer| &layer.name))?;
     lora_set(base, &layers, file.modules).map_err(|source| TrainError::Adapter { path: path.to_owned(), source })
 }
 

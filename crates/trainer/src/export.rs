@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use lorikeet_adapters::LoraSet;
 use lorikeet_checkpoint::lora::{self, Array, LoraModule};
 use lorikeet_checkpoint::{Dtype, SafetensorsFile, TensorData, TrainingFacts, file_hashes, write_atomically};
-use lorikeet_checkpoint::{Prediction, write_safetensors};
+use lorikeet_checkpoint::{Family, Prediction, write_safetensors};
 use lorikeet_dataset::{bucket_info, dataset_dirs, tag_frequency};
 use lorikeet_nn::LayerKind;
 use lorikeet_protocol::ExportDtype;
@@ -223,7 +223,7 @@ pub fn export(run_dir: &Path, step: Option<u64>, to: &Path, dtype: ExportDtype) 
         ExportDtype::Bf16 => Dtype::Bf16,
         ExportDtype::F32 => Dtype::F32,
     };
-    lora::write(&path, &modules, dtype, &lora::metadata(&facts))?;
+    lora::write(&path, Family::Sd1, &modules, dtype, &lora::metadata(&facts))?;
     Ok(Exported { path, modules: modules.len() })
 }
 

@@ -71,7 +71,8 @@ pub fn base_facts(model: &BaseModel) -> Result<BaseFacts, TrainError> {
         path: model.path.clone(),
         prediction: match model.prediction {
             lorikeet_checkpoint::Prediction::Epsilon => Prediction::Epsilon,
-            lorikeet_checkpoint::Prediction::V => Prediction::Velocity,
+            // Flow models are refused before: see `open_model`.
+            lorikeet_checkpoint::Prediction::V | lorikeet_checkpoint::Prediction::Flow => Prediction::Velocity,
         },
         native_resolution: model.native_resolution(),
         latent_factor: factor,

@@ -146,3 +146,77 @@ pub(crate) fn sd15_tensors() -> Vec<(String, &'static str, Vec<usize>)> {
     tensors.push(("alphas_cumprod".to_owned(), "F32", vec![1000]));
     tensors
 }
+
+type Stored = (String, &'static str, Vec<usize>);
+
+fn listed(list: &str, prefix: &str, name: usize, shape: usize, dtype: &'static str) -> Vec<Stored> {
+    let line = |line: Vec<String>| {
+        let shape = if line[shape] == "scalar" { Vec::new() } else { dims(&line[shape]) };
+        (format!("{prefix}{}", line[name]), dtype, shape)
+    };
+    key_list(list).into_iter().map(line).collect()
+}
+
+/// The tensors of a full Stable Diffusion 2.x checkpoint.
+pub(crate) fn sd2_tensors() -> Vec<Stored> {
+    let mut tensors = listed("unet_sd2.tsv", "model.diffusion_model.", 0, 2, "F16");
+    tensors.extend(listed("vae_sd_4ch.tsv", "first_stage_model.", 0, 2, "F16"));
+    tensors.extend(listed("openclip_H.tsv", "cond_stage_model.model.", 0, 2, "F16"));
+    tensors
+}
+
+/// The tensors of a full SDXL checkpoint.
+pub(crate) fn sdxl_tensors() -> Vec<Stored> {
+    let mut tensors = listed("unet_sdxl.tsv", "model.diffusion_model.", 0, 2, "F16");
+    tensors.extend(listed("vae_sd_4ch.tsv", "first_stage_model.", 0, 2, "F16"));
+    tensors.extend(listed("clip_l.tsv", "conditioner.embedders.0.transformer.", 0, 1, "F16"));
+    tensors.extend(listed("openclip_bigG.tsv", "conditioner.embedders.1.model.", 0, 2, "F16"));
+    tensors
+}
+
+/// The FLUX.1 dev transformer under BFL names.
+pub(crate) fn flux_tensors(prefix: &str) -> Vec<Stored> {
+    listed("flux_dev.tsv", prefix, 0, 2, "BF16")
+}
+
+/// The FLUX.1 dev transformer as diffusers splits it.
+pub(crate) fn flux_diffusers_tensors() -> Vec<Stored> {
+    let mut tensors = Vec::new();
+    for line in key_list("flux_dev.tsv") {
+        let names: Vec<&str> = line[1].split(',').collect();
+        let mut shape = dims(&line[2]);
+        let (rows, width) = (shape[0], 3072);
+        for (i, name) in names.iter().enumerate() {
+            shape[0] = match names.len() {
+                1 => rows,
+                4 if i == 3 => rows - 3 * width,
+                _ => width,
+            };
+            tensors.push(((*name).to_owned(), "BF16", shape.clone()));
+        }
+    }
+    tensors
+}
+
+/// `ae.safetensors`, `clip_l.safetensors` and `t5xxl_fp16.safetensors`, under prefixes.
+pub(crate) fn flux_parts(vae: &str, clip: &str, t5: &str) -> [Vec<Stored>; 3] {
+    [
+        listed("vae_flux_16ch.tsv", vae, 0, 2, "F32"),
+        listed("clip_l.tsv", clip, 0, 1, "F16"),
+        listed("t5xxl_encoder.tsv", t5, 0, 1, "F16"),
+    ]
+}
+
+/// Narrows a shape so that files of real layout stay small: sizes over 9 become a 160th.
+pub(crate) fn shrunk(tensors: &[Stored]) -> Vec<TensorData<'static>> {
+    let shrink = |size: usize| if size > 9 { size.div_ceil(160) } else { size };
+    // Query, key and value in one tensor stay three of a kind.
+    let narrow = |(name, _, shape): &Stored| {
+        let mut shape: Vec<usize> = shape.iter().map(|&size| shrink(size)).collect();
+        if name.contains("in_proj") {
+            shape[0] = 3 * shape[0].div_ceil(3);
+        }
+        tensor(name, &shape)
+    };
+    tensors.iter().map(narrow).collect()
+}

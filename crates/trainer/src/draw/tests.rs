@@ -1,7 +1,7 @@
 use std::fs;
 
 use lorikeet_checkpoint::lora::{Array, LoraModule};
-use lorikeet_checkpoint::{Dtype, SafetensorsFile};
+use lorikeet_checkpoint::{Dtype, Family, SafetensorsFile};
 use lorikeet_nn::LayerKind;
 
 use super::*;
@@ -142,7 +142,7 @@ fn a_lora_file_draws_what_its_adapters_draw_at_any_strength() {
     let folder = tempfile::tempdir().unwrap();
     let base = demo();
     let file = folder.path().join("inky.safetensors");
-    lora::write(&file, &to_modules(&trained(&base)).unwrap(), Dtype::F32, &Default::default()).unwrap();
+    lora::write(&file, Family::Sd1, &to_modules(&trained(&base)).unwrap(), Dtype::F32, &Default::default()).unwrap();
     let draw = |loras: &[f32]| {
         let loras = loras.iter().map(|strength| (file.clone(), *strength)).collect();
         let paths = sample(&SampleRequest { loras, ..request(folder.path()) }, &mut Recorder::default()).unwrap();
@@ -173,7 +173,7 @@ fn a_lora_of_another_model_is_refused_by_name() {
     let layers = all_targets(&demo());
     let linear = layers.iter().find(|layer| matches!(layer.kind, LayerKind::Linear { .. })).unwrap();
     for module in [module("unet.down_blocks.9.attentions.0.proj_in", 64), module(&linear.name, 7)] {
-        lora::write(&file, std::slice::from_ref(&module), Dtype::F32, &Default::default()).unwrap();
+        lora::write(&file, Family::Sd1, std::slice::from_ref(&module), Dtype::F32, &Default::default()).unwrap();
         let request = SampleRequest { loras: vec![(file.clone(), 1.0)], ..request(folder.path()) };
         let error = sample(&request, &mut Recorder::default()).unwrap_err();
         let text = error.to_string();

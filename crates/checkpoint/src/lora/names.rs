@@ -1,10 +1,14 @@
 //! How LoRA files name layers, and the rules to and from the dotted names of the model.
 //!
-//! A dotted name is `unet.` or `text_encoder.` followed by the layer's path in diffusers or transformers.
+//! A dotted name is the folder name of a part (`unet.`, `transformer.`, `text_encoder.`, `text_encoder_2.`) followed by
+//! the layer's path in diffusers or transformers, or under BFL names in the FLUX transformer.
 
 use std::collections::HashMap;
 
-use crate::keymap::{UnetNumbering, clip_to_transformers, unet_to_diffusers};
+use crate::family::Family;
+use crate::keymap::{
+    UnetNumbering, clip_to_transformers, flux_to_bfl, flux_to_diffusers, unet_to_diffusers, unet_to_ldm,
+};
 
 /// Which tensor of a module a key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +18,26 @@ pub(crate) enum Role {
     Alpha,
 }
 
-/// Path segments of Stable Diffusion models that hold an underscore themselves.
-const COMPOUND: [&str; 47] = [
+/// The layer that a key belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Layer {
+    /// Dotted name.
+    pub(crate) name: String,
+    /// Where the key names only one of several layers that the model has fused: which one, and of how many.
+    pub(crate) index: usize,
+    pub(crate) count: usize,
+    /// Whether the halves of the outputs lie the other way round than in the model.
+    pub(crate) swap_halves: bool,
+}
+
+impl Layer {
+    fn whole(name: String) -> Self {
+        Self { name, index: 0, count: 1, swap_halves: false }
+    }
+}
+
+/// Path segments that hold an underscore themselves.
+const COMPOUND: [&str; 79] = [
     "down_blocks",
     "up_blocks",
     "mid_block",
@@ -63,6 +85,38 @@ const COMPOUND: [&str; 47] = [
     "context_embedder",
     "x_embedder",
     "norm_out",
+    "double_blocks",
+    "single_blocks",
+    "single_transformer_blocks",
+    "img_attn",
+    "txt_attn",
+    "img_mlp",
+    "txt_mlp",
+    "img_mod",
+    "txt_mod",
+    "img_in",
+    "txt_in",
+    "time_in",
+    "vector_in",
+    "guidance_in",
+    "in_layer",
+    "out_layer",
+    "final_layer",
+    "adaLN_modulation",
+    "add_q_proj",
+    "add_k_proj",
+    "add_v_proj",
+    "to_add_out",
+    "ff_context",
+    "norm1_context",
+    "proj_mlp",
+    "time_text_embed",
+    "timestep_embedder",
+    "text_embedder",
+    "guidance_embedder",
+    "wi_0",
+    "wi_1",
+    "relative_attention_bias",
 ];
 
 /// Endings of keys, each with what the tensor is.
@@ -97,9 +151,9 @@ const OTHER_ADAPTERS: [(&str, &str); 9] = [
     ("bundle_emb.", "a bundled textual inversion"),
 ];
 
-/// Splits a key of a LoRA file into the module's dotted name and the tensor's role. `known` maps underscored names to
-/// dotted ones where the model is at hand. The error says what is wrong with the key, as a sentence.
-pub(crate) fn parse_key(key: &str, known: &HashMap<String, String>) -> Result<(String, Role), String> {
+/// Splits a key of a LoRA file into the layer and the tensor's role. `known` maps kohya names to dotted ones where the
+/// model is at hand. The error says what is wrong with the key, as a sentence.
+pub(crate) fn parse_key(key: &str, known: &HashMap<String, String>) -> Result<(Layer, Role), String> {
     if let Some((_, kind)) = OTHER_ADAPTERS.iter().find(|(mark, _)| key.contains(mark)) {
         return Err(format!("it belongs to {kind}, which this version of Lorikeet cannot use."));
     }
@@ -107,43 +161,98 @@ pub(crate) fn parse_key(key: &str, known: &HashMap<String, String>) -> Result<(S
     let Some((name, role, ending)) = found else {
         return Err("it is no LoRA tensor that Lorikeet knows. The file is damaged or of another kind.".to_owned());
     };
-    let dotted = if ending.starts_with("_lora") { processor_name(name) } else { dotted_name(name, known) };
-    dotted.map(|dotted| (dotted, role)).ok_or_else(|| match other_model(name) {
-        Some(model) => format!("it belongs to a LoRA for {model}. Lorikeet uses LoRAs for Stable Diffusion 1.x."),
-        None => "no layer of a Stable Diffusion 1.x model has that name.".to_owned(),
+    let layer = if ending.starts_with("_lora") { processor_layer(name) } else { layer(name, known) };
+    layer.map(|layer| (layer, role)).ok_or_else(|| match other_model(name) {
+        Some(model) => format!(
+            "it belongs to a LoRA for {model}. Lorikeet uses LoRAs for Stable Diffusion 1.x and 2.x, SDXL and FLUX.1."
+        ),
+        None => "no layer of a model that Lorikeet knows has that name.".to_owned(),
     })
 }
 
-/// The name that kohya's sd-scripts use: `unet.a.b_c` is `lora_unet_a_b_c`. `None` for a name of neither part.
-pub(crate) fn kohya_name(dotted: &str) -> Option<String> {
-    let (prefix, path) = match dotted.strip_prefix("unet.") {
-        Some(path) => ("lora_unet_", path),
-        None => ("lora_te_", dotted.strip_prefix("text_encoder.")?),
+/// The name that kohya's sd-scripts use for a layer of a family: `unet.a.b_c` is `lora_unet_a_b_c`, with ldm block names
+/// for SDXL and BFL names for FLUX. `None` for a name of no part of the family.
+pub(crate) fn kohya_name(family: Family, dotted: &str) -> Option<String> {
+    let (part, path) = dotted.split_once('.')?;
+    let flux = family.is_flux1();
+    let prefix = match part {
+        "unet" if family == Family::Sdxl => {
+            let ldm = unet_to_ldm(&format!("{path}.weight"), &UnetNumbering::sdxl())?;
+            return Some(format!("lora_unet_{}", ldm.strip_suffix(".weight")?.replace('.', "_")));
+        }
+        "unet" if !flux => "lora_unet_",
+        "transformer" if flux => "lora_unet_",
+        "text_encoder" if flux || family == Family::Sdxl => "lora_te1_",
+        "text_encoder" => "lora_te_",
+        "text_encoder_2" if flux => "lora_te3_",
+        "text_encoder_2" if family == Family::Sdxl => "lora_te2_",
+        _ => return None,
     };
     Some(format!("{prefix}{}", path.replace('.', "_")))
 }
 
-/// The dotted name of a module, from any of the spellings in use.
-pub(crate) fn dotted_name(name: &str, known: &HashMap<String, String>) -> Option<String> {
+/// Prefixes of kohya names, each with the part it stands for; the denoiser's part is told by the path.
+const KOHYA: [(&str, &str); 7] = [
+    ("lora_unet_", ""),
+    ("lora_transformer_", ""),
+    ("lycoris_", ""),
+    ("lora_te_", "text_encoder"),
+    ("lora_te1_", "text_encoder"),
+    ("lora_te2_", "text_encoder_2"),
+    ("lora_te3_", "text_encoder_2"),
+];
+
+/// Prefixes of dotted names, likewise.
+const DOTTED: [(&str, &str); 5] = [
+    ("unet.", ""),
+    ("transformer.", ""),
+    ("diffusion_model.", ""),
+    ("text_encoder.", "text_encoder"),
+    ("text_encoder_2.", "text_encoder_2"),
+];
+
+/// The layer of a module, from any of the spellings in use.
+pub(crate) fn layer(name: &str, known: &HashMap<String, String>) -> Option<Layer> {
     let name = name.strip_prefix("base_model.model.").unwrap_or(name);
-    if let Some(rest) = name.strip_prefix("lora_unet_") {
-        return match known.get(&format!("lora_unet_{rest}")) {
-            Some(dotted) => Some(dotted.clone()),
-            None => Some(format!("unet.{}", unet_path(&split_underscored(rest)?)?)),
-        };
+    if let Some(dotted) = known.get(name) {
+        return Some(Layer::whole(dotted.clone()));
     }
-    if let Some(rest) = name.strip_prefix("lora_te_").or_else(|| name.strip_prefix("lora_te1_")) {
-        return match known.get(&format!("lora_te_{rest}")) {
-            Some(dotted) => Some(dotted.clone()),
-            None => Some(format!("text_encoder.{}", text_path(&split_underscored(rest)?)?)),
-        };
+    for (prefix, part) in KOHYA {
+        let Some(rest) = name.strip_prefix(prefix) else { continue };
+        if part == "text_encoder"
+            && let Some(dotted) = ["lora_te_", "lora_te1_"].iter().find_map(|te| known.get(&format!("{te}{rest}")))
+        {
+            return Some(Layer::whole(dotted.clone()));
+        }
+        return inside(part, &split_underscored(rest)?);
     }
-    let path = name.strip_prefix("unet.").or_else(|| name.strip_prefix("diffusion_model.")).unwrap_or(name);
+    for (prefix, part) in DOTTED {
+        if let Some(rest) = name.strip_prefix(prefix) {
+            return inside(part, rest);
+        }
+    }
+    denoiser_layer(name).or_else(|| inside("text_encoder", name))
+}
+
+fn inside(part: &str, path: &str) -> Option<Layer> {
+    match part {
+        "" => denoiser_layer(path),
+        "text_encoder_2" if path.starts_with("encoder.block.") => Some(Layer::whole(format!("{part}.{path}"))),
+        _ => text_path(path).map(|path| Layer::whole(format!("{part}.{path}"))),
+    }
+}
+
+fn denoiser_layer(path: &str) -> Option<Layer> {
     if let Some(path) = unet_path(path) {
-        return Some(format!("unet.{path}"));
+        return Some(Layer::whole(format!("unet.{path}")));
     }
-    let path = name.strip_prefix("text_encoder.").unwrap_or(name);
-    text_path(path).map(|path| format!("text_encoder.{path}"))
+    let weight = format!("{path}.weight");
+    if flux_to_diffusers(&weight).is_some() {
+        return Some(Layer::whole(format!("transformer.{path}")));
+    }
+    let piece = flux_to_bfl(&weight)?;
+    let name = format!("transformer.{}", piece.bfl.strip_suffix(".weight")?);
+    Some(Layer { name, index: piece.index, count: piece.count, swap_halves: piece.swap_halves })
 }
 
 /// A UNet path under diffusers names, given with those or with ldm names.
@@ -165,20 +274,20 @@ fn text_path(path: &str) -> Option<String> {
 }
 
 /// Names of diffusers before 0.17: `unet.<attention>.processor.to_out_lora`.
-fn processor_name(name: &str) -> Option<String> {
-    let (attention, layer) = name.rsplit_once('.')?;
-    let layer = if attention.ends_with(".processor") && layer == "to_out" { "to_out.0" } else { layer };
+fn processor_layer(name: &str) -> Option<Layer> {
+    let (attention, kind) = name.rsplit_once('.')?;
+    let kind = if attention.ends_with(".processor") && kind == "to_out" { "to_out.0" } else { kind };
     if let Some(attention) = attention.strip_suffix(".processor") {
-        return dotted_name(&format!("{attention}.{layer}"), &HashMap::new());
+        return layer(&format!("{attention}.{kind}"), &HashMap::new());
     }
-    let layer = match layer {
+    let kind = match kind {
         "to_q" => "q_proj",
         "to_k" => "k_proj",
         "to_v" => "v_proj",
         "to_out" => "out_proj",
         _ => return None,
     };
-    dotted_name(&format!("{attention}.{layer}"), &HashMap::new())
+    layer(&format!("{attention}.{kind}"), &HashMap::new())
 }
 
 /// Puts the dots back: at each place the longest known compound segment is taken, else the text up to the next
@@ -203,16 +312,10 @@ fn split_underscored(name: &str) -> Option<String> {
 
 fn other_model(name: &str) -> Option<&'static str> {
     let has = |marks: &[&str]| marks.iter().any(|mark| name.contains(mark));
-    if has(&["lora_te2_", "text_encoder_2."]) {
-        return Some("a model with two text encoders (SDXL)");
+    if has(&["joint_blocks", "text_encoder_3."]) {
+        return Some("Stable Diffusion 3");
     }
-    if has(&["double_blocks", "single_blocks", "single_transformer_blocks"]) {
-        return Some("FLUX");
-    }
-    if has(&["joint_blocks", "lora_te3_", "text_encoder_3."]) {
-        return Some("Stable Diffusion 3 or FLUX");
-    }
-    has(&["transformer.", "layers."]).then_some("a transformer model")
+    has(&["transformer.", "layers."]).then_some("another transformer model")
 }
 
 #[cfg(test)]
@@ -221,7 +324,9 @@ mod tests {
     use super::*;
 
     fn parsed(key: &str) -> (String, Role) {
-        parse_key(key, &HashMap::new()).unwrap()
+        let (layer, role) = parse_key(key, &HashMap::new()).unwrap();
+        assert_eq!((layer.count, layer.swap_halves), (1, false), "{key}");
+        (layer.name, role)
     }
 
     #[test]
@@ -259,9 +364,9 @@ mod tests {
     #[test]
     fn known_modules_come_first() {
         let odd = "unet.down_blocks.0.my_odd.layer_x".to_owned();
-        let known = HashMap::from([(kohya_name(&odd).unwrap(), odd.clone())]);
+        let known = HashMap::from([(kohya_name(Family::Sd1, &odd).unwrap(), odd.clone())]);
         let key = "lora_unet_down_blocks_0_my_odd_layer_x.alpha";
-        assert_eq!(parse_key(key, &known).unwrap(), (odd, Role::Alpha));
+        assert_eq!(parse_key(key, &known).unwrap(), (Layer::whole(odd), Role::Alpha));
     }
 
     #[test]
@@ -269,8 +374,7 @@ mod tests {
         let problem = |key: &str| parse_key(key, &HashMap::new()).unwrap_err();
         assert!(problem("lora_unet_mid_block_attentions_0_proj_in.dora_scale").contains("DoRA"));
         assert!(problem("lora_unet_mid_block_attentions_0_proj_in.hada_w1_a").contains("LoHa"));
-        assert!(problem("lora_te2_text_model_encoder_layers_0_mlp_fc1.alpha").contains("SDXL"));
-        assert!(problem("lora_unet_double_blocks_0_img_attn_qkv.alpha").contains("FLUX"));
+        assert!(problem("lora_unet_joint_blocks_0_x_block_attn_qkv.alpha").contains("Stable Diffusion 3"));
         assert!(problem("lora_unet_nonsense.alpha").contains("no layer"));
         assert!(problem("lora_unet__down_blocks.alpha").contains("no layer"));
         assert!(problem("something.weight").contains("no LoRA tensor"));

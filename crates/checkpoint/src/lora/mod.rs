@@ -1,4 +1,8 @@
-//! LoRA files: read in any of the namings in use, written with the names of kohya's sd-scripts.
+//! LoRA files: read in any of the namings in use, written with the names of kohya's sd-scripts or of PEFT.
+
+mod fuse;
+mod names;
+mod peft;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,10 +14,12 @@ use crate::detect::{Contents, detect, is_lora_key, lora_family};
 use crate::dtype::{Dtype, from_f32, to_f32};
 use crate::error::CheckpointError;
 use crate::family::Family;
-use crate::lora_names::{Role, kohya_name, parse_key};
 use crate::metadata::{TrainingFacts, legacy_hash};
 use crate::safetensors::SafetensorsFile;
 use crate::write::{TensorData, Written, data_sha256, ordered, write_safetensors};
+use fuse::Split;
+use names::{Layer, Role, kohya_name, parse_key};
+pub use peft::write_peft;
 
 /// Numbers with a shape, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +31,8 @@ pub struct Array {
 /// One adapted layer: the change of its weight is `alpha / rank * up @ down`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraModule {
-    /// `unet.` or `text_encoder.`, then the layer's path, e.g. `unet.mid_block.attentions.0.proj_in`.
+    /// `unet.`, `transformer.`, `text_encoder.` or `text_encoder_2.`, then the layer's path as in [`crate::Component`],
+    /// e.g. `unet.mid_block.attentions.0.proj_in` or `transformer.single_blocks.0.linear1`.
     pub name: String,
     pub rank: usize,
     pub alpha: f32,
@@ -38,100 +45,156 @@ pub struct LoraModule {
 /// A LoRA file in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraFile {
+    /// The family it was made for, as far as its keys tell.
+    pub family: Option<Family>,
     /// Modules by name.
     pub modules: Vec<LoraModule>,
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Reads a LoRA for a model of the Stable Diffusion 1.x layout, in kohya or diffusers/PEFT naming.
+/// Reads a LoRA for any family that Lorikeet opens, in kohya or diffusers/PEFT naming. Layers that diffusers splits and
+/// the FLUX transformer has fused become LoRAs of the fused layers with exactly the same effect.
 pub fn read(path: impl AsRef<Path>) -> Result<LoraFile, CheckpointError> {
-    read_for(path, std::iter::empty::<&str>())
+    read_file(path.as_ref(), None, &HashMap::new())
 }
 
-/// As [`read`], and resolves the underscores of kohya names against the model's own dotted layer names first.
+/// As [`read`], for a base of a family: a LoRA for another one is told, and the underscores of kohya names are resolved
+/// against the base's own dotted layer names first.
 pub fn read_for<S: AsRef<str>>(
     path: impl AsRef<Path>,
+    family: Family,
     layers: impl IntoIterator<Item = S>,
 ) -> Result<LoraFile, CheckpointError> {
-    let path = path.as_ref();
     let known: HashMap<String, String> = layers
         .into_iter()
-        .filter_map(|layer| kohya_name(layer.as_ref()).map(|name| (name, layer.as_ref().to_owned())))
+        .filter_map(|layer| kohya_name(family, layer.as_ref()).map(|name| (name, layer.as_ref().to_owned())))
         .collect();
+    read_file(path.as_ref(), Some(family), &known)
+}
+
+fn read_file(
+    path: &Path,
+    wanted: Option<Family>,
+    known: &HashMap<String, String>,
+) -> Result<LoraFile, CheckpointError> {
     let file = SafetensorsFile::open(path)?;
     if !file.names().any(is_lora_key) {
         return Err(not_a_lora(path, &detect(&file)));
     }
-    if let Some(family) = lora_family(&file).filter(|family| *family != Family::Sd1) {
-        return Err(CheckpointError::Unsupported {
-            path: path.to_owned(),
-            what: format!("a LoRA for {family}"),
-            advice: "This version of Lorikeet uses LoRAs for Stable Diffusion 1.x; choose one of those.".to_owned(),
-        });
-    }
-    let mut keys: BTreeMap<String, BTreeMap<Role, &str>> = BTreeMap::new();
+    let family = lora_family(&file);
+    check_family(path, family, wanted)?;
+    let mut keys: BTreeMap<Layer, BTreeMap<Role, &str>> = BTreeMap::new();
     for key in file.names() {
         let fail = |problem| CheckpointError::LoraKey { path: path.to_owned(), key: key.to_owned(), problem };
-        let (module, role) = parse_key(key, &known).map_err(fail)?;
-        if let Some(other) = keys.entry(module).or_default().insert(role, key) {
+        let (layer, role) = parse_key(key, known).map_err(fail)?;
+        if let Some(other) = keys.entry(layer).or_default().insert(role, key) {
             return Err(fail(format!("it names the same tensor as '{other}': two namings are mixed in one file.")));
         }
     }
     let peft = PeftConfig::of(&file);
-    let modules = keys.into_iter().map(|(name, keys)| module(&file, name, &keys, &peft)).collect::<Result<_, _>>()?;
-    Ok(LoraFile { modules, metadata: file.metadata().clone() })
+    let mut modules: BTreeMap<String, Vec<Split>> = BTreeMap::new();
+    for (layer, keys) in &keys {
+        let mut module = module(&file, layer.name.clone(), keys, &peft)?;
+        if layer.swap_halves {
+            module.up = fuse::swapped_halves(&module.up);
+        }
+        let split = Split { index: layer.index, count: layer.count, module };
+        modules.entry(layer.name.clone()).or_default().push(split);
+    }
+    let fused = |(name, mut splits): (String, Vec<Split>)| match &mut splits[..] {
+        [Split { count: 1, module, .. }] => Ok(module.clone()),
+        _ => fuse::fuse(&name, &splits).map_err(|problem| CheckpointError::LoraKey {
+            path: path.to_owned(),
+            key: name.clone(),
+            problem,
+        }),
+    };
+    let modules = modules.into_iter().map(fused).collect::<Result<_, _>>()?;
+    Ok(LoraFile { family, modules, metadata: file.metadata().clone() })
 }
 
-/// Saves a LoRA with kohya names, `alpha` beside each module, all in one type (F16, Bf16 or F32), and adds
-/// `format`, `sshs_model_hash`, `sshs_legacy_hash` and `modelspec.hash_sha256` to the metadata. An alpha that the type
-/// cannot hold exactly is saved as F32, so that the strength stays what was trained.
+fn check_family(path: &Path, found: Option<Family>, wanted: Option<Family>) -> Result<(), CheckpointError> {
+    let Some(found) = found else { return Ok(()) };
+    let same = |wanted: Family| wanted == found || (wanted.is_flux1() && found.is_flux1());
+    let advice = match wanted {
+        Some(wanted) if !same(wanted) => {
+            format!("The base is {wanted}: choose a LoRA for that, or the base it is for.")
+        }
+        None if !found.openable() => {
+            "Lorikeet uses LoRAs for Stable Diffusion 1.x and 2.x, SDXL and FLUX.1; choose one of those.".to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(CheckpointError::Unsupported { path: path.to_owned(), what: format!("a LoRA for {found}"), advice })
+}
+
+/// Saves a LoRA with the kohya names of a family, `alpha` beside each module, all in one type (F16, Bf16 or F32), and
+/// adds `format`, `sshs_model_hash`, `sshs_legacy_hash` and `modelspec.hash_sha256` to the metadata. An alpha that the
+/// type cannot hold exactly is saved as F32, so that the strength stays what was trained.
 pub fn write(
     path: impl AsRef<Path>,
+    family: Family,
     modules: &[LoraModule],
     dtype: Dtype,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Written, CheckpointError> {
     let path = path.as_ref();
-    let refuse = |problem: String| CheckpointError::NotSavable { path: path.to_owned(), problem };
-    if modules.is_empty() {
-        return Err(refuse("the LoRA has no layers.".to_owned()));
-    }
-    if !matches!(dtype, Dtype::F16 | Dtype::Bf16 | Dtype::F32) {
-        return Err(refuse(format!("LoRA files are saved as F16, BF16 or F32, not {dtype}.")));
-    }
+    checked(path, modules, dtype)?;
     let mut tensors = Vec::with_capacity(3 * modules.len());
     for module in modules {
-        check_shapes(module).map_err(|problem| refuse(format!("layer '{}': {problem}", module.name)))?;
-        let name = kohya_name(&module.name).ok_or_else(|| {
-            refuse(format!("layer '{}' belongs to neither 'unet.' nor 'text_encoder.'.", module.name))
-        })?;
+        let name = kohya_name(family, &module.name).ok_or_else(|| homeless(path, &module.name))?;
         let exact = |dtype| {
             let bytes = from_f32(dtype, &[module.alpha])?;
             (to_f32(dtype, &bytes)?[0] == module.alpha).then_some(dtype)
         };
-        let alpha_dtype = exact(dtype).unwrap_or(Dtype::F32);
-        for (ending, dtype, shape, values) in [
-            ("alpha", alpha_dtype, &[][..], &[module.alpha][..]),
-            ("lora_down.weight", dtype, &module.down.shape, &module.down.values),
-            ("lora_up.weight", dtype, &module.up.shape, &module.up.values),
-        ] {
-            let name = format!("{name}.{ending}");
-            let bytes = encode(dtype, values).map_err(|problem| CheckpointError::BadValue {
-                path: path.to_owned(),
-                tensor: name.clone(),
-                problem,
-            })?;
-            tensors.push(TensorData { name, dtype, shape: shape.to_vec(), bytes: Cow::Owned(bytes) });
-        }
+        let alpha = Array { shape: Vec::new(), values: vec![module.alpha] };
+        tensors.push(encoded(path, format!("{name}.alpha"), exact(dtype).unwrap_or(Dtype::F32), &alpha)?);
+        tensors.push(encoded(path, format!("{name}.lora_down.weight"), dtype, &module.down)?);
+        tensors.push(encoded(path, format!("{name}.lora_up.weight"), dtype, &module.up)?);
     }
-    let order = ordered(path, &tensors)?;
+    save(path, &tensors, metadata)
+}
+
+/// What must be so before anything is written.
+fn checked(path: &Path, modules: &[LoraModule], dtype: Dtype) -> Result<(), CheckpointError> {
+    let refuse = |problem: String| Err(CheckpointError::NotSavable { path: path.to_owned(), problem });
+    if modules.is_empty() {
+        return refuse("the LoRA has no layers.".to_owned());
+    }
+    if !matches!(dtype, Dtype::F16 | Dtype::Bf16 | Dtype::F32) {
+        return refuse(format!("LoRA files are saved as F16, BF16 or F32, not {dtype}."));
+    }
+    modules.iter().try_for_each(|module| {
+        check_shapes(module).or_else(|problem| refuse(format!("layer '{}': {problem}", module.name)))
+    })
+}
+
+fn homeless(path: &Path, layer: &str) -> CheckpointError {
+    let problem = format!("layer '{layer}' belongs to no part of the model that a LoRA can change.");
+    CheckpointError::NotSavable { path: path.to_owned(), problem }
+}
+
+fn encoded(path: &Path, name: String, dtype: Dtype, array: &Array) -> Result<TensorData<'static>, CheckpointError> {
+    match encode(dtype, &array.values) {
+        Ok(bytes) => Ok(TensorData { name, dtype, shape: array.shape.clone(), bytes: Cow::Owned(bytes) }),
+        Err(problem) => Err(CheckpointError::BadValue { path: path.to_owned(), tensor: name, problem }),
+    }
+}
+
+/// Saves the tensors with the hashes that programs look for.
+fn save(
+    path: &Path,
+    tensors: &[TensorData<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<Written, CheckpointError> {
+    let order = ordered(path, tensors)?;
     let hash = data_sha256(&order);
     let mut metadata = metadata.clone();
     metadata.insert("format".to_owned(), "pt".to_owned());
     metadata.insert("sshs_legacy_hash".to_owned(), legacy_hash(path, &order, &metadata)?);
     metadata.insert("sshs_model_hash".to_owned(), hash.clone());
     metadata.insert("modelspec.hash_sha256".to_owned(), format!("0x{hash}"));
-    write_safetensors(path, &tensors, &metadata)
+    write_safetensors(path, tensors, &metadata)
 }
 
 /// The metadata that other programs read: spec keys `ss_*` and `modelspec.*`.
@@ -139,14 +202,15 @@ pub fn metadata(facts: &TrainingFacts) -> BTreeMap<String, String> {
     facts.to_metadata()
 }
 
-/// The kohya name of a layer, e.g. `lora_unet_mid_block_attentions_0_proj_in`.
-pub fn kohya_layer_name(dotted: &str) -> Option<String> {
-    kohya_name(dotted)
+/// The kohya name of a layer of a family, e.g. `lora_unet_mid_block_attentions_0_proj_in`.
+pub fn kohya_layer_name(family: Family, dotted: &str) -> Option<String> {
+    kohya_name(family, dotted)
 }
 
-/// The dotted name of a layer from any spelling in use; see [`LoraModule::name`].
+/// The dotted name of a layer from any spelling in use; see [`LoraModule::name`]. A layer that the model has fused with
+/// others gives the name of the fused one.
 pub fn dotted_layer_name(name: &str) -> Option<String> {
-    crate::lora_names::dotted_name(name, &HashMap::new())
+    names::layer(name, &HashMap::new()).map(|layer| layer.name)
 }
 
 fn module(
