@@ -8,6 +8,8 @@ use burn::backend::{Autodiff, Backend, TensorMetadata as _, backend_extension};
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 use burn::tensor::{Shape, Slice};
 
+use super::gelu;
+
 /// Scores of one chunk of query rows in the backward of attention: at most this many numbers.
 const SCORES_AT_ONCE: usize = 1 << 24;
 
@@ -16,6 +18,11 @@ pub(super) trait FrozenOps: Backend {
     /// See [`super::sdpa`].
     fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::attention(q, k, v, None, None, AttentionModuleOptions::default())
+    }
+
+    /// See [`super::gelu_tanh`].
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        gelu::forward::<Self>(x)
     }
 
     /// See [`super::frozen_conv2d`].
@@ -42,6 +49,15 @@ impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
                 prep.finish([q, k, v, out.clone()], out)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::sdpa(q, k, v)),
+        }
+    }
+
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let x = x.into_primitive();
+        match GeluTanh.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(x.clone(), B::gelu_tanh(x)),
+            OpsKind::UnTracked(prep) => prep.finish(B::gelu_tanh(x)),
         }
     }
 
@@ -123,6 +139,22 @@ fn sdpa_backward<B: Backend>(
     match (dk, dv) {
         (Some(dk), Some(dv)) => (dq, dk, dv),
         _ => (dq, k.clone(), k),
+    }
+}
+
+#[derive(Debug)]
+struct GeluTanh;
+
+impl<B: Backend> Backward<B, 1> for GeluTanh {
+    /// x.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            grads.register::<B>(node.id, gelu::backward::<B>(ops.state, grad));
+        }
     }
 }
 
