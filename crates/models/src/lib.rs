@@ -5,6 +5,7 @@
 
 pub mod clip;
 mod error;
+pub mod flux;
 mod resnet;
 pub mod unet;
 pub mod vae;
