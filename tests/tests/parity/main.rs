@@ -6,6 +6,7 @@
 mod card;
 mod fixture;
 mod flux;
+mod t5;
 
 use std::collections::BTreeMap;
 
