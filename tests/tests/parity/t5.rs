@@ -3,7 +3,7 @@
 use burn::Tensor;
 use burn::tensor::{DType, Int, TensorData};
 use lorikeet_models::t5::{T5Config, T5EncoderModel, T5Tokenizer};
-use lorikeet_nn::segmented::{LeafSource as _, Leaves as _};
+use lorikeet_nn::segmented::LeafSource as _;
 use lorikeet_nn::{Context, Loader};
 
 use super::adapter;

@@ -134,3 +134,56 @@ const PART: &str = "FLUX transformer";
 fn config_error(reason: String) -> ModelError {
     ModelError::Config { part: PART, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::*;
+
+    /// Shapes of FLUX.1 with heads of some size.
+    struct Shapes {
+        guidance: bool,
+        head_dim: usize,
+    }
+
+    impl WeightSource for Shapes {
+        fn shape(&self, name: &str) -> Option<Vec<usize>> {
+            let block = |kind: &str| name.strip_prefix(kind)?.split('.').nth(1)?.parse::<usize>().ok();
+            match name {
+                "img_in.weight" => Some(vec![3072, 64]),
+                "txt_in.weight" => Some(vec![3072, 4096]),
+                "vector_in.in_layer.weight" => Some(vec![3072, 768]),
+                "guidance_in.in_layer.weight" => self.guidance.then(|| vec![3072, 256]),
+                "double_blocks.0.img_attn.norm.key_norm.scale" => Some(vec![self.head_dim]),
+                _ if name.ends_with("img_attn.qkv.weight") && block("double_blocks")? < 19 => Some(vec![9216, 3072]),
+                _ if name.ends_with("linear1.weight") && block("single_blocks")? < 38 => Some(vec![21504, 3072]),
+                _ => None,
+            }
+        }
+
+        fn f32(&self, name: &str) -> Result<Vec<f32>, String> {
+            Err(format!("{name} has no values here"))
+        }
+    }
+
+    #[test]
+    fn weights_tell_the_same_as_the_configuration_beside_them() {
+        for guidance in [true, false] {
+            let json = serde_json::json!({
+                "attention_head_dim": 128, "guidance_embeds": guidance, "in_channels": 64, "joint_attention_dim": 4096,
+                "num_attention_heads": 24, "num_layers": 19, "num_single_layers": 38, "patch_size": 1,
+                "pooled_projection_dim": 768, "axes_dims_rope": [16, 56, 56],
+            });
+            let told = FluxConfig::from_json(&json).unwrap();
+            assert_eq!(FluxConfig::from_weights(&Shapes { guidance, head_dim: 128 }).unwrap(), told);
+            assert_eq!(told.hidden_size, 3072);
+        }
+    }
+
+    #[test]
+    fn heads_whose_split_is_unknown_are_refused() {
+        let error = FluxConfig::from_weights(&Shapes { guidance: true, head_dim: 64 }).unwrap_err().to_string();
+        assert!(error.contains("size of a head") && error.contains("64"), "{error}");
+    }
+}
