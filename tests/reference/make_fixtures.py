@@ -10,7 +10,7 @@ def main():
     torch.manual_seed(0)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    for name in sys.argv[1:] or ["unet", "lora", "vae", "clip", "samplers", "tokenizer"]:
+    for name in sys.argv[1:] or ["unet", "lora", "vae", "clip", "samplers", "tokenizer", "flux", "t5"]:
         __import__(name).make()
     common.print_table()
 

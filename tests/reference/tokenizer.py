@@ -1,11 +1,15 @@
-"""Ids of transformers' CLIPTokenizer for strings that are easy to get wrong, as JSON (pure ASCII escapes)."""
+"""Ids of transformers' CLIP and T5 tokenizers for strings that are easy to get wrong, as JSON (pure ASCII escapes)."""
+import gzip
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from transformers import CLIPTokenizer
+from transformers import CLIPTokenizer, PreTrainedTokenizerFast, T5Tokenizer
 
 from common import write_rows
 
-FOLDER = Path(__file__).resolve().parents[2] / "assets" / "demo-base" / "tokenizer"
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+FOLDER = ASSETS / "demo-base" / "tokenizer"
+T5_LENGTH = 64
 
 STRINGS = [
     "", " ", "a", "red apple, flat style", "A Photo Of A CAT", "HELLO WORLD", "mIxEd CaSe", "  leading and trailing  ",
@@ -45,7 +49,7 @@ def chunks(tokens, padding, count):
     return rows
 
 
-def make():
+def make_clip():
     tok = CLIPTokenizer.from_pretrained(FOLDER)
     rows = [dict(text=s, ids=tok(s, padding="max_length", truncation=True, max_length=77).input_ids) for s in STRINGS]
     assert all(len(r["ids"]) == 77 for r in rows)
@@ -57,3 +61,23 @@ def make():
         assert chunks(tokens, END, 1)[0] == tok(text, padding="max_length", truncation=True, max_length=77).input_ids
         long += [dict(text=text, padding=p, ids=chunks(tokens, p, n)) for p in (END, 0) for n in (1, 3)]
     write_rows("tokenizer-chunks.json", long)
+
+
+def make_t5():
+    """By tokenizer.json as published. T5Tokenizer of transformers 5 takes only the vocabulary from it and splits before U+0085."""
+    strings = STRINGS + ["a photo of a cat", "<pad> x </s> y <unk> <extra_id_0>", "trailing \n", "\u2581 \u2581already\u2581marked"]
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "tokenizer.json"
+        file.write_bytes(gzip.decompress((ASSETS / "tokenizers" / "t5" / "tokenizer.json.gz").read_bytes()))
+        tok = PreTrainedTokenizerFast(tokenizer_file=str(file), pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+        other = T5Tokenizer.from_pretrained(folder)
+    ids = lambda tok, s: tok(s, padding="max_length", truncation=True, max_length=T5_LENGTH).input_ids
+    rows = [dict(text=s, ids=ids(tok, s)) for s in strings]
+    assert all(len(r["ids"]) == T5_LENGTH for r in rows)
+    print("T5Tokenizer differs on", [r["text"] for r in rows if ids(other, r["text"]) != r["ids"]])
+    write_rows("t5/tokenizer.json", rows)
+
+
+def make():
+    make_clip()
+    make_t5()

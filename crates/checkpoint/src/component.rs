@@ -191,6 +191,16 @@ impl Entry {
     }
 }
 
+/// Where a tensor lies. Row-major, little-endian; the weights are the stored numbers times `scale`.
+#[derive(Debug, Clone)]
+pub struct Mapped {
+    pub dtype: Dtype,
+    pub file: Arc<SafetensorsFile>,
+    /// Bytes of the whole file.
+    pub range: Range<usize>,
+    pub scale: f32,
+}
+
 /// The weights of one part under one set of names, whatever the file's own layout: those of diffusers and transformers
 /// for UNet, VAE and text encoders, those of Black Forest Labs for the FLUX transformer. Names of CLIP text encoders
 /// start with `text_model.`; the projection of SDXL's second one is `text_projection.weight` `[out, in]`.
@@ -271,6 +281,24 @@ impl Component {
             bytes.extend_from_slice(piece.bytes()?);
         }
         Ok((dtype, shape, Cow::Owned(bytes)))
+    }
+
+    /// A tensor as its bytes lie in its file, where that is how it is used: in one piece, not transposed, with at most one
+    /// scale for all of it.
+    pub fn mapped(&self, name: &str) -> Option<Mapped> {
+        let entry = self.entries.get(name).filter(|entry| !entry.transposed)?;
+        let [piece] = &entry.pieces[..] else { return None };
+        let scale = match &piece.scale {
+            None => 1.0,
+            Some((file, key)) => match file.f32(key).ok()?[..] {
+                [scale] => scale,
+                _ => return None,
+            },
+        };
+        let bytes = piece.bytes().ok()?;
+        let all: &[u8] = (*piece.file).as_ref();
+        let start = (bytes.as_ptr() as usize).checked_sub(all.as_ptr() as usize)?;
+        Some(Mapped { dtype: piece.dtype()?, file: Arc::clone(&piece.file), range: start..start + bytes.len(), scale })
     }
 
     /// Number of weights.

@@ -67,7 +67,7 @@ impl Family {
 
     /// Whether this version of Lorikeet can train it.
     pub fn trainable(self) -> bool {
-        self == Self::Sd1
+        self.openable()
     }
 }
 

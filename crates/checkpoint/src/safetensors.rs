@@ -45,6 +45,13 @@ pub struct SafetensorsFile {
     metadata: BTreeMap<String, String>,
 }
 
+/// The whole file, header and all.
+impl AsRef<[u8]> for SafetensorsFile {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
 impl fmt::Debug for SafetensorsFile {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "SafetensorsFile({}, {} tensors)", self.path.display(), self.tensors.len())

@@ -5,7 +5,9 @@
 
 pub mod clip;
 mod error;
+pub mod flux;
 mod resnet;
+pub mod t5;
 pub mod unet;
 pub mod vae;
 

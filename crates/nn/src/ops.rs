@@ -3,9 +3,11 @@
 mod attention;
 mod cpu_attention;
 mod extension;
+mod gelu;
 mod norm;
 mod packed;
 mod product;
+mod rotary;
 mod vector;
 
 use burn::Tensor;
@@ -16,8 +18,9 @@ use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 
 use crate::ConvGeometry;
 use extension::FrozenOps as _;
-pub use norm::{group_norm, layer_norm};
+pub use norm::{group_norm, layer_norm, modulated_layer_norm, rms_norm};
 pub(crate) use packed::{Packed, packed_linear};
+pub use rotary::Rotary;
 
 /// Scaled dot-product attention without a mask, `softmax(q k^T / sqrt(head_dim)) v`.
 ///
@@ -61,6 +64,12 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// OpenAI CLIP's approximation, `x * sigmoid(1.702 x)`.
 pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x.clone() * sigmoid(x * 1.702)
+}
+
+/// The tanh approximation of GELU (Hendrycks and Gimpel 2016), `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`;
+/// transformers' `gelu_new`. Computed in f32; its backward keeps nothing but x.
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::gelu_tanh(x.into_dispatch()))
 }
 
 /// First half of the last axis times the exact GELU of the second (Shazeer 2020). `[b, n, 2 d]` → `[b, n, d]`.

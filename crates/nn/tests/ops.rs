@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use burn::Tensor;
-use burn::tensor::activation::softmax;
+use burn::tensor::activation::{gelu_approximate, softmax};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, TensorData};
@@ -135,6 +135,29 @@ fn frozen_convolution_and_its_backward() {
         close(dx[0].clone(), dx_plain[0].clone(), 1e-5);
         finite_differences(&x, &weights, &dx, ours);
     }
+}
+
+#[test]
+fn tanh_gelu_and_its_backward() {
+    let x = [random([2, 3, 5, 7], 1) * 3.0];
+    let weights = random([2, 3, 5, 7], 2);
+    let ours = |[x]: [Tensor<4>; 1]| ops::gelu_tanh(x);
+    let (y, dx) = gradients(&x, &weights, ours);
+    let (y_plain, dx_plain) = gradients(&x, &weights, |[x]| gelu_approximate(x));
+    close(y, y_plain, 1e-6);
+    close(dx[0].clone(), dx_plain[0].clone(), 1e-6);
+    finite_differences(&x, &weights, &dx, ours);
+}
+
+#[test]
+fn rotary_embedding_turns_pairs() {
+    // Quarter turns of one pair and a half turn of the other, at the second of two places.
+    let quarter = std::f64::consts::FRAC_PI_2;
+    let rotary = ops::Rotary::new(&[0.0, 0.0, quarter, 2.0 * quarter], 4, &Device::flex());
+    let x = Tensor::from_data(TensorData::from([[[[1.0f32, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]]]]), &Device::flex());
+    let turned =
+        Tensor::from_data(TensorData::from([[[[1.0f32, 2.0, 3.0, 4.0], [-2.0, 1.0, -3.0, -4.0]]]]), &Device::flex());
+    close(rotary.turn(x), turned, 1e-6);
 }
 
 #[test]

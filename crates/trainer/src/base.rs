@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use burn::Tensor;
 use burn::tensor::{DType, Device};
-use lorikeet_checkpoint::{BaseModel, CheckpointError, Component, Part, open_base};
+use lorikeet_checkpoint::{BaseModel, Component, Dtype, Part, PartFiles, open_base_with};
 use lorikeet_diffusion::{Prediction, Schedule};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
-use lorikeet_nn::{DeviceKind, Loader, NnError, WeightSource, device};
-use lorikeet_recipe::LossSettings;
+use lorikeet_nn::{DeviceKind, Loader, NnError, RawFormat, RawTensor, Storage, WeightSource, device};
+use lorikeet_recipe::{LossSettings, Placement, Quantise, Recipe};
 
 use crate::TrainError;
 use crate::family::{Architecture, Denoiser, TextEncoders, architecture};
@@ -20,6 +20,8 @@ pub struct Base {
     pub device: Device,
     /// Of activations and frozen weights.
     pub dtype: DType,
+    /// How large frozen matrices are kept.
+    pub storage: Storage,
     pub schedule: Schedule,
     pub prediction: Prediction,
     pub architecture: Box<dyn Architecture>,
@@ -48,11 +50,12 @@ impl Base {
         let device = device::open(kind)?;
         Ok(Self {
             dtype: device::compute_dtype(kind, &device),
+            storage: Storage::Resident,
             schedule: Schedule::from_config(&model.scheduler)?,
             prediction: match model.prediction {
                 lorikeet_checkpoint::Prediction::Epsilon => Prediction::Epsilon,
                 lorikeet_checkpoint::Prediction::V => Prediction::V,
-                lorikeet_checkpoint::Prediction::Flow => return Err(not_trainable(&model)),
+                lorikeet_checkpoint::Prediction::Flow => Prediction::Flow,
             },
             model,
             kind,
@@ -77,6 +80,21 @@ impl Base {
             lorikeet_recipe::Prediction::Flow => Prediction::Flow,
         };
         Ok(())
+    }
+
+    /// As the plan says, so that the run fits.
+    pub fn set_storage(&mut self, placement: Placement, quantise: Quantise) {
+        self.storage = match (placement, quantise) {
+            (Placement::Stream, _) => Storage::Streamed,
+            (Placement::Resident, Quantise::None) => Storage::Resident,
+            (Placement::Resident, Quantise::Int8) => Storage::Int8 { block: Some(128) },
+            (Placement::Resident, Quantise::Int4) => Storage::Int4 { block: 64 },
+        };
+    }
+
+    /// Layers are named by the part's folder and the path of their tensors.
+    pub(crate) fn loader<'a>(&'a self, weights: &'a Weights<'a>, part: Part) -> Loader<'a> {
+        Loader::new(weights, part.folder(), &self.device, self.dtype).with_storage(self.storage)
     }
 
     /// # Errors
@@ -143,6 +161,19 @@ impl WeightSource for Weights<'_> {
     fn f32(&self, name: &str) -> Result<Vec<f32>, String> {
         self.0.f32(name).map_err(|error| error.to_string())
     }
+
+    fn raw(&self, name: &str) -> Option<RawTensor> {
+        let mapped = self.0.mapped(name)?;
+        let format = match mapped.dtype {
+            Dtype::F32 => RawFormat::F32,
+            Dtype::F16 => RawFormat::F16,
+            Dtype::Bf16 => RawFormat::Bf16,
+            Dtype::F8E4M3 => RawFormat::F8E4M3,
+            Dtype::F8E5M2 => RawFormat::F8E5M2,
+            _ => return None,
+        };
+        Some(RawTensor { format, owner: mapped.file, range: mapped.range, scale: mapped.scale })
+    }
 }
 
 /// Opens a base by what stands in a recipe: `demo`, a folder or a file.
@@ -150,23 +181,33 @@ impl WeightSource for Weights<'_> {
 /// # Errors
 /// When nothing usable is there; the message says what it is instead.
 pub fn open_model(path: &str) -> Result<BaseModel, TrainError> {
+    open_model_with(path, &PartFiles::default())
+}
+
+/// As [`open_model`], with some parts from files of their own.
+///
+/// # Errors
+/// As [`open_model`].
+pub(crate) fn open_model_with(path: &str, parts: &PartFiles) -> Result<BaseModel, TrainError> {
     if path.trim() == "demo" {
-        let mut model = open_base(demo_base_folder()?)?;
+        let mut model = open_base_with(demo_base_folder()?, parts)?;
         model.name = "Lorikeet demo base".to_owned();
         return Ok(model);
     }
-    let model = open_base(path)?;
-    if model.family.trainable() { Ok(model) } else { Err(not_trainable(&model)) }
+    Ok(open_base_with(path, parts)?)
 }
 
-fn not_trainable(model: &BaseModel) -> TrainError {
-    let advice =
-        "This version of Lorikeet does not train it yet: choose a Stable Diffusion 1.x model or the demo base.";
-    TrainError::from(CheckpointError::Unsupported {
-        path: model.path.clone(),
-        what: format!("a model of the family {}", model.family),
-        advice: advice.to_owned(),
-    })
+/// The parts that a recipe takes from files of their own.
+pub(crate) fn part_files(recipe: &Recipe) -> PartFiles {
+    let file = |id| match recipe.get(id) {
+        lorikeet_recipe::Value::Text(path) if !path.trim().is_empty() => Some(PathBuf::from(path)),
+        _ => None,
+    };
+    PartFiles {
+        vae: file("base.vae"),
+        text_encoder: file("base.text_encoder"),
+        text_encoder_2: file("base.text_encoder_2"),
+    }
 }
 
 /// Where the demo base lies: under `LORIKEET_ASSETS`, beside the program, or in the source tree it was built from.

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use lorikeet_adapters::LoraSet;
 use lorikeet_checkpoint::lora::{self, Array, LoraModule};
 use lorikeet_checkpoint::{Dtype, SafetensorsFile, TensorData, TrainingFacts, file_hashes, write_atomically};
-use lorikeet_checkpoint::{Family, Prediction, write_safetensors};
+use lorikeet_checkpoint::{Prediction, write_safetensors};
 use lorikeet_dataset::{bucket_info, dataset_dirs, tag_frequency};
 use lorikeet_nn::LayerKind;
 use lorikeet_protocol::ExportDtype;
@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::base::read_back;
 use crate::draw::PROGRAM;
+use crate::family::{file_family, recipe_family};
 use crate::{Base, Pictures, TrainError};
 
 /// In the folder of each save.
@@ -31,6 +32,7 @@ const FACTS: &str = "facts.json";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunFacts {
+    pub family: lorikeet_recipe::Family,
     /// File or folder name of the base.
     pub base_name: String,
     /// For each folder name, how many pictures have each tag.
@@ -55,6 +57,7 @@ impl RunFacts {
         let buckets = bucket_info(&pictures.train, &pictures.train_placements);
         let parsed = |value| serde_json::from_value(value).unwrap_or_default();
         Self {
+            family: recipe_family(base.model.family),
             base_name: base.model.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             tag_frequency: parsed(tag_frequency(&pictures.train, trigger)),
             dataset_dirs: serde_json::from_value(dataset_dirs(&pictures.train)).unwrap_or_default(),
@@ -223,7 +226,7 @@ pub fn export(run_dir: &Path, step: Option<u64>, to: &Path, dtype: ExportDtype) 
         ExportDtype::Bf16 => Dtype::Bf16,
         ExportDtype::F32 => Dtype::F32,
     };
-    lora::write(&path, Family::Sd1, &modules, dtype, &lora::metadata(&facts))?;
+    lora::write(&path, facts.family, &modules, dtype, &lora::metadata(&facts))?;
     Ok(Exported { path, modules: modules.len() })
 }
 
@@ -248,13 +251,14 @@ fn training_facts(plan: &Plan, run: &RunFacts, step: u64) -> TrainingFacts {
     let on_card = !plan.device.eq_ignore_ascii_case("cpu");
     TrainingFacts {
         output_name: String::new(),
+        family: file_family(run.family),
         base_name: if run.base_name.is_empty() { plan.base.clone() } else { run.base_name.clone() },
         // A base that was deleted or moved since costs its hashes, not the export.
         base_hashes: base_file.is_file().then(|| file_hashes(base_file).ok()).flatten(),
         prediction: match settings.loss.prediction {
             lorikeet_recipe::Prediction::Epsilon => Some(Prediction::Epsilon),
             lorikeet_recipe::Prediction::Velocity => Some(Prediction::V),
-            lorikeet_recipe::Prediction::Flow => None,
+            lorikeet_recipe::Prediction::Flow => Some(Prediction::Flow),
         },
         rank: settings.network.rank as usize,
         alpha: settings.network.alpha as f32,

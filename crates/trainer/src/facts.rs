@@ -9,21 +9,21 @@ use lorikeet_dataset::{BucketRules, Bucketing, CaptionRules, Dataset, Placement,
 use lorikeet_models::vae::VaeConfig;
 use lorikeet_nn::DeviceKind;
 use lorikeet_recipe::{
-    BaseFacts, BucketFacts, DatasetFacts, Family, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction, Recipe,
+    BaseFacts, BucketFacts, DatasetFacts, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction, Recipe,
     SampleSettings, plan, settings,
 };
 use sysinfo::{Disks, System};
 
-use crate::base::{choose_device, open_model};
+use crate::base::{choose_device, open_model, open_model_with, part_files};
 use crate::error::TrainError;
-use crate::family::{architecture, target_facts};
+use crate::family::{architecture, recipe_family, target_facts};
 
 /// Plans a run without loading any weight.
 ///
 /// # Errors
 /// When base, pictures, device or recipe cannot be used.
 pub fn probe(recipe: &Recipe) -> Result<Plan, TrainError> {
-    let base = base_facts(&open_model(&text(recipe, "base.path"))?)?;
+    let base = base_facts(&recipe_model(recipe)?)?;
     let resolved = settings(recipe, &base)?;
     plan_for(recipe, &base, &pictures(&resolved)?)
 }
@@ -39,6 +39,11 @@ pub fn plan_for(recipe: &Recipe, base: &BaseFacts, pictures: &Pictures) -> Resul
     lorikeet_nn::device::open(device)?;
     let machine = machine_facts(device, Path::new(&resolved.save.folder));
     Ok(plan(recipe, base, &dataset_facts(pictures), &machine)?)
+}
+
+/// The base of a recipe.
+pub(crate) fn recipe_model(recipe: &Recipe) -> Result<BaseModel, TrainError> {
+    open_model_with(&text(recipe, "base.path"), &part_files(recipe))
 }
 
 /// How a base is drawn with when nothing else is asked for.
@@ -66,13 +71,13 @@ pub fn base_facts(model: &BaseModel) -> Result<BaseFacts, TrainError> {
     let parameters = |part| model.part(part).map(Component::parameters);
     let factor = u32::try_from(vae.factor()).unwrap_or(8);
     Ok(BaseFacts {
-        family: Family::Sd1,
+        family: recipe_family(model.family),
         display_name: model.name.clone(),
         path: model.path.clone(),
         prediction: match model.prediction {
             lorikeet_checkpoint::Prediction::Epsilon => Prediction::Epsilon,
-            // Flow models are refused before: see `open_model`.
-            lorikeet_checkpoint::Prediction::V | lorikeet_checkpoint::Prediction::Flow => Prediction::Velocity,
+            lorikeet_checkpoint::Prediction::V => Prediction::Velocity,
+            lorikeet_checkpoint::Prediction::Flow => Prediction::Flow,
         },
         native_resolution: model.native_resolution(),
         latent_factor: factor,

@@ -8,6 +8,7 @@ use lorikeet_dataset::{Item, caption_for, epoch_batches};
 use lorikeet_protocol::{Command, Event, ExportDtype, Stage, Step};
 use lorikeet_recipe::{Plan, Recipe, SaveDtype};
 
+use crate::facts::recipe_model;
 use crate::meter::{SmoothedLoss, resident_bytes};
 use crate::optim::{self, AdamW, AdamWConfig};
 use crate::previews::Previews;
@@ -96,7 +97,8 @@ impl<'a> Run<'a> {
             host.event(Event::Warning { message: message.clone() });
         }
 
-        let mut base = Base::open(&settings.base.path, choose_device(&settings.run.device)?)?;
+        let mut base = Base::new(recipe_model(recipe)?, choose_device(&settings.run.device)?)?;
+        base.set_storage(plan.placement, plan.quantise);
         base.set_loss(&settings.loss)?;
         for message in &base.model.warnings {
             host.event(Event::Warning { message: message.clone() });

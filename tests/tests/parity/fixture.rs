@@ -47,6 +47,10 @@ impl Fixture {
         self.0.names().filter(|name| name.ends_with(ending)).count()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.names().count()
+    }
+
     pub(crate) fn raw(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
         let info = self.0.info(name).unwrap_or_else(|| panic!("the fixture has no {name}"));
         (info.shape.clone(), self.0.f32(name).unwrap())

@@ -5,6 +5,8 @@
 
 mod card;
 mod fixture;
+mod flux;
+mod t5;
 mod text;
 mod topology;
 
@@ -224,16 +226,19 @@ fn trajectory(folder: &str, file: &str, alpha: f32) {
 
 #[test]
 fn autoencoder_both_ways() {
-    let (config, weights) = model("vae", "diffusion_pytorch_model.safetensors");
-    let device = device();
-    let loader = Loader::new(&weights, "vae", &device, DType::F32);
-    let vae = AutoencoderKl::load(&VaeConfig::from_json(&config).unwrap(), &loader).unwrap();
-    let fixture = Fixture::open("vae/cases.safetensors");
-    for case in ["square", "wide"] {
-        let get = |name: &str| fixture.tensor::<4>(&format!("{case}.{name}"));
-        let moments = vae.encode(get("picture"));
-        report(&format!("vae {case} mean"), close(moments.mean, get("mean"), 1e-5));
-        report(&format!("vae {case} logvar"), close(moments.logvar, get("logvar"), 1e-5));
-        report(&format!("vae {case} decoded"), close(vae.decode(get("latents")), get("decoded"), 1e-5));
+    for (folder, shift) in [("vae", 0.0), ("vae-flux", 0.1159)] {
+        let (config, weights) = model(folder, "diffusion_pytorch_model.safetensors");
+        let device = device();
+        let loader = Loader::new(&weights, "vae", &device, DType::F32);
+        let vae = AutoencoderKl::load(&VaeConfig::from_json(&config).unwrap(), &loader).unwrap();
+        assert_eq!(vae.config().shift(), shift);
+        let fixture = Fixture::open(&format!("{folder}/cases.safetensors"));
+        for case in ["square", "wide"] {
+            let get = |name: &str| fixture.tensor::<4>(&format!("{case}.{name}"));
+            let moments = vae.encode(get("picture"));
+            report(&format!("{folder} {case} mean"), close(moments.mean, get("mean"), 1e-5));
+            report(&format!("{folder} {case} logvar"), close(moments.logvar, get("logvar"), 1e-5));
+            report(&format!("{folder} {case} decoded"), close(vae.decode(get("latents")), get("decoded"), 1e-5));
+        }
     }
 }

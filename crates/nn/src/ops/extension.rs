@@ -9,6 +9,7 @@ use burn::tensor::Shape;
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 
 use super::attention::{Attend, Attended};
+use super::gelu;
 use super::packed::{self, Packed, Way};
 
 #[backend_extension(Flex, Cube: cfg(any(feature = "cuda", feature = "vulkan")), Autodiff)]
@@ -16,6 +17,11 @@ pub(super) trait FrozenOps: Backend {
     /// See [`super::sdpa`].
     fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::attention(q, k, v, None, None, AttentionModuleOptions::default())
+    }
+
+    /// See [`super::gelu_tanh`].
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        gelu::forward::<Self>(x)
     }
 
     /// See [`super::frozen_conv2d`].
@@ -59,6 +65,15 @@ impl<B: FrozenOps + Attend, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> 
         }
     }
 
+    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let x = x.into_primitive();
+        match GeluTanh.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(x.clone(), B::gelu_tanh(x)),
+            OpsKind::UnTracked(prep) => prep.finish(B::gelu_tanh(x)),
+        }
+    }
+
     fn frozen_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
         let nodes = [x.node()];
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
@@ -98,6 +113,22 @@ impl<B: Attend> Backward<B, 3> for Attention {
             if let Some(node) = parent {
                 grads.register::<B>(node.id, grad);
             }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct GeluTanh;
+
+impl<B: Backend> Backward<B, 1> for GeluTanh {
+    /// x.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let [parent] = ops.parents;
+        if let Some(node) = parent {
+            grads.register::<B>(node.id, gelu::backward::<B>(ops.state, grad));
         }
     }
 }

@@ -19,6 +19,21 @@ pub fn layer_norm(x: Tensor<3>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64
     (standardise(x, epsilon) * affine(weight) + affine(bias)).cast(dtype)
 }
 
+/// Over the last axis without weights, then `(1 + scale) x + shift`, in f32 (adaLN of Peebles and Xie 2022).
+/// `x` `[b, n, width]`, `scale` and `shift` `[b, 1, width]`.
+pub fn modulated_layer_norm(x: Tensor<3>, shift: Tensor<3>, scale: Tensor<3>, epsilon: f64) -> Tensor<3> {
+    let dtype = x.dtype();
+    (standardise(x, epsilon) * (scale.cast(DType::F32) + 1.0) + shift.cast(DType::F32)).cast(dtype)
+}
+
+/// `weight x / sqrt(mean(x^2) + epsilon)` over the last axis. `weight` as long as that axis. Zhang and Sennrich 2019.
+pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -> Tensor<D> {
+    let dtype = x.dtype();
+    let x = x.cast(DType::F32);
+    let mean_square = (x.clone() * x.clone()).mean_dim(D - 1);
+    (x * (mean_square + epsilon).sqrt().recip() * weight.cast(DType::F32).unsqueeze::<D>()).cast(dtype)
+}
+
 /// `(x - mean) / sqrt(variance + epsilon)` over the last axis, in f32.
 fn standardise(x: Tensor<3>, epsilon: f64) -> Tensor<3> {
     let x = x.cast(DType::F32);

@@ -1,10 +1,12 @@
 //! What the loop needs of a model family. One file a family; nothing outside this folder asks which it is.
 
+mod flux;
 mod sd;
+mod sdxl;
 mod unet;
 
 use burn::Tensor;
-use lorikeet_checkpoint::{BaseModel, Part};
+use lorikeet_checkpoint::{BaseModel, Family, Part};
 use lorikeet_nn::segmented::{self, Blocks, Side};
 use lorikeet_nn::{Context, LayerInfo, LayerKind};
 use lorikeet_recipe::{DenoiserShape, TargetFacts, TextFacts};
@@ -131,10 +133,36 @@ pub(crate) fn target_facts(layers: &[LayerInfo]) -> Vec<TargetFacts> {
     layers.iter().map(facts).collect()
 }
 
+/// The family by the names of recipes.
+pub(crate) fn recipe_family(family: Family) -> lorikeet_recipe::Family {
+    match family {
+        Family::Sd2 => lorikeet_recipe::Family::Sd2,
+        Family::Sdxl => lorikeet_recipe::Family::Sdxl,
+        Family::Flux1Dev => lorikeet_recipe::Family::FluxDev,
+        Family::Flux1Schnell => lorikeet_recipe::Family::FluxSchnell,
+        _ => lorikeet_recipe::Family::Sd1,
+    }
+}
+
+/// The family by the names of files.
+pub(crate) fn file_family(family: lorikeet_recipe::Family) -> Family {
+    match family {
+        lorikeet_recipe::Family::Sd1 => Family::Sd1,
+        lorikeet_recipe::Family::Sd2 => Family::Sd2,
+        lorikeet_recipe::Family::Sdxl => Family::Sdxl,
+        lorikeet_recipe::Family::FluxDev => Family::Flux1Dev,
+        lorikeet_recipe::Family::FluxSchnell => Family::Flux1Schnell,
+    }
+}
+
 /// Reads the configurations of a base.
 ///
 /// # Errors
 /// When they lack something or do not fit together, or when the family cannot be trained.
 pub(crate) fn architecture(model: &BaseModel) -> Result<Box<dyn Architecture>, TrainError> {
-    Ok(Box::new(sd::StableDiffusion::read(model)?))
+    Ok(match model.family {
+        Family::Sdxl => Box::new(sdxl::Sdxl::read(model)?),
+        Family::Flux1Dev | Family::Flux1Schnell => Box::new(flux::Flux::read(model)?),
+        _ => Box::new(sd::StableDiffusion::read(model)?),
+    })
 }

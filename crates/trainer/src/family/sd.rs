@@ -1,27 +1,28 @@
-//! Stable Diffusion 1.x: one UNet, one CLIP text encoder.
+//! Stable Diffusion 1.x and 2.x: one UNet, one CLIP text encoder.
 
 use std::path::Path;
 
 use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
 use lorikeet_adapters::{text_encoder_targets, transformer_targets};
-use lorikeet_checkpoint::{BaseModel, Part};
-use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS, LENGTH};
+use lorikeet_checkpoint::{BaseModel, Family, Part};
+use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS, LENGTH, PAD_OPEN_CLIP};
 use lorikeet_models::unet::UNetConfig;
-use lorikeet_nn::{Context, LayerInfo, Loader};
+use lorikeet_nn::{Context, LayerInfo};
 use lorikeet_recipe::{DenoiserShape, TextFacts};
 
 use super::{Architecture, Denoiser, TextEncoders, TextShape, TextStates, unet};
 use crate::base::Weights;
 use crate::{Base, TrainError};
 
-/// All layers of the text encoder, as SD1.x was trained.
+/// All layers of the text encoder: SD1.x was trained so, and files of SD2.x leave out the layer that it skips.
 const CLIP_SKIP: usize = 1;
 
 pub(super) struct StableDiffusion {
     unet: UNetConfig,
     shape: DenoiserShape,
     clip: ClipConfig,
+    padding: u32,
 }
 
 impl StableDiffusion {
@@ -29,26 +30,36 @@ impl StableDiffusion {
         let json = model.config(Part::Unet)?;
         let unet = UNetConfig::from_json(json)?;
         let clip = ClipConfig::from_json(model.config(Part::TextEncoder)?)?;
-        check(&model.path, &unet, &clip)?;
-        Ok(Self { shape: unet::shape(&unet, json), unet, clip })
+        if unet.cross_attention_dim != clip.hidden_size {
+            let problem = format!(
+                "the UNet reads text states of width {}, the text encoder gives {}",
+                unet.cross_attention_dim, clip.hidden_size
+            );
+            return Err(TrainError::Mismatch { path: model.path.clone(), problem });
+        }
+        check_tokens(&model.path, Part::TextEncoder, &clip)?;
+        let padding = if model.family == Family::Sd2 { PAD_OPEN_CLIP } else { EOS };
+        Ok(Self { shape: unet::shape(&unet, json), unet, clip, padding })
     }
 }
 
-fn check(path: &Path, unet: &UNetConfig, clip: &ClipConfig) -> Result<(), TrainError> {
-    let mismatch = |problem: String| Err(TrainError::Mismatch { path: path.to_owned(), problem });
-    if unet.cross_attention_dim != clip.hidden_size {
-        return mismatch(format!(
-            "the UNet reads text states of width {}, the text encoder gives {}",
-            unet.cross_attention_dim, clip.hidden_size
-        ));
-    }
+/// # Errors
+/// When the tokenizer makes tokens that the text encoder does not know.
+pub(super) fn check_tokens(path: &Path, part: Part, clip: &ClipConfig) -> Result<(), TrainError> {
     if clip.max_position_embeddings < LENGTH || clip.vocab_size < 49_408 {
-        return mismatch(format!(
-            "the text encoder knows {} tokens at {} places, where CLIP's tokenizer makes 49408 at {LENGTH}",
+        let problem = format!(
+            "the {part} knows {} tokens at {} places, where CLIP's tokenizer makes 49408 at {LENGTH}",
             clip.vocab_size, clip.max_position_embeddings
-        ));
+        );
+        return Err(TrainError::Mismatch { path: path.to_owned(), problem });
     }
     Ok(())
+}
+
+/// Layers are named by the part's folder and the transformers path.
+pub(super) fn load_clip(base: &Base, part: Part, config: &ClipConfig) -> Result<ClipTextModel, TrainError> {
+    let weights = Weights(base.model.part(part)?);
+    Ok(ClipTextModel::load(config, &base.loader(&weights, part))?)
 }
 
 impl Architecture for StableDiffusion {
@@ -97,17 +108,14 @@ impl Architecture for StableDiffusion {
     }
 
     fn load_text(&self, base: &Base) -> Result<Box<dyn TextEncoders>, TrainError> {
-        let weights = Weights(base.model.part(Part::TextEncoder)?);
-        let loader = Loader::new(&weights, Part::TextEncoder.folder(), &base.device, base.dtype);
         Ok(Box::new(Clip {
-            model: ClipTextModel::load(&self.clip, &loader)?,
-            tokenizer: ClipTokenizer::embedded(EOS)?,
+            model: load_clip(base, Part::TextEncoder, &self.clip)?,
+            tokenizer: ClipTokenizer::embedded(self.padding)?,
             device: base.device.clone(),
         }))
     }
 }
 
-/// Layers are named `text_encoder.` and the transformers path.
 struct Clip {
     model: ClipTextModel,
     tokenizer: ClipTokenizer,

@@ -4,7 +4,7 @@ use lorikeet_checkpoint::{BaseModel, Component, Part};
 use lorikeet_models::clip::{ClipConfig, LENGTH};
 use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
 use lorikeet_nn::segmented::{Blocks, Side, State};
-use lorikeet_nn::{Context, LayerInfo, LayerKind, Loader};
+use lorikeet_nn::{Context, LayerInfo, LayerKind};
 use lorikeet_recipe::{DenoiserShape, TextFacts, UnetShape};
 use serde_json::Value;
 
@@ -17,8 +17,7 @@ pub(super) struct UNet(pub(super) UNet2DConditionModel);
 /// Layers are named `unet.` and the diffusers path.
 pub(super) fn load(config: &UNetConfig, base: &Base) -> Result<UNet, TrainError> {
     let weights = Weights(base.model.part(Part::Unet)?);
-    let loader = Loader::new(&weights, "unet", &base.device, base.dtype);
-    Ok(UNet(UNet2DConditionModel::load(config, &loader)?))
+    Ok(UNet(UNet2DConditionModel::load(config, &base.loader(&weights, Part::Unet))?))
 }
 
 impl Blocks for UNet {
