@@ -1,6 +1,6 @@
 //! What is measured, and how it counts.
 
-use super::{any, on};
+use super::{DEMO, any, on};
 use crate::setting::{BaseClass, Choice, Fixed, Kind, Level, Setting, When};
 
 pub(super) const LOSS: [Setting; 9] = [
@@ -53,6 +53,12 @@ pub(super) const LOSS: [Setting; 9] = [
             any(
                 Fixed::Text("min_snr"),
                 "It makes learning steadier and faster on noise schedules like that of Stable Diffusion.",
+            ),
+            on(
+                DEMO,
+                Fixed::Text("none"),
+                "Min-SNR hardly counts the noisiest looks of a model that predicts velocity, and there colours are chosen: \
+                 a short run kept them.",
             ),
             on(
                 BaseClass::FLUX,

@@ -80,7 +80,7 @@ pub(super) const SAMPLE: [Setting; 11] = [
         zero_means: "",
         defaults: &[
             any(Fixed::Float(7.0), "The usual value for Stable Diffusion."),
-            on(DEMO, Fixed::Float(4.0), "The demo base was measured with 4."),
+            on(DEMO, Fixed::Float(3.0), "The demo base was measured with 3."),
             on(
                 BaseClass::FLUX,
                 Fixed::Float(1.0),
