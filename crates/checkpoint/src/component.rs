@@ -191,6 +191,9 @@ impl Entry {
     }
 }
 
+/// Type, shape and little-endian bytes of a tensor.
+pub type RawTensor<'a> = (Dtype, Vec<usize>, Cow<'a, [u8]>);
+
 /// The weights of one part under one set of names, whatever the file's own layout: those of diffusers and transformers
 /// for UNet, VAE and text encoders, those of Black Forest Labs for the FLUX transformer. Names of CLIP text encoders
 /// start with `text_model.`; the projection of SDXL's second one is `text_projection.weight` `[out, in]`.
@@ -256,7 +259,7 @@ impl Component {
 
     /// A tensor as type, shape and little-endian bytes: as stored where it can be used like that, without a copy when it
     /// lies in one piece; as F32 when it is scaled, transposed or stored in several types.
-    pub fn raw(&self, name: &str) -> Result<(Dtype, Vec<usize>, Cow<'_, [u8]>), CheckpointError> {
+    pub fn raw(&self, name: &str) -> Result<RawTensor<'_>, CheckpointError> {
         let entry = self.entry(name)?;
         let shape = entry.shape.clone();
         let Some(dtype) = entry.plain() else {
