@@ -37,4 +37,4 @@ pub use metadata::{FileHashes, TrainingFacts, file_hashes};
 pub use parts::PartFiles;
 pub use safetensors::{HEADER_LIMIT, SafetensorsFile, TensorInfo};
 pub use sniff::{Foreign, sniff};
-pub use write::{TensorData, Written, remove_leftovers, write_atomically, write_safetensors};
+pub use write::{TensorData, Written, remove_leftovers, write_atomically, write_safetensors, write_streamed};
