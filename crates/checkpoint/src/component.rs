@@ -191,6 +191,9 @@ impl Entry {
     }
 }
 
+/// Type, shape and little-endian bytes of a tensor.
+pub type RawTensor<'a> = (Dtype, Vec<usize>, Cow<'a, [u8]>);
+
 /// Where a tensor lies. Row-major, little-endian; the weights are the stored numbers times `scale`.
 #[derive(Debug, Clone)]
 pub struct Mapped {
@@ -266,7 +269,7 @@ impl Component {
 
     /// A tensor as type, shape and little-endian bytes: as stored where it can be used like that, without a copy when it
     /// lies in one piece; as F32 when it is scaled, transposed or stored in several types.
-    pub fn raw(&self, name: &str) -> Result<(Dtype, Vec<usize>, Cow<'_, [u8]>), CheckpointError> {
+    pub fn raw(&self, name: &str) -> Result<RawTensor<'_>, CheckpointError> {
         let entry = self.entry(name)?;
         let shape = entry.shape.clone();
         let Some(dtype) = entry.plain() else {

@@ -55,9 +55,8 @@ type Pairs = Vec<(&'static str, Option<Value>)>;
 fn unet(weights: &Component) -> Pairs {
     let size = |name: &str, axis: usize| size(weights, name, axis);
     let widths = unet_widths(weights);
-    let attended = (0..widths.len()).find(|&level| attends(weights, level));
-    let context = attended
-        .and_then(|level| size(&format!("down_blocks.{level}.attentions.0.transformer_blocks.0.attn2.to_k.weight"), 1));
+    // Small models may attend in the middle only.
+    let context = weights.names().find(|name| name.ends_with(".attn2.to_k.weight")).and_then(|name| size(name, 1));
     vec![
         ("block_out_channels", some_list(widths)),
         ("cross_attention_dim", context.map(Value::from)),

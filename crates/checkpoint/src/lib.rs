@@ -26,7 +26,7 @@ mod sniff;
 mod write;
 
 pub use base::{BaseModel, Prediction, open_base, open_base_with};
-pub use component::{Component, Part};
+pub use component::{Component, Part, RawTensor};
 pub use detect::{Contents, DenoiserInput, Layout, detect};
 pub use discover::{Found, discover, usual_roots};
 pub use dtype::{Dtype, from_f32, to_f32};
@@ -37,4 +37,4 @@ pub use metadata::{FileHashes, TrainingFacts, file_hashes};
 pub use parts::PartFiles;
 pub use safetensors::{HEADER_LIMIT, SafetensorsFile, TensorInfo};
 pub use sniff::{Foreign, sniff};
-pub use write::{TensorData, Written, remove_leftovers, write_atomically, write_safetensors};
+pub use write::{TensorData, Written, remove_leftovers, write_atomically, write_safetensors, write_streamed};

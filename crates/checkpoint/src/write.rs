@@ -65,6 +65,37 @@ pub fn write_safetensors(
     Ok(Written { data_sha256, file_size: (8 + header.len() + data_size) as u64 })
 }
 
+/// Saves tensors that are made one after the other, in the order given, so that a file may be larger than the memory.
+/// `fill` writes the little-endian bytes of the tensor of an index, exactly as many as its type and shape take.
+pub fn write_streamed(
+    path: impl AsRef<Path>,
+    tensors: &[(String, Dtype, Vec<usize>)],
+    metadata: &BTreeMap<String, String>,
+    mut fill: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
+) -> Result<(), CheckpointError> {
+    let path = path.as_ref();
+    let mut entries = serde_json::Map::new();
+    if !metadata.is_empty() {
+        entries.insert("__metadata__".to_owned(), serde_json::json!(metadata));
+    }
+    let mut begin = 0;
+    for (name, dtype, shape) in tensors {
+        let Some(size) = dtype.byte_size(shape) else {
+            let problem = format!("the shape {shape:?} of tensor '{name}' is not possible.");
+            return Err(CheckpointError::NotSavable { path: path.to_owned(), problem });
+        };
+        let entry = serde_json::json!({"dtype": dtype.name(), "shape": shape, "data_offsets": [begin, begin + size]});
+        entries.insert(name.clone(), entry);
+        begin += size;
+    }
+    let header = padded(path, entries)?;
+    write_atomically(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        (0..tensors.len()).try_for_each(|index| fill(index, out))
+    })
+}
+
 /// Saves any file: `fill` writes to a temporary file beside `path`, which is brought to disk and then takes the name.
 /// When anything fails the temporary file is removed and a file that was there before is untouched.
 pub fn write_atomically(
@@ -174,6 +205,10 @@ pub(crate) fn header(
         entries.insert(tensor.name.clone(), entry);
         begin = end;
     }
+    padded(path, entries)
+}
+
+fn padded(path: &Path, entries: serde_json::Map<String, serde_json::Value>) -> Result<Vec<u8>, CheckpointError> {
     let mut header = serde_json::Value::Object(entries).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() as u64 > HEADER_LIMIT {

@@ -8,7 +8,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use lorikeet_checkpoint::{CheckpointError, SafetensorsFile, remove_leftovers, write_atomically, write_safetensors};
+use lorikeet_checkpoint::{
+    CheckpointError, Dtype, SafetensorsFile, from_f32, remove_leftovers, write_atomically, write_safetensors,
+    write_streamed,
+};
 use support::tensor;
 
 fn names(folder: &Path) -> Vec<String> {
@@ -156,4 +159,18 @@ fn tensors_that_make_no_valid_file() {
         assert!(message.contains(expected), "{message}");
     }
     assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn a_streamed_file_is_an_ordinary_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let tensors = [("b".to_owned(), Dtype::F32, vec![2]), ("a".to_owned(), Dtype::F16, vec![3, 1])];
+    write_streamed(&path, &tensors, &BTreeMap::new(), |index, out| match index {
+        0 => out.write_all(&from_f32(Dtype::F32, &[1.0, 2.0]).unwrap()),
+        _ => out.write_all(&from_f32(Dtype::F16, &[3.0, 4.0, 5.0]).unwrap()),
+    })
+    .unwrap();
+    let file = SafetensorsFile::open(&path).unwrap();
+    assert_eq!((file.f32("b").unwrap(), file.f32("a").unwrap()), (vec![1.0, 2.0], vec![3.0, 4.0, 5.0]));
 }

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use lorikeet_checkpoint::lora::{Array, LoraModule};
 use lorikeet_checkpoint::{TensorData, write_safetensors};
 use serde_json::json;
 
@@ -219,4 +220,14 @@ pub(crate) fn shrunk(tensors: &[Stored]) -> Vec<TensorData<'static>> {
         tensor(name, &shape)
     };
     tensors.iter().map(narrow).collect()
+}
+
+/// A LoRA module of [`numbers`].
+pub(crate) fn lora_module(name: &str, rank: usize, alpha: f32, down: &[usize], up: &[usize]) -> LoraModule {
+    let array = |shape: &[usize], salt: &str| Array {
+        shape: shape.to_vec(),
+        // Thirds are exact in no float type: rounding shows.
+        values: numbers(&format!("{name}{salt}"), shape.iter().product()).iter().map(|v| v / 3.0).collect(),
+    };
+    LoraModule { name: name.to_owned(), rank, alpha, down: array(down, "down"), up: array(up, "up") }
 }
