@@ -63,7 +63,11 @@ fn every_setting_changes_the_plan() {
         let limited = setting.when.bases().is_some_and(|bases| !bases.contains(&BaseClass::Demo));
         let on_flux = limited || setting.id == "loss.sigmoid_scale" || setting.id == "loss.flow_shift";
         let base = if on_flux { example::flux_dev_base() } else { example::demo_base() };
-        let before = recipe(if setting.id == "loss.flow_shift" { &[("loss.timestep_sampling", "shift")] } else { &[] });
+        let before = recipe(match setting.id {
+            "loss.flow_shift" => &[("loss.timestep_sampling", "shift")],
+            "loss.min_snr_gamma" => &[("loss.weighting", "min_snr")],
+            _ => &[],
+        });
         assert!(before.applies_on(setting, base.class()) || !on_flux, "{} does not apply", setting.id);
         let expected = plan(&before, &base, &data, &example::machine()).unwrap();
         let value = match setting.id {
