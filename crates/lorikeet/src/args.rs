@@ -102,6 +102,15 @@ pub(crate) struct SampleArgs {
     /// demo, a model folder or a .safetensors file
     #[arg(long, default_value = "demo")]
     pub base: String,
+    /// The base's autoencoder, if it lies elsewhere: a .safetensors file or a folder
+    #[arg(long)]
+    pub vae: Option<PathBuf>,
+    /// The base's text encoder, if it lies elsewhere
+    #[arg(long)]
+    pub text_encoder: Option<PathBuf>,
+    /// The second text encoder of SDXL, or T5 of FLUX, if it lies elsewhere
+    #[arg(long)]
+    pub text_encoder_2: Option<PathBuf>,
     /// A LoRA file, with its strength after a colon if it is not 1; may be repeated
     #[arg(long = "lora", value_name = "PATH[:STRENGTH]")]
     pub loras: Vec<String>,

@@ -6,16 +6,17 @@ use burn::Tensor;
 use burn::tensor::{DType, TensorData};
 use image::RgbImage;
 use lorikeet_adapters::{Combined, LoraSet};
-use lorikeet_checkpoint::{TensorData as Saved, lora, write_atomically, write_safetensors};
+use lorikeet_checkpoint::{PartFiles, TensorData as Saved, lora, write_atomically, write_safetensors};
 use lorikeet_diffusion::{SamplerKind, SamplingPlan, guided};
 use lorikeet_models::vae::AutoencoderKl;
-use lorikeet_nn::{Context, Deltas, LayerInfo, NnError};
+use lorikeet_nn::{Context, Deltas, LayerInfo, NnError, Storage};
 use lorikeet_protocol::{Event, Sample, Stage};
 use lorikeet_recipe::{SampleSettings, Sampler};
 use lorikeet_seeded::{Purpose, Stream};
 
-use crate::base::{choose_device, read_back};
+use crate::base::{choose_device, open_model_with, read_back};
 use crate::cache::obey;
+use crate::facts::machine_facts;
 use crate::{Base, Condition, Denoiser, Host, Sizes, TextStates, TrainError};
 
 /// How to draw one picture.
@@ -210,6 +211,8 @@ pub(crate) const PROGRAM: &str = concat!("lorikeet/", env!("CARGO_PKG_VERSION"))
 pub struct SampleRequest {
     /// `demo`, a folder or a file.
     pub base: String,
+    /// Parts of the base that lie elsewhere.
+    pub parts: PartFiles,
     /// LoRA files with their strengths; all are added up.
     pub loras: Vec<(PathBuf, f32)>,
     /// A picture each.
@@ -240,7 +243,8 @@ pub fn sample(request: &SampleRequest, host: &mut dyn Host) -> Result<Vec<PathBu
     if request.prompts.is_empty() {
         return Err(TrainError::Request { problem: "there is no prompt".to_owned(), todo: "Give at least one prompt" });
     }
-    let base = Base::open(&request.base, choose_device(&request.device)?)?;
+    let mut base = Base::new(open_model_with(&request.base, &request.parts)?, choose_device(&request.device)?)?;
+    base.storage = drawing_storage(&base)?;
     for message in &base.model.warnings {
         host.event(Event::Warning { message: message.clone() });
     }
@@ -311,6 +315,16 @@ pub fn sample(request: &SampleRequest, host: &mut dyn Host) -> Result<Vec<PathBu
         paths.push(path);
     }
     Ok(paths)
+}
+
+/// Everything on the device if it fits beside the rest, else read from the file in every step: slower, and the same numbers.
+fn drawing_storage(base: &Base) -> Result<Storage, TrainError> {
+    let machine = machine_facts(base.kind, Path::new("."));
+    let parts = base.model.family.parts().iter().map(|part| Ok(base.model.part(*part)?.parameters()));
+    // One part at a time is loaded, but for the small autoencoder.
+    let largest = parts.collect::<Result<Vec<u64>, TrainError>>()?.into_iter().max().unwrap_or(0);
+    let fits = largest.saturating_mul(machine.number_bytes()) < machine.memory_bytes / 10 * 6;
+    Ok(if fits { Storage::Resident } else { Storage::Streamed })
 }
 
 /// A LoRA file as adapters on the layers of this base.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lorikeet_checkpoint::{BaseModel, Component, Part};
+use lorikeet_checkpoint::{BaseModel, Component, Part, PartFiles};
 use lorikeet_dataset::{BucketRules, Bucketing, CaptionRules, Dataset, Placement, ScanOptions, scan, split_validation};
 use lorikeet_models::vae::VaeConfig;
 use lorikeet_nn::DeviceKind;
@@ -14,7 +14,7 @@ use lorikeet_recipe::{
 };
 use sysinfo::{Disks, System};
 
-use crate::base::{choose_device, open_model, open_model_with, part_files};
+use crate::base::{choose_device, open_model_with, part_files};
 use crate::error::TrainError;
 use crate::family::{architecture, recipe_family, target_facts};
 
@@ -50,10 +50,10 @@ pub(crate) fn recipe_model(recipe: &Recipe) -> Result<BaseModel, TrainError> {
 ///
 /// # Errors
 /// When the base cannot be used.
-pub fn usual_drawing(base: &str) -> Result<SampleSettings, TrainError> {
+pub fn usual_drawing(base: &str, parts: &PartFiles) -> Result<SampleSettings, TrainError> {
     let mut recipe = Recipe::default();
     recipe.set("base.path", lorikeet_recipe::Value::Text(base.to_owned()))?;
-    Ok(settings(&recipe, &base_facts(&open_model(base)?)?)?.sample)
+    Ok(settings(&recipe, &base_facts(&open_model_with(base, parts)?)?)?.sample)
 }
 
 fn text(recipe: &Recipe, id: &str) -> String {

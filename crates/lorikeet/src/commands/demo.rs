@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use image::ImageError;
+use lorikeet_checkpoint::PartFiles;
 use lorikeet_protocol::{Command, Event};
 use lorikeet_recipe::{Preset, Recipe, Value};
 use lorikeet_trainer::{DrawSettings, SampleRequest};
@@ -105,9 +106,10 @@ fn recipe(args: &DemoArgs) -> Result<Recipe, Trouble> {
 
 fn draw(recipe: &Recipe, loras: &[(PathBuf, f32)], out_dir: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let text = |id| if let Value::Text(text) = recipe.get(id) { text } else { String::new() };
-    let usual = DrawSettings::from(&usual(&text("base.path"))?);
+    let usual = DrawSettings::from(&usual(&text("base.path"), &PartFiles::default())?);
     let request = SampleRequest {
         base: text("base.path"),
+        parts: PartFiles::default(),
         loras: loras.to_vec(),
         prompts: UNSEEN.iter().map(|thing| prompt(thing)).collect(),
         negative: String::new(),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lorikeet_checkpoint::PartFiles;
 use lorikeet_diffusion::SamplerKind;
 use lorikeet_recipe::SampleSettings;
 use lorikeet_trainer::{DrawSettings, SampleRequest};
@@ -13,9 +14,15 @@ use crate::trouble::Trouble;
 
 pub(crate) fn sample(args: &SampleArgs) -> Result<(), Trouble> {
     let loras = args.loras.iter().map(|text| lora(text)).collect::<Result<Vec<_>, _>>()?;
-    let usual = usual(&args.base)?;
+    let parts = PartFiles {
+        vae: args.vae.clone(),
+        text_encoder: args.text_encoder.clone(),
+        text_encoder_2: args.text_encoder_2.clone(),
+    };
+    let usual = usual(&args.base, &parts)?;
     let request = SampleRequest {
         base: args.base.clone(),
+        parts,
         loras,
         prompts: args.prompts.clone(),
         negative: args.negative.clone(),
@@ -40,8 +47,8 @@ pub(crate) fn sample(args: &SampleArgs) -> Result<(), Trouble> {
 }
 
 /// What suits a base, from the settings table.
-pub(crate) fn usual(base: &str) -> Result<SampleSettings, Trouble> {
-    lorikeet_trainer::usual_drawing(base).map_err(|error| error.failure().into())
+pub(crate) fn usual(base: &str, parts: &PartFiles) -> Result<SampleSettings, Trouble> {
+    lorikeet_trainer::usual_drawing(base, parts).map_err(|error| error.failure().into())
 }
 
 pub(crate) fn sampler(name: &str) -> Result<SamplerKind, Trouble> {
@@ -81,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_suits_a_base_comes_from_the_table() {
-        assert_eq!(DrawSettings::from(&usual("demo").unwrap()).sampler, SamplerKind::Ddim);
-        assert!(usual("there/is/no/such.safetensors").is_err());
+        assert_eq!(DrawSettings::from(&usual("demo", &PartFiles::default()).unwrap()).sampler, SamplerKind::Ddim);
+        assert!(usual("there/is/no/such.safetensors", &PartFiles::default()).is_err());
     }
 }

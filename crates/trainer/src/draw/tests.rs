@@ -64,6 +64,7 @@ fn sizes_are_rounded_down_with_a_word() {
 fn request(folder: &Path) -> SampleRequest {
     SampleRequest {
         base: "demo".to_owned(),
+        parts: Default::default(),
         loras: Vec::new(),
         prompts: vec!["Red apple, flat style".to_owned()],
         negative: "blurry".to_owned(),

@@ -4,6 +4,7 @@ use lorikeet_nn::LayerInfo;
 use lorikeet_recipe::RecipeError;
 
 use super::*;
+use crate::base::open_model;
 use crate::testing::{demo, picture, recipe};
 
 fn sorted(mut layers: Vec<LayerInfo>) -> Vec<LayerInfo> {
