@@ -1,0 +1,148 @@
+//! Every family from a base and a folder of pictures to previews and an exported LoRA that draws. The bases are tiny and
+//! random (`tests/reference/make_tiny.py --small`): that they run and are read back is tested here, their numbers in `parity`.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lorikeet_checkpoint::lora;
+use lorikeet_protocol::{Command, Event};
+use lorikeet_recipe::{Preset, Recipe, Value};
+use lorikeet_trainer::{Host, SampleRequest, SamplerKind, sample, train};
+
+/// Keeps what is told.
+#[derive(Default)]
+struct Face {
+    run_dir: PathBuf,
+    events: Vec<Event>,
+}
+
+impl Host for Face {
+    fn event(&mut self, event: Event) {
+        if let Event::Planned { plan } = &event {
+            fs::write(self.run_dir.join("plan.json"), serde_json::to_string(plan).unwrap()).unwrap();
+        }
+        self.events.push(event);
+    }
+
+    fn command(&mut self) -> Option<Command> {
+        None
+    }
+
+    fn wait(&mut self) -> Option<Command> {
+        None
+    }
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn base(family: &str) -> String {
+    repository().join("tests/fixtures/tiny").join(family).display().to_string()
+}
+
+fn recipe(family: &str, folder: &Path) -> Recipe {
+    let data = folder.join("pictures");
+    fs::create_dir_all(&data).unwrap();
+    for name in ["bicycle", "camera", "cactus"] {
+        for ending in ["png", "txt"] {
+            let file = format!("{name}.{ending}");
+            fs::copy(repository().join("datasets-example/ink-style").join(&file), data.join(file)).unwrap();
+        }
+    }
+    let mut recipe = Recipe::new(Preset::Style);
+    recipe.set("base.path", Value::Text(base(family))).unwrap();
+    recipe.set("dataset.folder", Value::Text(data.display().to_string())).unwrap();
+    for (id, value) in [
+        ("dataset.resolution", "64"),
+        ("dataset.validation_split", "0.34"),
+        ("network.rank", "2"),
+        ("network.text_encoder", "true"),
+        // Large, so that three steps show in a picture.
+        ("train.learning_rate", "0.02"),
+        ("train.steps", "3"),
+        ("train.batch", "2"),
+        ("sample.every", "3"),
+        ("sample.steps", "2"),
+        ("sample.width", "64"),
+        ("sample.height", "64"),
+        ("validation.every", "3"),
+        ("save.name", "tiny"),
+        ("run.device", "cpu"),
+    ] {
+        recipe.set_text(id, value).unwrap();
+    }
+    recipe.set("sample.prompts", Value::List(vec!["an anchor".to_owned()])).unwrap();
+    recipe
+}
+
+fn run(family: &str, prefixes: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let run_dir = folder.path().join("run");
+    fs::create_dir(&run_dir).unwrap();
+    let recipe = recipe(family, folder.path());
+    recipe.save(&run_dir.join("recipe.toml")).unwrap();
+    let mut face = Face { run_dir: run_dir.clone(), events: Vec::new() };
+    let done = train(&recipe, &run_dir, &mut face).unwrap();
+
+    let losses: Vec<f32> =
+        face.events.iter().filter_map(|e| if let Event::Step(step) = e { Some(step.loss) } else { None }).collect();
+    assert!(losses.len() == 3 && losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+    let previews: Vec<&PathBuf> = face
+        .events
+        .iter()
+        .filter_map(|e| if let Event::Sample(sample) = e { Some(&sample.path) } else { None })
+        .collect();
+    let [before, after] = previews[..] else { panic!("{} previews", previews.len()) };
+    let pixels = |path: &Path| image::open(path).unwrap().into_rgb8().into_raw();
+    assert_ne!(pixels(before), pixels(after));
+
+    // Every part of the base that is trained is in the file, under the names of other programs.
+    let file = done.lora.unwrap();
+    let names: Vec<String> =
+        lorikeet_checkpoint::SafetensorsFile::open(&file).unwrap().names().map(str::to_owned).collect();
+    for prefix in prefixes {
+        assert!(names.iter().any(|name| name.starts_with(prefix)), "{prefix} is not in {names:?}");
+    }
+    assert!(names.iter().all(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))), "{names:?}");
+    let saved = lora::read(&file).unwrap();
+    assert!(saved.modules.iter().any(|module| module.up.values.iter().any(|value| *value != 0.0)));
+
+    // The export draws, and not what the base alone draws.
+    let draw = |loras: Vec<(PathBuf, f32)>| {
+        let request = SampleRequest {
+            base: base(family),
+            parts: Default::default(),
+            loras,
+            prompts: vec!["an anchor".to_owned()],
+            negative: String::new(),
+            seed: 1,
+            width: 64,
+            height: 64,
+            steps: 2,
+            cfg: 1.0,
+            guidance: 3.5,
+            sampler: SamplerKind::Euler,
+            device: "cpu".to_owned(),
+            out_dir: folder.path().join("out"),
+            noise_out: None,
+        };
+        let mut face = Face { run_dir: run_dir.clone(), events: Vec::new() };
+        pixels(&sample(&request, &mut face).unwrap()[0])
+    };
+    let alone = draw(Vec::new());
+    assert_eq!(alone, draw(Vec::new()));
+    assert_ne!(alone, draw(vec![(file.clone(), 1.0)]));
+}
+
+#[test]
+fn sdxl() {
+    run("sdxl", &["lora_unet_", "lora_te1_", "lora_te2_"]);
+}
+
+#[test]
+fn flux_dev() {
+    run("flux-dev", &["lora_unet_", "lora_te1_"]);
+}
