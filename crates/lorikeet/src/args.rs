@@ -25,7 +25,7 @@ pub(crate) enum Task {
     /// Go on with a run from its last save
     Resume(ResumeArgs),
     /// Draw pictures from a base and LoRAs
-    Sample(SampleArgs),
+    Sample(Box<SampleArgs>),
     /// Write a save of a run as a LoRA file for other programs
     Export(ExportArgs),
     /// Tell what a model file, LoRA file or model folder is

@@ -58,7 +58,7 @@ fn exp(x: f32) -> f32 {
     // in the low bits.
     const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts (Cody and Waite 1980): n times the first is exact.
-    const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+    const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
     let x = if x < -87.0 { -87.0 } else { x };
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
