@@ -6,10 +6,10 @@ use lorikeet_adapters::LoraSet;
 use lorikeet_models::flux::{FluxConfig, FluxTransformer};
 use lorikeet_nn::segmented::{self, Side, Wanted};
 use lorikeet_nn::{Context, LayerInfo, Loader};
-use lorikeet_trainer::optim::{self, AdamW, AdamWConfig};
+use lorikeet_trainer::optim::AdamW;
 
 use super::fixture::{Fixture, close, device, model, report};
-use super::{SEGMENTS, adapter, mse};
+use super::{SEGMENTS, adapter, finish_step, matrices_after, mse};
 
 fn flux(folder: &str) -> FluxTransformer {
     let (config, weights) = model(folder, "flux.safetensors");
@@ -104,7 +104,6 @@ fn flux_ten_steps_of_adamw() {
     let fixture = Fixture::open("flux/trajectory.safetensors");
     let targets = targets(&model);
     let mut set = adapter(&fixture, "before.", "transformer", &targets, 4.0);
-    let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 };
     let mut adamw = AdamW::default();
     for step in 0..10 {
         let case = format!("step{step}");
@@ -114,26 +113,7 @@ fn flux_ten_steps_of_adamw() {
         let outcome = segmented::backward(&model, segments, latents, &side, &Wanted::default(), &set, |output| {
             mse(output, get("target"))
         });
-        let mut gradients = set.take_gradients();
-        let norm = optim::global_norm(&gradients).unwrap();
-        let loss = close(outcome.loss, fixture.tensor(&format!("{case}.loss")), 1e-4);
-        report(&format!("flux trajectory step {step} loss"), loss);
-        let expected = fixture.raw(&format!("{case}.grad_norm")).1[0];
-        assert!((norm / expected - 1.0).abs() < 1e-3, "step {step}: gradient norm {norm}, not {expected}");
-        optim::clip(&mut gradients, norm, 1.0);
-        adamw.step(&config, &mut set, gradients, |_| 1e-3);
+        finish_step(&fixture, "flux", step, outcome.loss, &mut set, &mut adamw);
     }
-    let mut worst = 0.0f64;
-    for layer in &targets {
-        let path = layer.name.strip_prefix("transformer.").unwrap();
-        let module = &set.modules[&layer.name];
-        for (matrix, name) in [(&module.a, "lora_A"), (&module.b, "lora_B")] {
-            let expected = fixture.flat::<2>(&format!("after.{path}.{name}"), matrix.dims());
-            let norm = |t: Tensor<2>| (t.clone() * t).sum().into_scalar::<f32>().sqrt();
-            let error = f64::from(norm(matrix.clone() - expected.clone()) / norm(expected));
-            assert!(error < 1e-3, "{path}.{name}: relative Frobenius error {error:e}");
-            worst = worst.max(error);
-        }
-    }
-    report("flux trajectory matrices after 10 steps, worst relative Frobenius norm", worst);
+    matrices_after(&fixture, "flux", "transformer.", &targets, &set);
 }

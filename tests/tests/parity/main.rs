@@ -189,7 +189,6 @@ fn trajectory(folder: &str, file: &str, alpha: f32) {
     let fixture = Fixture::open(file);
     let targets = transformer_targets(&unet.layers());
     let mut set = adapter(&fixture, "before.", "unet", &targets, alpha);
-    let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 };
     let mut adamw = AdamW::default();
     for step in 0..10 {
         let get = |name: &str| fixture.tensor::<4>(&format!("step{step}.{name}"));
@@ -200,18 +199,29 @@ fn trajectory(folder: &str, file: &str, alpha: f32) {
         let outcome = segmented::backward(&unet, segments, get("noisy"), &side, &Wanted::default(), &set, |output| {
             mse(output, get("noise"))
         });
-        let mut gradients = set.take_gradients();
-        let norm = optim::global_norm(&gradients).unwrap();
-        let loss = close(outcome.loss, fixture.tensor(&format!("step{step}.loss")), 1e-4);
-        report(&format!("{folder} trajectory step {step} loss"), loss);
-        let expected = fixture.raw(&format!("step{step}.grad_norm")).1[0];
-        assert!((norm / expected - 1.0).abs() < 1e-3, "step {step}: gradient norm {norm}, not {expected}");
-        optim::clip(&mut gradients, norm, 1.0);
-        adamw.step(&config, &mut set, gradients, |_| 1e-3);
+        finish_step(&fixture, folder, step, outcome.loss, &mut set, &mut adamw);
     }
+    matrices_after(&fixture, folder, "unet.", &targets, &set);
+}
+
+/// Loss and gradient norm of a step beside the reference's, then the reference's clipping and AdamW.
+fn finish_step(fixture: &Fixture, name: &str, step: usize, loss: Tensor<1>, set: &mut LoraSet, adamw: &mut AdamW) {
+    let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 };
+    let mut gradients = set.take_gradients();
+    let norm = optim::global_norm(&gradients).unwrap();
+    let loss = close(loss, fixture.tensor(&format!("step{step}.loss")), 1e-4);
+    report(&format!("{name} trajectory step {step} loss"), loss);
+    let expected = fixture.raw(&format!("step{step}.grad_norm")).1[0];
+    assert!((norm / expected - 1.0).abs() < 1e-3, "step {step}: gradient norm {norm}, not {expected}");
+    optim::clip(&mut gradients, norm, 1.0);
+    adamw.step(&config, set, gradients, |_| 1e-3);
+}
+
+/// The matrices after ten steps beside the reference's. `component`: what layer names start with here.
+fn matrices_after(fixture: &Fixture, name: &str, component: &str, targets: &[LayerInfo], set: &LoraSet) {
     let mut worst = 0.0f64;
-    for layer in &targets {
-        let path = layer.name.strip_prefix("unet.").unwrap();
+    for layer in targets {
+        let path = layer.name.strip_prefix(component).unwrap();
         let module = &set.modules[&layer.name];
         for (matrix, name) in [(&module.a, "lora_A"), (&module.b, "lora_B")] {
             let expected = fixture.flat::<2>(&format!("after.{path}.{name}"), matrix.dims());
@@ -221,7 +231,7 @@ fn trajectory(folder: &str, file: &str, alpha: f32) {
             worst = worst.max(error);
         }
     }
-    report(&format!("{folder} trajectory matrices after 10 steps, worst relative Frobenius norm"), worst);
+    report(&format!("{name} trajectory matrices after 10 steps, worst relative Frobenius norm"), worst);
 }
 
 #[test]
