@@ -13,6 +13,8 @@ from unet import POOLED, case, loss_and_gradients, run, text_states, tiny_unet
 
 # The linears and 1 x 1 convolutions of the transformer blocks: 192 of them in SD 1.5 and SD 2.x, 722 in SDXL.
 UNET_TARGETS = r".*attentions\.\d+\.(proj_in|proj_out|.*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2))"
+# What kohya's conv_dim adds: 86 in SD 1.5 and SD 2.x, 66 in SDXL.
+CONVOLUTION_TARGETS = r".*(resnets\.\d+\.(conv1|conv2|time_emb_proj|conv_shortcut)|(down|up)samplers\.0\.conv)"
 SCHEDULE = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000)
 STEPS = 10
 
@@ -59,11 +61,11 @@ def make_gradients():
         keep(Path(folder) / "pytorch_lora_weights.safetensors", "lora/saved-by-save_lora_weights.safetensors")
 
 
-def make_other_gradients(folder):
+def make_other_gradients(folder, name, targets=UNET_TARGETS):
     """Also to the inputs: with the adapter at work they are others than in `unet.py`."""
-    unet, c = adapt(tiny_unet(folder), UNET_TARGETS, rank=2, alpha=1, seed=220), case("square", folder)
+    unet, c = adapt(tiny_unet(folder), targets, rank=2, alpha=1, seed=220), case("square", folder)
     out = loss_and_gradients(unet, c)
-    write(f"lora/{folder}-gradients.safetensors", gradients(unet) | out, {"rank": "2", "alpha": "1"})
+    write(f"lora/{name}-gradients.safetensors", gradients(unet) | out, {"rank": "2", "alpha": "1"})
 
 
 def keep(source, name):
@@ -111,7 +113,8 @@ def make_trajectory(folder, path, rank, seed):
 
 def make():
     make_gradients()
-    make_other_gradients("unet-sd2")
-    make_other_gradients("unet-sdxl")
+    make_other_gradients("unet-sd2", "unet-sd2")
+    make_other_gradients("unet-sdxl", "unet-sdxl")
+    make_other_gradients("unet", "unet-convolutions", CONVOLUTION_TARGETS)
     make_trajectory("unet", "lora/trajectory.safetensors", rank=4, seed=300)
     make_trajectory("unet-sdxl", "lora/unet-sdxl-trajectory.safetensors", rank=2, seed=320)

@@ -8,8 +8,8 @@ mod lora;
 mod targets;
 
 pub use deltas::Combined;
-pub use lora::{LoraDeltas, LoraModule, LoraSet};
-pub use targets::{text_encoder_targets, transformer_targets};
+pub use lora::{LoraDeltas, LoraModule, LoraSet, Size};
+pub use targets::{convolution_targets, text_encoder_targets, transformer_targets};
 
 /// Why an adapter cannot be put on a model.
 #[derive(Debug, thiserror::Error)]

@@ -31,6 +31,13 @@ impl LoraModule {
     }
 }
 
+/// How much a layer can learn, and how strongly it counts: by alpha / rank.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Size {
+    pub rank: usize,
+    pub alpha: f32,
+}
+
 /// The trained matrices of a run or of a file, by layer name.
 pub struct LoraSet {
     pub modules: BTreeMap<String, LoraModule>,
@@ -44,8 +51,15 @@ pub struct LoraSet {
 impl LoraSet {
     /// A fresh adapter on these layers: A Kaiming-uniform with a = sqrt 5, that is uniform within 1 / sqrt(fan in), and
     /// B zero, so that it changes nothing yet. A module's numbers depend on the seed and its name alone.
-    pub fn new(layers: &[LayerInfo], rank: usize, alpha: f32, dropout: f64, seed: u64, device: &Device) -> Self {
+    pub fn new(
+        layers: &[LayerInfo],
+        size: impl Fn(LayerKind) -> Size,
+        dropout: f64,
+        seed: u64,
+        device: &Device,
+    ) -> Self {
         let module = |layer: &LayerInfo| {
+            let Size { rank, alpha } = size(layer.kind);
             let (fan_in, outputs) = sizes(layer.kind);
             let address: Vec<u64> = layer.name.bytes().map(u64::from).collect();
             let mut stream = Stream::new(seed, Purpose::AdapterInit, &address);

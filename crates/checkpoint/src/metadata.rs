@@ -30,6 +30,8 @@ pub struct TrainingFacts {
     pub prediction: Option<Prediction>,
     pub rank: usize,
     pub alpha: f32,
+    /// Rank and alpha of the 3x3 convolutions, where they were trained.
+    pub convolutions: Option<(usize, f32)>,
     pub dropout: Option<f64>,
     /// Training resolution: width and height in pixels.
     pub resolution: (u32, u32),
@@ -111,7 +113,13 @@ impl TrainingFacts {
         put("ss_network_dim", self.rank.to_string());
         put("ss_network_alpha", python_float(self.alpha.into()));
         put("ss_network_dropout", optional(self.dropout));
-        put("ss_network_args", "{}".to_owned());
+        put(
+            "ss_network_args",
+            self.convolutions.map_or_else(
+                || "{}".to_owned(),
+                |(rank, alpha)| format!(r#"{{"conv_dim": "{rank}", "conv_alpha": "{alpha}"}}"#),
+            ),
+        );
         put("ss_base_model_version", names.version.to_owned());
         put("ss_v2", python_bool(self.family == Family::Sd2));
         put("ss_sd_model_name", base_name(&self.base_name));

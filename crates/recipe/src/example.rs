@@ -31,6 +31,7 @@ pub fn demo_base() -> BaseFacts {
         vae_channels: 24,
         text: vec![clip(6_730_000, 128, 2)],
         denoiser_targets: unet_targets(&unet),
+        convolution_targets: Vec::new(),
         denoiser: DenoiserShape::Unet(unet),
     }
 }
@@ -59,6 +60,7 @@ pub fn sd15_base() -> BaseFacts {
         vae_channels: 128,
         text: vec![clip(123_060_480, 768, 12)],
         denoiser_targets: unet_targets(&unet),
+        convolution_targets: Vec::new(),
         denoiser: DenoiserShape::Unet(unet),
     }
 }
@@ -87,6 +89,7 @@ pub fn sdxl_base() -> BaseFacts {
         vae_channels: 128,
         text: vec![clip(123_060_480, 768, 12), clip(694_659_840, 1280, 32)],
         denoiser_targets: unet_targets(&unet),
+        convolution_targets: Vec::new(),
         denoiser: DenoiserShape::Unet(unet),
     }
 }
@@ -120,6 +123,7 @@ pub fn flux_dev_base() -> BaseFacts {
             TextFacts { params: 4_762_310_656, layers: 24, width: 4096, tokens: 512, targets: Vec::new() },
         ],
         denoiser_targets: flux_targets(&flux),
+        convolution_targets: Vec::new(),
         denoiser: DenoiserShape::Flux(flux),
     }
 }

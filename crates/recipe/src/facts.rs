@@ -152,6 +152,8 @@ pub struct BaseFacts {
     /// In the order of the model's files.
     pub text: Vec<TextFacts>,
     pub denoiser_targets: Vec<TargetFacts>,
+    /// Where convolutions are trained too; empty for a transformer.
+    pub convolution_targets: Vec<TargetFacts>,
 }
 
 impl BaseFacts {

@@ -262,6 +262,7 @@ fn training_facts(plan: &Plan, run: &RunFacts, step: u64) -> TrainingFacts {
         },
         rank: settings.network.rank as usize,
         alpha: settings.network.alpha as f32,
+        convolutions: settings.network.convolutions.map(|(rank, alpha)| (rank as usize, alpha as f32)),
         dropout: Some(settings.network.dropout).filter(|dropout| *dropout > 0.0),
         resolution: (settings.dataset.resolution, settings.dataset.resolution),
         clip_skip: None,

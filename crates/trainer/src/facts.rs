@@ -90,6 +90,7 @@ pub fn base_facts(model: &BaseModel) -> Result<BaseFacts, TrainError> {
         vae_channels: vae.block_out_channels[0] as u64,
         text: architecture.text_facts(model)?,
         denoiser_targets: target_facts(&architecture.denoiser_targets(model)?),
+        convolution_targets: target_facts(&architecture.convolution_targets(model)?),
     })
 }
 

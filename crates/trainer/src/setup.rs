@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use lorikeet_adapters::LoraSet;
+use lorikeet_adapters::{LoraSet, Size};
+use lorikeet_nn::LayerKind;
 use lorikeet_recipe::Plan;
 
 use crate::{Base, Denoiser, Host, Pictures, TextCache, TextEncoders, TrainError};
@@ -29,11 +30,18 @@ pub(crate) fn adapters(
     denoiser: &dyn Denoiser,
     encoders: Option<&dyn TextEncoders>,
 ) -> LoraSet {
-    let mut layers = denoiser.targets();
-    layers.extend(encoders.into_iter().flat_map(TextEncoders::targets));
     let network = &plan.settings.network;
+    let mut layers = denoiser.targets();
+    if network.convolutions.is_some() {
+        layers.extend(denoiser.convolution_targets());
+    }
+    layers.extend(encoders.into_iter().flat_map(TextEncoders::targets));
     let seed = plan.settings.train.seed;
-    LoraSet::new(&layers, network.rank as usize, network.alpha as f32, network.dropout, seed, &base.device)
+    let size = |kind| {
+        let (rank, alpha) = network.size(matches!(kind, LayerKind::Conv2d { kernel: 2.., .. }));
+        Size { rank: rank as usize, alpha: alpha as f32 }
+    };
+    LoraSet::new(&layers, size, network.dropout, seed, &base.device)
 }
 
 pub(crate) fn segments(plan: &Plan) -> lorikeet_nn::segmented::Segments {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use burn::Tensor;
 use burn::tensor::DType;
 use fixture::{Fixture, close, device, model, report};
-use lorikeet_adapters::{LoraSet, transformer_targets};
+use lorikeet_adapters::{LoraSet, convolution_targets, transformer_targets};
 use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
 use lorikeet_nn::segmented::{self, Segments, Wanted};
@@ -134,15 +134,17 @@ fn unet_forward_and_gradients_of_its_inputs() {
 
 #[test]
 fn gradients_of_every_lora_matrix() {
-    for (folder, file, alpha) in [
-        ("unet", "lora/gradients.safetensors", 2.0),
-        ("unet-sd2", "lora/unet-sd2-gradients.safetensors", 1.0),
-        ("unet-sdxl", "lora/unet-sdxl-gradients.safetensors", 1.0),
+    let transformers = transformer_targets as fn(&[LayerInfo]) -> Vec<LayerInfo>;
+    for (folder, file, targets, alpha) in [
+        ("unet", "lora/gradients.safetensors", transformers, 2.0),
+        ("unet-sd2", "lora/unet-sd2-gradients.safetensors", transformers, 1.0),
+        ("unet-sdxl", "lora/unet-sdxl-gradients.safetensors", transformers, 1.0),
+        ("unet", "lora/unet-convolutions-gradients.safetensors", convolution_targets, 1.0),
     ] {
         let unet = unet(folder);
         let fixture = Fixture::open(file);
         let cases = Fixture::open(&format!("{folder}/cases.safetensors"));
-        let set = adapter(&fixture, "", "unet", &transformer_targets(&unet.layers()), alpha);
+        let set = adapter(&fixture, "", "unet", &targets(&unet.layers()), alpha);
         let added = added(&cases, "square.");
         let side = unet.side(&cases.raw("square.timesteps").1, cases.tensor("square.text"), added.as_ref());
         let inputs = fixture.has("grad_latents");
@@ -153,7 +155,7 @@ fn gradients_of_every_lora_matrix() {
             let outcome = segmented::backward(&unet, segments, latents, &side, &wanted, &set, |output| {
                 mse(output, cases.tensor("square.target"))
             });
-            let label = format!("{folder} lora {segments:?}");
+            let label = format!("{file} {segments:?}");
             report(&format!("{label} output"), close(outcome.output, fixture.tensor("output"), 1e-5));
             report(&format!("{label} loss"), close(outcome.loss, fixture.tensor("loss"), 1e-5));
             if inputs {

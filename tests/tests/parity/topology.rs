@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::DType;
-use lorikeet_adapters::transformer_targets;
+use lorikeet_adapters::{convolution_targets, transformer_targets};
 use lorikeet_models::unet::{UNet2DConditionModel, UNetConfig};
 use lorikeet_nn::{LayerKind, Loader, WeightSource};
 use serde_json::{Value, json};
@@ -68,9 +68,10 @@ fn sd(special: Value) -> UNetConfig {
     config(all)
 }
 
-/// `weights`: the list of tensors; `targets`: the list of LoRA modules, `column` the one with diffusers' paths.
+/// `weights`: the list of tensors; `targets`: the list of LoRA modules, `column` the one with diffusers' paths; `counts`: of
+/// modules without and with convolutions.
 #[track_caller]
-fn check(config: &UNetConfig, weights: &str, targets: &str, column: usize, count: usize) {
+fn check(config: &UNetConfig, weights: &str, targets: &str, column: usize, counts: [usize; 2]) {
     let shape = |text: &str| text.split('x').map(|size| narrow(size.parse().unwrap())).collect();
     let shapes = lines(weights).map(|line| (line[1].to_owned(), shape(line[2]))).collect();
     let source = KeyList { shapes, read: RefCell::default() };
@@ -78,26 +79,29 @@ fn check(config: &UNetConfig, weights: &str, targets: &str, column: usize, count
     let unet = UNet2DConditionModel::load(config, &Loader::new(&source, "unet", &device, DType::F32)).unwrap();
     assert!(source.read.borrow().iter().eq(source.shapes.keys()), "some weights were not read");
 
-    let found: BTreeSet<_> = transformer_targets(&unet.layers())
-        .into_iter()
-        .map(|layer| {
-            let (kind, outputs, inputs) = match layer.kind {
-                LayerKind::Linear { inputs, outputs } => ("linear", outputs, inputs),
-                LayerKind::Conv2d { inputs, outputs, .. } => ("conv1", outputs, inputs),
-            };
-            let path = layer.name.strip_prefix("unet.").unwrap().replace('.', "_");
-            (format!("lora_unet_{path}"), kind.to_owned(), outputs, inputs)
-        })
-        .collect();
     let size = |text: &str| narrow(text.parse().unwrap());
-    let expected: BTreeSet<_> = lines(targets)
-        .filter(|line| line[5] == "0")
-        .map(|line| {
-            (line[column].to_owned(), line[2].trim_end_matches("_nobias").to_owned(), size(line[3]), size(line[4]))
-        })
-        .collect();
-    assert_eq!(expected.len(), count);
-    assert_eq!(found, expected);
+    let (without, with) = (transformer_targets(&unet.layers()), convolution_targets(&unet.layers()));
+    for (found, convolution, count) in [(without, "0", counts[0]), (with, "1", counts[1] - counts[0])] {
+        let found: BTreeSet<_> = found
+            .into_iter()
+            .map(|layer| {
+                let (kind, outputs, inputs) = match layer.kind {
+                    LayerKind::Linear { inputs, outputs } => ("linear".to_owned(), outputs, inputs),
+                    LayerKind::Conv2d { inputs, outputs, kernel } => (format!("conv{kernel}"), outputs, inputs),
+                };
+                let path = layer.name.strip_prefix("unet.").unwrap().replace('.', "_");
+                (format!("lora_unet_{path}"), kind, outputs, inputs)
+            })
+            .collect();
+        let expected: BTreeSet<_> = lines(targets)
+            .filter(|line| line[5] == convolution)
+            .map(|line| {
+                (line[column].to_owned(), line[2].trim_end_matches("_nobias").to_owned(), size(line[3]), size(line[4]))
+            })
+            .collect();
+        assert_eq!(expected.len(), count);
+        assert_eq!(found, expected);
+    }
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn stable_diffusion_1() {
     assert_eq!(config.pooled_width(), None);
     let (weights, targets) =
         (include_str!("../../fixtures/keys/unet_sd15.tsv"), include_str!("../../fixtures/keys/lora_unet_sd15.tsv"));
-    check(&config, weights, targets, 0, 192);
+    check(&config, weights, targets, 0, [192, 278]);
 }
 
 #[test]
@@ -117,7 +121,7 @@ fn stable_diffusion_2() {
     assert_eq!(config.pooled_width(), None);
     let (weights, targets) =
         (include_str!("../../fixtures/keys/unet_sd2.tsv"), include_str!("../../fixtures/keys/lora_unet_sd2.tsv"));
-    check(&config, weights, targets, 0, 192);
+    check(&config, weights, targets, 0, [192, 278]);
 }
 
 #[test]
@@ -132,7 +136,7 @@ fn stable_diffusion_xl() {
     assert_eq!(config.pooled_width(), Some(8));
     let (weights, targets) =
         (include_str!("../../fixtures/keys/unet_sdxl.tsv"), include_str!("../../fixtures/keys/lora_unet_sdxl.tsv"));
-    check(&config, weights, targets, 1, 722);
+    check(&config, weights, targets, 1, [722, 788]);
 }
 
 #[test]

@@ -119,14 +119,16 @@ fn plan_read(
     resolve_outputs(&mut settings, data, steps_per_epoch, steps, &mut notes);
 
     let targets = || {
+        let convolutions = settings.network.convolutions.map(|_| &base.convolution_targets).into_iter().flatten();
         let text = settings.network.text_encoder.then(|| base.text_targets()).into_iter().flatten();
-        base.denoiser_targets.iter().chain(text)
+        base.denoiser_targets.iter().chain(convolutions).chain(text)
     };
     let adapted_layers = targets().count() as u64;
     if adapted_layers == 0 {
         return Err(RecipeError::NoTargets { base: base.display_name.clone() });
     }
-    let trainable_parameters = targets().map(|target| target.trainable(settings.network.rank.into())).sum();
+    let trainable_parameters =
+        targets().map(|target| target.trainable(settings.network.size(target.kernel > 1).0.into())).sum();
     notes.decide(
         "Trained numbers",
         count(trainable_parameters),

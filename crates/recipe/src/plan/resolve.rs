@@ -183,9 +183,13 @@ fn network(r: &Reader<'_>, notes: &mut Notes<'_>) -> NetworkSettings {
     let rank = r.small("network.rank").max(1);
     let asked = r.number("network.alpha");
     let alpha = if asked == 0.0 { f64::from(rank) } else { asked };
+    let (conv_rank, conv_alpha) = (r.small("network.conv_rank"), r.number("network.conv_alpha"));
+    let convolutions = (conv_rank > 0 && r.applies("network.conv_rank"))
+        .then(|| (conv_rank, if conv_alpha == 0.0 { f64::from(conv_rank) } else { conv_alpha }));
     let network = NetworkSettings {
         rank,
         alpha,
+        convolutions,
         dropout: r.number("network.dropout"),
         text_encoder: r.on("network.text_encoder"),
     };
@@ -195,6 +199,9 @@ fn network(r: &Reader<'_>, notes: &mut Notes<'_>) -> NetworkSettings {
         format!("alpha {alpha} / rank {rank} = {}", short(network.scale())),
         notes.why("network.alpha"),
     );
+    if let Some((rank, alpha)) = convolutions {
+        notes.decide("Convolutions", format!("trained, rank {rank}, alpha {alpha}"), notes.why("network.conv_rank"));
+    }
     notes.decide(
         "Text encoder",
         if network.text_encoder { "trained".to_owned() } else { "left as it is".to_owned() },

@@ -66,11 +66,18 @@ pub struct NetworkSettings {
     pub rank: u32,
     /// Never 0.
     pub alpha: f64,
+    /// Of the 3x3 convolutions, where they are trained: rank and alpha, which is never 0.
+    pub convolutions: Option<(u32, f64)>,
     pub dropout: f64,
     pub text_encoder: bool,
 }
 
 impl NetworkSettings {
+    /// Rank and alpha of a layer. As in kohya's `conv_dim`, a 1x1 convolution counts as a linear layer.
+    pub fn size(&self, large_kernel: bool) -> (u32, f64) {
+        self.convolutions.filter(|_| large_kernel).unwrap_or((self.rank, self.alpha))
+    }
+
     /// How many times the LoRA counts.
     pub fn scale(&self) -> f64 {
         self.alpha / f64::from(self.rank)

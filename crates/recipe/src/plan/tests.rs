@@ -65,6 +65,7 @@ fn every_setting_changes_the_plan() {
         let base = if on_flux { example::flux_dev_base() } else { example::demo_base() };
         let before = recipe(match setting.id {
             "loss.flow_shift" => &[("loss.timestep_sampling", "shift")],
+            "network.conv_alpha" => &[("network.conv_rank", "8")],
             "loss.min_snr_gamma" => &[("loss.weighting", "min_snr")],
             _ => &[],
         });

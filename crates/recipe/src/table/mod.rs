@@ -76,6 +76,7 @@ pub fn setting(id: &str) -> Option<&'static Setting> {
 }
 
 const DEMO: &[BaseClass] = &[BaseClass::Demo];
+const UNETS: &[BaseClass] = &[BaseClass::Demo, BaseClass::Sd1, BaseClass::Sd2, BaseClass::Sdxl];
 /// Stable Diffusion at its full size.
 const SD_FULL: &[BaseClass] = &[BaseClass::Sd1, BaseClass::Sd2, BaseClass::Sdxl];
 

@@ -1,10 +1,10 @@
 //! The LoRA and its training.
 
-use super::{DEMO, SD_FULL, any, on, to_on};
+use super::{DEMO, SD_FULL, UNETS, any, on, to_on};
 use crate::setting::BaseClass;
 use crate::setting::{Choice, Fixed, Kind, Level, Preset, Setting, When};
 
-pub(super) const NETWORK: [Setting; 4] = [
+pub(super) const NETWORK: [Setting; 6] = [
     Setting {
         id: "network.rank",
         label: "Rank",
@@ -37,6 +37,29 @@ pub(super) const NETWORK: [Setting; 4] = [
             Fixed::Float(0.0),
             "Alpha equal to rank is scale 1, so the learning rate means the same at every rank.",
         )],
+    },
+    Setting {
+        id: "network.conv_rank",
+        label: "Convolution rank",
+        help: "Teaches the UNet's convolutions too (LoCon), with this rank: more of shape and texture, a larger file, slower \
+               steps.",
+        unit: "",
+        kind: Kind::Int { min: 0, max: 256, step: 1 },
+        level: Level::Advanced,
+        when: When::On(UNETS),
+        zero_means: "convolutions stay as they are",
+        defaults: &[any(Fixed::Int(0), "Large models learn styles and subjects through their attention alone.")],
+    },
+    Setting {
+        id: "network.conv_alpha",
+        label: "Convolution alpha",
+        help: "Alpha of the convolutions.",
+        unit: "",
+        kind: Kind::Float { min: 0.0, max: 512.0 },
+        level: Level::Advanced,
+        when: When::All(&[When::On(UNETS), When::Set("network.conv_rank")]),
+        zero_means: "same as their rank",
+        defaults: &[any(Fixed::Float(0.0), "Scale 1, as for the other layers.")],
     },
     Setting {
         id: "network.dropout",

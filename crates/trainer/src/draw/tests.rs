@@ -1,5 +1,6 @@
 use std::fs;
 
+use lorikeet_adapters::{LoraSet, Size};
 use lorikeet_checkpoint::lora::{Array, LoraModule};
 use lorikeet_checkpoint::{Dtype, Family, SafetensorsFile};
 use lorikeet_nn::LayerKind;
@@ -32,7 +33,7 @@ fn a_picture_depends_on_seed_prompt_and_guidance_and_on_nothing_else() {
     assert_ne!(first, draw("red apple", &unguided, None));
 
     // B is zero in a fresh LoRA.
-    let set = LoraSet::new(&denoiser.targets(), 4, 4.0, 0.0, 7, &base.device);
+    let set = LoraSet::new(&denoiser.targets(), |_| Size { rank: 4, alpha: 4.0 }, 0.0, 7, &base.device);
     assert_eq!(first, draw("red apple", &settings, Some(&set.deltas(1.0))));
 }
 
@@ -125,13 +126,14 @@ fn a_request_leaves_pictures_that_tell_how_they_were_made() {
 fn all_targets(base: &Base) -> Vec<LayerInfo> {
     let (model, architecture) = (&base.model, &base.architecture);
     let mut layers = architecture.denoiser_targets(model).unwrap();
+    layers.extend(architecture.convolution_targets(model).unwrap());
     layers.extend(architecture.text_targets(model).unwrap());
     layers
 }
 
 /// A LoRA on every layer of the demo base's UNet and text encoder, small but not zero.
 pub(crate) fn trained(base: &Base) -> LoraSet {
-    let mut set = LoraSet::new(&all_targets(base), 2, 1.0, 0.0, 3, &base.device);
+    let mut set = LoraSet::new(&all_targets(base), |_| Size { rank: 2, alpha: 1.0 }, 0.0, 3, &base.device);
     for module in set.modules.values_mut() {
         module.b = module.b.clone() + 0.02;
     }

@@ -18,6 +18,7 @@ fn layers_in_the_header_are_those_of_the_loaded_model() {
     let (model, architecture) = (&base.model, &base.architecture);
     let denoiser = base.load_denoiser().unwrap();
     assert_eq!(architecture.denoiser_targets(model).unwrap(), sorted(denoiser.targets()));
+    assert_eq!(architecture.convolution_targets(model).unwrap(), sorted(denoiser.convolution_targets()));
     let text = base.load_text().unwrap();
     assert_eq!(architecture.text_targets(model).unwrap(), sorted(text.targets()));
 }

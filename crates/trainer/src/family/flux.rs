@@ -98,6 +98,10 @@ impl Architecture for Flux {
         Ok(targets(self.denoiser_layers(model)?))
     }
 
+    fn convolution_targets(&self, _model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
+        Ok(Vec::new())
+    }
+
     /// CLIP only, as kohya does: T5 is not trained.
     fn text_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
         unet::clip_layers(model, Part::TextEncoder)
@@ -153,6 +157,10 @@ impl Denoiser for Transformer {
 
     fn targets(&self) -> Vec<LayerInfo> {
         targets(self.0.layers())
+    }
+
+    fn convolution_targets(&self) -> Vec<LayerInfo> {
+        Vec::new()
     }
 }
 

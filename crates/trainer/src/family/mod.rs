@@ -75,6 +75,8 @@ pub trait Denoiser: Blocks {
     fn side_of_text(&self) -> Vec<bool>;
     /// The layers that an adapter goes on, in the order of the forward pass.
     fn targets(&self) -> Vec<LayerInfo>;
+    /// Those it goes on besides where convolutions are trained; none in a transformer.
+    fn convolution_targets(&self) -> Vec<LayerInfo>;
 }
 
 impl dyn Denoiser + '_ {
@@ -115,6 +117,8 @@ pub trait Architecture {
     fn denoiser_layers(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>;
     /// Those of them that training puts an adapter on.
     fn denoiser_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>;
+    /// Those it goes on besides where convolutions are trained.
+    fn convolution_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>;
     /// Every layer of the text encoders that an adapter may go on, from the file's header.
     fn text_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>;
     fn load_denoiser(&self, base: &Base) -> Result<Box<dyn Denoiser>, TrainError>;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
-use lorikeet_adapters::{text_encoder_targets, transformer_targets};
+use lorikeet_adapters::{convolution_targets, text_encoder_targets, transformer_targets};
 use lorikeet_checkpoint::{BaseModel, Family, Part};
 use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS, LENGTH, PAD_OPEN_CLIP};
 use lorikeet_models::unet::UNetConfig;
@@ -97,6 +97,10 @@ impl Architecture for StableDiffusion {
 
     fn denoiser_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
         Ok(transformer_targets(&unet::layers_in(model)?))
+    }
+
+    fn convolution_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
+        Ok(convolution_targets(&unet::layers_in(model)?))
     }
 
     fn text_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {

@@ -2,7 +2,7 @@
 
 use burn::Tensor;
 use burn::tensor::Device;
-use lorikeet_adapters::{text_encoder_targets, transformer_targets};
+use lorikeet_adapters::{convolution_targets, text_encoder_targets, transformer_targets};
 use lorikeet_checkpoint::{BaseModel, Part};
 use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS, LENGTH, Output, PAD_OPEN_CLIP, first_end};
 use lorikeet_models::unet::UNetConfig;
@@ -86,6 +86,10 @@ impl Architecture for Sdxl {
 
     fn denoiser_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
         Ok(transformer_targets(&unet::layers_in(model)?))
+    }
+
+    fn convolution_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {
+        Ok(convolution_targets(&unet::layers_in(model)?))
     }
 
     fn text_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError> {

@@ -46,6 +46,10 @@ impl Denoiser for UNet {
     fn targets(&self) -> Vec<LayerInfo> {
         lorikeet_adapters::transformer_targets(&self.0.layers())
     }
+
+    fn convolution_targets(&self) -> Vec<LayerInfo> {
+        lorikeet_adapters::convolution_targets(&self.0.layers())
+    }
 }
 
 pub(super) fn shape(config: &UNetConfig, json: &Value) -> DenoiserShape {
