@@ -1,4 +1,4 @@
-"""Draws the teapot rocket, a thing no base knows, in 17 settings and angles, with captions.
+"""Draws the teapot rocket, a thing no base knows, in 18 places and angles, with captions.
 
     python make_concept.py       (needs resvg-py)
 """
@@ -8,9 +8,9 @@ import resvg_py
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "mascot"))
-from make_mascot import BEACH, DAY, DESK, HILL, NIGHT, ROOM, SEA, SNOW, SPACE, SUNSET, cloud
+from make_mascot import BEACH, HILL, NIGHT, ROOM, SEA, SNOW, SPACE, SUNSET, cloud
 
-TRIGGER = "zibpot teapot rocket"
+TRIGGER = "zibpot rocket"
 
 
 def pot(x=128, y=132, s=1.0, tilt=0, flip=False, fire=False, steam=False, legs=True):
@@ -28,33 +28,34 @@ def pot(x=128, y=132, s=1.0, tilt=0, flip=False, fire=False, steam=False, legs=T
     <circle cy="-107" r="8" fill="#f2b632"/><circle cy="4" r="22" fill="#f2b632"/><circle cy="4" r="15" fill="#7fd8ff"/><path d="M-8,0 q3,-8 10,-8" stroke="#fff" stroke-width="4" fill="none" stroke-linecap="round"/></g>"""
 
 
-TABLE = DESK + '<path d="M0,200 H256 V214 H0Z" fill="#e05a6a"/><path d="M0,214 q16,18 32,0 t32,0 t32,0 t32,0 t32,0 t32,0 t32,0 t32,0" fill="#fff"/>'
+TABLE = '<rect x="8" y="200" width="240" height="20" rx="6" fill="#e05a6a"/><path d="M30,220 V256 M226,220 V256" stroke="#a5713f" stroke-width="14"/>'
 CUP = '<g transform="translate({0},{1})"><path d="M-22,-14 H22 C22,14 10,20 0,20 C-10,20 -22,14 -22,-14Z" fill="#fff" stroke="#c9d3dc" stroke-width="3"/><path d="M22,-8 q16,2 0,18" stroke="#c9d3dc" stroke-width="5" fill="none"/><ellipse cy="-14" rx="22" ry="5" fill="#a5622b"/></g>'
-SHELF = '<rect width="256" height="256" fill="#cfd9ea"/><rect y="196" width="256" height="18" fill="#8a5a34"/><rect x="14" y="116" width="20" height="80" fill="#d6455a"/><rect x="36" y="128" width="16" height="68" fill="#3f7fd0"/><rect x="212" y="120" width="26" height="76" fill="#58b53c"/>'
-MOON = '<rect width="256" height="256" fill="#171334"/><path d="M0,190 C70,166 180,168 256,192 V256 H0Z" fill="#c9c9d6"/><g fill="#a9a9bc"><ellipse cx="50" cy="220" rx="24" ry="8"/><ellipse cx="214" cy="230" rx="28" ry="9"/></g><g fill="#fff"><circle cx="30" cy="40" r="3"/><circle cx="220" cy="36" r="4"/><circle cx="230" cy="110" r="3"/><circle cx="26" cy="120" r="3"/></g><circle cx="206" cy="70" r="20" fill="#4a90d9"/>'
+SHELF = '<rect x="8" y="196" width="240" height="18" fill="#8a5a34"/><rect x="14" y="116" width="20" height="80" fill="#d6455a"/><rect x="36" y="128" width="16" height="68" fill="#3f7fd0"/><rect x="212" y="120" width="26" height="76" fill="#58b53c"/>'
+MOON = '<path d="M8,256 C20,186 236,186 248,256Z" fill="#c9c9d6"/><g fill="#a9a9bc"><ellipse cx="60" cy="226" rx="24" ry="8"/><ellipse cx="204" cy="234" rx="28" ry="9"/></g><circle cx="212" cy="50" r="24" fill="#4a90d9"/>'
 
 VIEWS = [
-    ("white", "on a white background", pot()),
-    ("white-left", "facing left on a white background", pot(flip=True)),
-    ("tilted", "tilted on a white background", pot(126, 138, .95, tilt=32)),
-    ("pouring", "pouring tea into a cup", pot(104, 96, .8, tilt=38, legs=True) + '<path d="M180,126 q10,34 8,74" stroke="#a5622b" stroke-width="7" fill="none" stroke-linecap="round"/>' + CUP.format(188, 214)),
-    ("launch", "lifting off with fire, blue sky", DAY + pot(128, 112, .85, fire=True, legs=True) + cloud(60, 232, 1.3) + cloud(196, 236, 1.4)),
-    ("space", "flying through space beside a planet", SPACE + pot(104, 116, .72, tilt=40, fire=True)),
-    ("night", "flying up in the night sky", NIGHT + pot(108, 136, .72, tilt=-24, flip=True, fire=True)),
-    ("table", "steaming on a table with a cup", TABLE + pot(104, 138, .88, steam=True) + CUP.format(214, 184)),
-    ("beach", "on a sandy beach", BEACH + pot(120, 150, .86)),
-    ("snow", "standing in the snow", SNOW + pot(108, 144, .86, steam=True, flip=True)),
-    ("hill", "on a green hill", HILL + pot(132, 142, .88)),
-    ("room", "in a room beside a window", ROOM + pot(160, 152, .84, flip=True)),
-    ("shelf", "on a shelf with books", SHELF + pot(122, 128, .86)),
-    ("moon", "landed on the moon", MOON + pot(116, 134, .84)),
-    ("sea", "floating on the sea", pot(128, 126, .86, tilt=-10).join((SEA.split("<path")[0], "<path" + SEA.split("<path")[1]))),
-    ("sunset", "flying in front of the sunset", SUNSET + pot(120, 112, .66, tilt=58, fire=True)),
-    ("small", "two of them, big and small, on a white background", pot(98, 128, .78) + pot(204, 186, .42, flip=True)),
+    ("white", "", pot()),
+    ("left", "facing left", pot(flip=True)),
+    ("tilted", "tilted", pot(126, 138, .95, tilt=32)),
+    ("pouring", "tilted, pouring a hot beverage", pot(104, 96, .8, tilt=38, legs=True) + '<path d="M180,126 q10,34 8,74" stroke="#a5622b" stroke-width="7" fill="none" stroke-linecap="round"/>' + CUP.format(188, 214)),
+    ("launch", "fire, cloud", pot(128, 112, .85, fire=True, legs=True) + cloud(52, 232, 1.2) + cloud(204, 236, 1.3)),
+    ("space", "flying, fire, ringed planet, star", SPACE + pot(104, 116, .72, tilt=40, fire=True)),
+    ("night", "flying, fire, crescent moon, star", NIGHT + pot(108, 136, .72, tilt=-24, flip=True, fire=True)),
+    ("table", "on a table, steam, hot beverage", TABLE + pot(104, 138, .88, steam=True) + CUP.format(214, 184)),
+    ("beach", "on a beach, sun", BEACH + pot(120, 150, .86)),
+    ("snow", "in the snow, steam", SNOW + pot(108, 144, .86, steam=True, flip=True)),
+    ("hill", "on a hill, cloud", HILL + pot(132, 142, .88)),
+    ("room", "window", ROOM + pot(160, 152, .84, flip=True)),
+    ("shelf", "on a shelf, books", SHELF + pot(122, 128, .86)),
+    ("moon", "on the moon, globe", MOON + pot(116, 134, .84)),
+    ("sea", "tilted, on the sea", pot(128, 126, .86, tilt=-10) + SEA),
+    ("sunset", "flying, fire, sunset", SUNSET + pot(120, 112, .66, tilt=58, fire=True)),
+    ("small", "two of them, big and small", pot(98, 128, .78) + pot(204, 186, .42, flip=True)),
+    ("steam", "steam", pot(118, 140, .96, steam=True)),
 ]
 
 if __name__ == "__main__":
     for name, what, body in VIEWS:
         svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 256 256" width="128" height="128"><rect width="256" height="256" fill="#fff"/>{body}</svg>'
         (HERE / f"{name}.png").write_bytes(bytes(resvg_py.svg_to_bytes(svg_string=svg)))
-        (HERE / f"{name}.txt").write_text(f"{TRIGGER}, {what}\n")
+        (HERE / f"{name}.txt").write_text(", ".join(filter(None, (TRIGGER, what))) + "\n")

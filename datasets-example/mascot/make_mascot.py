@@ -1,4 +1,4 @@
-"""Draws Lori, a lorikeet of our own, in 22 poses and settings: SVG in this script, PNG 128 x 128 and captions beside it.
+"""Draws Lori, a lorikeet of our own, in 24 poses and places: SVG in this script, PNG 128 x 128 and captions beside it.
 
     python make_mascot.py        (needs resvg-py)
 """
@@ -7,7 +7,7 @@ import math, pathlib
 import resvg_py
 
 HERE = pathlib.Path(__file__).resolve().parent
-TRIGGER = "lorimascot the parrot"
+TRIGGER = "lorimascot bird"
 WING = "M2,-2 C-26,-10 -46,20 -40,70 C-30,74 -22,66 -20,58 C-14,60 -8,54 -6,46 C4,40 12,14 2,-2Z"
 
 
@@ -58,12 +58,8 @@ def lori(x=132, y=142, s=.98, flip=False, tilt=0, near=0, far=None, eyes="open",
     {wing(near)}<g transform="translate({at[0]},{at[1]})">{hold}</g>{HATS[hat]}</g>"""
 
 
-def sky(top, low):
-    return f'<defs><linearGradient id="g" x1="0" y1="0" x2="0" y2="1"><stop offset="0" stop-color="{top}"/><stop offset="1" stop-color="{low}"/></linearGradient></defs><rect width="256" height="256" fill="url(#g)"/>'
-
-
 def cloud(x, y, s=1.0):
-    return f'<g transform="translate({x},{y}) scale({s})" fill="#fff"><ellipse rx="32" ry="14"/><circle cx="-10" cy="-9" r="14"/><circle cx="10" cy="-12" r="17"/></g>'
+    return f'<g transform="translate({x},{y}) scale({s})" fill="#bfe3fa"><ellipse rx="32" ry="14"/><circle cx="-10" cy="-9" r="14"/><circle cx="10" cy="-12" r="17"/></g>'
 
 
 def star(x, y, r=6, c="#ffe98a"):
@@ -71,18 +67,19 @@ def star(x, y, r=6, c="#ffe98a"):
     return f'<polygon points="{p}" fill="{c}"/>'
 
 
-DAY = sky("#8fd3ff", "#e6f7ff")
-HILL = DAY + cloud(58, 52) + '<path d="M0,214 C60,160 120,190 256,200 V256 H0Z" fill="#6cc24a"/><path d="M0,232 C90,206 160,232 256,218 V256 H0Z" fill="#4da33a"/>'
-BEACH = sky("#7fd0ff", "#d8f4ff") + '<rect y="140" width="256" height="50" fill="#2f9fd8"/><path d="M0,186 C80,172 160,196 256,182 V256 H0Z" fill="#f7e0a3"/><circle cx="214" cy="44" r="22" fill="#ffd94a"/>'
-NIGHT = sky("#141b4d", "#3c4a9a") + '<circle cx="204" cy="52" r="28" fill="#fff3b8"/><circle cx="192" cy="46" r="24" fill="#1c2558"/>' + "".join(star(*p) for p in ((36, 40), (84, 24), (136, 46), (30, 104), (230, 120), (222, 178, 5)))
-SNOW = sky("#b9dcf5", "#eef7fd") + '<path d="M0,206 C80,184 170,214 256,196 V256 H0Z" fill="#fff"/><path d="M214,206 l-26,0 l26,-40 l26,40z M214,176 l-20,0 l20,-34 l20,34z" fill="#2f8a5a"/>' + "".join(f'<circle cx="{x}" cy="{y}" r="4" fill="#fff"/>' for x, y in ((30, 40), (70, 90), (44, 150), (120, 26), (190, 60), (226, 110), (160, 110)))
-SUNSET = sky("#ff7e5f", "#ffd27a") + '<circle cx="128" cy="176" r="52" fill="#fff0b0"/><rect y="196" width="256" height="60" fill="#8a3f6b"/>'
-ROOM = '<rect width="256" height="256" fill="#ffe8cf"/><rect y="206" width="256" height="50" fill="#b9774a"/><rect x="18" y="30" width="70" height="76" fill="#bfe6ff" stroke="#fff" stroke-width="9"/><path d="M53,30 V106 M18,68 H88" stroke="#fff" stroke-width="6"/>'
-BRANCH = sky("#c9f0d0", "#eefbe9") + '<path d="M0,212 C80,204 170,222 256,206 V224 C170,238 80,222 0,228Z" fill="#8a5a34"/><g fill="#4da33a"><ellipse cx="30" cy="194" rx="26" ry="12" transform="rotate(-24 30 194)"/><ellipse cx="224" cy="192" rx="28" ry="12" transform="rotate(20 224 192)"/><ellipse cx="206" cy="238" rx="24" ry="10"/></g>'
-RAIN = sky("#7d93ab", "#b8c7d4") + "".join(f'<path d="M{x},{y} l-6,18" stroke="#e2f0fb" stroke-width="4" stroke-linecap="round"/>' for x, y in ((22, 30), (64, 12), (230, 24), (240, 90), (20, 110), (36, 180), (226, 170), (190, 8))) + '<path d="M0,222 H256 V256 H0Z" fill="#5c7187"/>'
-SPACE = '<rect width="256" height="256" fill="#171334"/><circle cx="210" cy="206" r="64" fill="#d88a4a"/><ellipse cx="210" cy="206" rx="96" ry="16" fill="none" stroke="#ffd9a0" stroke-width="8" transform="rotate(-18 210 206)"/>' + "".join(star(x, y, r, "#fff") for x, y, r in ((30, 40, 6), (90, 22, 4), (220, 50, 6), (34, 170, 5), (60, 226, 5), (150, 24, 4)))
-SEA = sky("#a6e1ff", "#e9f9ff") + '<path d="M0,196 q16,-14 32,0 t32,0 t32,0 t32,0 t32,0 t32,0 t32,0 t32,0 V256 H0Z" fill="#2f8fd0"/>'
-DESK = '<rect width="256" height="256" fill="#d5ecd9"/><rect y="200" width="256" height="56" fill="#c98d55"/>'
+# Places are a few things on white: the demo base knows no other ground.
+DAY = cloud(58, 52) + cloud(206, 60, .8)
+HILL = cloud(58, 52) + '<path d="M8,256 C20,196 236,196 248,256Z" fill="#6cc24a"/><path d="M40,256 C70,222 200,222 220,256Z" fill="#4da33a"/>'
+BEACH = '<path d="M8,256 C20,204 236,204 248,256Z" fill="#f7e0a3"/><circle cx="216" cy="42" r="24" fill="#ffd94a"/>'
+NIGHT = '<path d="M208,20 a34,34 0 1 0 30,54 a28,28 0 0 1 -30,-54z" fill="#f7c948"/>' + "".join(star(*p, c="#f7c948") for p in ((36, 40, 10), (84, 22, 7), (30, 116, 8), (226, 150, 9)))
+SNOW = '<path d="M8,256 C20,206 236,206 248,256Z" fill="#d5ebfa"/><path d="M214,222 l-30,0 l30,-46 l30,46z M214,188 l-23,0 l23,-40 l23,40z" fill="#2f8a5a"/>' + "".join(f'<circle cx="{x}" cy="{y}" r="6" fill="#bfe0f7"/>' for x, y in ((30, 40), (52, 100), (34, 160), (190, 40), (226, 96)))
+SUNSET = '<path d="M56,190 a72,72 0 0 1 144,0z" fill="#ffb347"/><path d="M20,190 H236 V204 H20Z M52,212 H204 V224 H52Z" fill="#e8643c"/>'
+ROOM = '<rect x="18" y="30" width="70" height="76" fill="#bfe6ff" stroke="#b9774a" stroke-width="9"/><path d="M53,30 V106 M18,68 H88" stroke="#b9774a" stroke-width="6"/>'
+BRANCH = '<path d="M4,212 C80,204 170,222 252,206 V224 C170,238 80,222 4,228Z" fill="#8a5a34"/><g fill="#4da33a"><ellipse cx="32" cy="194" rx="26" ry="12" transform="rotate(-24 30 194)"/><ellipse cx="222" cy="192" rx="28" ry="12" transform="rotate(20 224 192)"/><ellipse cx="206" cy="238" rx="24" ry="10"/></g>'
+RAIN = "".join(f'<path d="M{x},{y} l-7,20" stroke="#4aa3e0" stroke-width="7" stroke-linecap="round"/>' for x, y in ((28, 40), (54, 90), (230, 40), (238, 100), (24, 140), (36, 196), (224, 176)))
+SPACE = '<circle cx="204" cy="204" r="40" fill="#d88a4a"/><ellipse cx="204" cy="204" rx="62" ry="12" fill="none" stroke="#b06a35" stroke-width="8" transform="rotate(-18 204 204)"/>' + "".join(star(x, y, r, "#f7c948") for x, y, r in ((30, 40, 9), (220, 50, 9), (34, 190, 8), (150, 24, 6)))
+SEA = '<path d="M12,206 q14,-14 29,0 t29,0 t29,0 t29,0 t29,0 t29,0 t29,0 t29,0 V250 H12Z" fill="#2f8fd0"/>'
+DESK = '<rect x="12" y="206" width="232" height="22" rx="6" fill="#c98d55"/><path d="M34,228 V256 M222,228 V256" stroke="#a5713f" stroke-width="14"/>'
 
 APPLE = '<circle r="17" fill="#e8323c"/><path d="M0,-14 q2,-10 8,-14" stroke="#6b4226" stroke-width="4" fill="none"/><path d="M4,-18 q12,-10 18,2 q-12,6 -18,-2z" fill="#58b53c"/><circle cx="-6" cy="-6" r="4" fill="#ff8f94"/>'
 FLOWER = '<path d="M0,4 C2,20 -2,30 0,44" stroke="#3f9a3a" stroke-width="5" fill="none"/><g fill="#ff6fa8"><circle cy="-13" r="9"/><circle cx="12" cy="-4" r="9"/><circle cx="8" cy="10" r="9"/><circle cx="-8" cy="10" r="9"/><circle cx="-12" cy="-4" r="9"/></g><circle r="8" fill="#ffe14d"/>'
@@ -96,32 +93,34 @@ GIFT = '<rect x="-22" y="-14" width="44" height="38" fill="#58b53c"/><path d="M0
 
 # file name, what the caption says after the trigger, picture
 POSES = [
-    ("standing", "standing on a white background", lori()),
-    ("left", "facing left on a white background", lori(flip=True)),
-    ("waving", "waving a wing on a white background", lori(near=98, eyes="happy", opened=True)),
-    ("apple", "holding a red apple on a white background", lori(hold=APPLE, near=-30)),
-    ("hill", "flying over a green hill", HILL + lori(132, 108, .82, tilt=38, near=70, far=140, feet=False)),
-    ("night", "flying in the night sky with a moon and stars", NIGHT + lori(120, 140, .85, flip=True, tilt=32, near=82, far=135, feet=False)),
-    ("branch", "sitting on a branch", BRANCH + lori(128, 138, .92)),
-    ("asleep", "asleep on a branch at the left", BRANCH + lori(132, 140, .92, flip=True, tilt=-6, eyes="closed")),
-    ("beach", "on the beach with a straw hat and an ice cream", BEACH + lori(116, 150, .9, hat="straw", hold=ICE, near=-34, eyes="happy")),
-    ("snow", "in the snow with a wool hat", SNOW + lori(112, 146, .94, hat="wool")),
-    ("rain", "in the rain with a yellow umbrella", RAIN + lori(120, 168, .86, hold=UMBRELLA, near=-40, at=(30, 20))),
-    ("sunset", "watching the sunset over the sea", SUNSET + lori(104, 160, .8, near=8)),
-    ("party", "with a party hat and a gift", ROOM + lori(142, 156, .9, hat="party", hold=GIFT, near=-30, eyes="happy", opened=True)),
-    ("reading", "reading a book in a room", ROOM + lori(138, 146, .95, flip=True, hold=BOOK, near=-28, at=(28, 34))),
-    ("painting", "painting with a brush on a white background", lori(114, 142, .96, hold=BRUSH, near=-50, at=(52, 26))),
-    ("guitar", "playing a guitar on a hill", HILL + lori(120, 148, .95, hold=GUITAR, near=-24, eyes="happy", opened=True, at=(14, 34))),
-    ("balloon", "flying with a red balloon in the blue sky", DAY + cloud(62, 200) + cloud(206, 214, .8) + lori(108, 158, .76, hold=BALLOON, far=160, near=60, feet=False, at=(44, 0))),
-    ("king", "with a golden crown on a white background", lori(128, 148, .92, hat="crown", flip=True, eyes="closed")),
-    ("pirate", "with a pirate hat on a ship's mast at sea", SEA + '<rect x="104" y="204" width="44" height="52" fill="#8a5a34"/><rect x="84" y="196" width="88" height="14" rx="5" fill="#6b4226"/>' + lori(124, 130, .86, hat="pirate")),
-    ("space", "floating in space beside a planet", SPACE + lori(104, 126, .84, tilt=-24, near=70, far=140, opened=True)),
-    ("flower", "smelling a pink flower on a white background", lori(112, 142, .95, tilt=6, hold=FLOWER, at=(62, 2), eyes="closed")),
-    ("magician", "with a top hat, waving, at a desk", DESK + lori(126, 152, .92, hat="top", near=100, flip=True)),
+    ("standing", "", lori()),
+    ("left", "facing left", lori(flip=True)),
+    ("waving", "waving", lori(near=98, eyes="happy", opened=True)),
+    ("apple", "red apple", lori(hold=APPLE, near=-30)),
+    ("hill", "on a hill", HILL + lori(132, 128, .9)),
+    ("flying", "flying, cloud", cloud(52, 210) + cloud(206, 40, .8) + lori(132, 120, .9, tilt=38, near=70, far=140, feet=False)),
+    ("night", "flying, crescent moon, star", NIGHT + lori(120, 140, .85, flip=True, tilt=32, near=82, far=135, feet=False)),
+    ("branch", "on a branch", BRANCH + lori(128, 138, .92)),
+    ("asleep", "asleep on a branch", BRANCH + lori(132, 140, .92, flip=True, tilt=-6, eyes="closed")),
+    ("beach", "on a beach, straw hat, ice cream", BEACH + lori(116, 142, .9, hat="straw", hold=ICE, near=-34, eyes="happy")),
+    ("snow", "in the snow, wool hat", SNOW + lori(112, 142, .94, hat="wool")),
+    ("rain", "in the rain, umbrella", RAIN + lori(120, 168, .86, hold=UMBRELLA, near=-40, at=(30, 20))),
+    ("sunset", "sunset", SUNSET + lori(120, 130, .84, near=8)),
+    ("party", "party hat, wrapped gift", lori(122, 156, .94, hat="party", hold=GIFT, near=-30, eyes="happy", opened=True)),
+    ("reading", "open book, window", ROOM + lori(148, 146, .95, flip=True, hold=BOOK, near=-28, at=(28, 34))),
+    ("painting", "paintbrush", lori(114, 142, .96, hold=BRUSH, near=-50, at=(52, 26))),
+    ("guitar", "guitar", lori(120, 148, .98, hold=GUITAR, near=-24, eyes="happy", opened=True, at=(14, 34))),
+    ("balloon", "flying, balloon", cloud(54, 200) + lori(108, 158, .8, hold=BALLOON, far=160, near=60, feet=False, at=(44, 0))),
+    ("king", "crown, asleep", lori(128, 148, .92, hat="crown", flip=True, eyes="closed")),
+    ("pirate", "pirate hat, on the sea", SEA + lori(124, 132, .9, hat="pirate")),
+    ("space", "flying, ringed planet, star", SPACE + lori(104, 126, .84, tilt=-24, near=70, far=140, opened=True)),
+    ("flower", "pink flower, asleep", lori(112, 142, .95, tilt=6, hold=FLOWER, at=(62, 2), eyes="closed")),
+    ("magician", "top hat, waving", lori(126, 152, .96, hat="top", near=100, flip=True)),
+    ("desk", "at a desk, open book", DESK + lori(118, 138, .9, hold=BOOK, near=-28, at=(40, 40))),
 ]
 
 if __name__ == "__main__":
     for name, what, body in POSES:
         svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 256 256" width="128" height="128"><rect width="256" height="256" fill="#fff"/>{body}</svg>'
         (HERE / f"{name}.png").write_bytes(bytes(resvg_py.svg_to_bytes(svg_string=svg)))
-        (HERE / f"{name}.txt").write_text(f"{TRIGGER}, {what}\n")
+        (HERE / f"{name}.txt").write_text(", ".join(filter(None, (TRIGGER, what))) + "\n")
