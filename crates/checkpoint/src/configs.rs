@@ -292,7 +292,8 @@ pub(crate) fn scheduler(family: Family, prediction: Prediction, zero_snr: bool) 
         "rescale_betas_zero_snr": zero_snr,
         "set_alpha_to_one": false,
         "steps_offset": 1,
-        "timestep_spacing": "leading",
+        // Only trailing spacing starts drawing at the last timestep, which is pure noise then (Lin and others 2023, 3.4).
+        "timestep_spacing": if zero_snr { "trailing" } else { "leading" },
         "trained_betas": null,
     })
 }

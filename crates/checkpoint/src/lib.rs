@@ -33,7 +33,7 @@ pub use dtype::{Dtype, from_f32, to_f32};
 pub use error::CheckpointError;
 pub use family::Family;
 pub use inspect::{Inspection, PartFacts, inspect};
-pub use metadata::{FileHashes, TrainingFacts, file_hashes};
+pub use metadata::{FileHashes, FlowFacts, TrainingFacts, file_hashes};
 pub use parts::PartFiles;
 pub use safetensors::{HEADER_LIMIT, SafetensorsFile, TensorInfo};
 pub use sniff::{Foreign, sniff};

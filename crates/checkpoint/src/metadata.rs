@@ -60,6 +60,8 @@ pub struct TrainingFacts {
     /// `no`, `bf16` or `fp16`.
     pub mixed_precision: String,
     pub segmented: bool,
+    /// FLUX only.
+    pub flow: Option<FlowFacts>,
     pub noise_offset: Option<f64>,
     pub min_snr_gamma: Option<f64>,
     pub clip_norm: f64,
@@ -91,6 +93,17 @@ pub struct TrainingFacts {
     pub program: String,
 }
 
+/// How FLUX was trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FlowFacts {
+    /// `uniform`, `sigmoid`, `shift` or `flux_shift`.
+    pub timestep_sampling: &'static str,
+    pub sigmoid_scale: f64,
+    pub shift: f64,
+    /// What the model was told.
+    pub guidance: Option<f64>,
+}
+
 impl TrainingFacts {
     /// The entries, all as text in the spelling of Python's `str`, which readers expect.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
@@ -117,7 +130,7 @@ impl TrainingFacts {
             "ss_network_args",
             self.convolutions.map_or_else(
                 || "{}".to_owned(),
-                |(rank, alpha)| format!(r#"{{"conv_dim": "{rank}", "conv_alpha": "{alpha}"}}"#),
+                |(rank, alpha)| format!(r#"{{"conv_dim": "{rank}", "conv_alpha": "{}"}}"#, python_float(alpha.into())),
             ),
         );
         put("ss_base_model_version", names.version.to_owned());
@@ -140,6 +153,16 @@ impl TrainingFacts {
         put("ss_mixed_precision", self.mixed_precision.clone());
         put("ss_gradient_checkpointing", python_bool(self.segmented));
         put("ss_gradient_accumulation_steps", self.accumulation.to_string());
+        if let Some(flow) = &self.flow {
+            put("ss_model_type", "flux".to_owned());
+            put("ss_timestep_sampling", flow.timestep_sampling.to_owned());
+            put("ss_sigmoid_scale", python_float(flow.sigmoid_scale));
+            put("ss_discrete_flow_shift", python_float(flow.shift));
+            put("ss_guidance_scale", optional(flow.guidance));
+            put("ss_model_prediction_type", "raw".to_owned());
+            put("ss_weighting_scheme", "none".to_owned());
+            put("ss_apply_t5_attn_mask", python_bool(false));
+        }
         put("ss_noise_offset", optional(self.noise_offset));
         put("ss_min_snr_gamma", optional(self.min_snr_gamma));
         put("ss_max_grad_norm", python_float(self.clip_norm));

@@ -105,6 +105,7 @@ fn sdxl_in_one_file() {
     let base = open_base(&path).unwrap();
     assert_eq!((base.prediction, base.zero_snr), (Prediction::V, true));
     assert_eq!(base.scheduler["rescale_betas_zero_snr"], true);
+    assert_eq!(base.scheduler["timestep_spacing"], "trailing");
     tensors.push(("edm_mean".to_owned(), "F32", vec![4]));
     tensors.push(("edm_std".to_owned(), "F32", vec![4]));
     sparse(&path, &tensors, &[]);

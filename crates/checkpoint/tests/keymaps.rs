@@ -188,6 +188,21 @@ fn lora_names_of_the_text_encoders() {
         }
         assert_eq!(lines.len(), count);
     }
+    // Stable Diffusion 2 has the first 23 layers of OpenCLIP-H.
+    let layers_of_h = layers("openclip_H.tsv", 1, "text_encoder");
+    let inside = |name: &&String| name.contains(".self_attn.") || name.contains(".mlp.");
+    let trained: BTreeSet<String> = layers_of_h
+        .iter()
+        .filter(inside)
+        .filter(|name| !name.contains(".layers.23."))
+        .flat_map(|name| ["q", "k", "v"].map(|third| name.replace("{q,k,v}", third)))
+        .collect();
+    for dotted in &trained {
+        let kohya = kohya_layer_name(Family::Sd2, dotted).unwrap();
+        assert_eq!(kohya, format!("lora_te_{}", dotted.strip_prefix("text_encoder.").unwrap().replace('.', "_")));
+        assert_eq!(dotted_layer_name(&kohya).as_ref(), Some(dotted));
+    }
+    assert_eq!(trained.len(), 138);
     let t5 = layers("t5xxl_encoder.tsv", 0, "text_encoder_2");
     let trained = |name: &&String| name.contains(".SelfAttention.") || name.contains(".DenseReluDense.");
     let trained: Vec<_> = t5.iter().filter(trained).filter(|name| !name.contains("relative")).collect();

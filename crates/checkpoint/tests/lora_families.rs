@@ -6,7 +6,9 @@ mod support;
 use std::collections::BTreeMap;
 
 use lorikeet_checkpoint::lora::{self, LoraModule};
-use lorikeet_checkpoint::{Dtype, Family, SafetensorsFile, TensorData, write_safetensors};
+use lorikeet_checkpoint::{
+    Dtype, Family, FlowFacts, Prediction, SafetensorsFile, TensorData, TrainingFacts, write_safetensors,
+};
 use support::lora_module as module;
 
 /// `alpha / rank * up @ down`, `[out, in]`.
@@ -108,4 +110,31 @@ fn kohya_files_of_every_family_come_back_as_they_were() {
         assert_eq!(loaded.family, Some(family));
         assert!(lora::write(&path, Family::Sd1, &modules, Dtype::F32, &BTreeMap::new()).is_err());
     }
+}
+
+#[test]
+fn metadata_of_flux_says_how_timesteps_were_drawn() {
+    let flow = FlowFacts { timestep_sampling: "flux_shift", sigmoid_scale: 1.0, shift: 3.1582, guidance: Some(1.0) };
+    let flux = TrainingFacts {
+        family: Family::Flux1Dev,
+        prediction: Some(Prediction::Flow),
+        flow: Some(flow),
+        convolutions: Some((8, 4.0)),
+        ..TrainingFacts::default()
+    };
+    let entries = lora::metadata(&flux);
+    for (key, value) in [
+        ("ss_base_model_version", "flux1"),
+        ("ss_network_module", "networks.lora_flux"),
+        ("ss_network_args", r#"{"conv_dim": "8", "conv_alpha": "4.0"}"#),
+        ("ss_model_type", "flux"),
+        ("ss_timestep_sampling", "flux_shift"),
+        ("ss_sigmoid_scale", "1.0"),
+        ("ss_discrete_flow_shift", "3.1582"),
+        ("ss_guidance_scale", "1.0"),
+        ("ss_model_prediction_type", "raw"),
+    ] {
+        assert_eq!(entries.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    assert!(!lora::metadata(&TrainingFacts::default()).contains_key("ss_model_type"));
 }

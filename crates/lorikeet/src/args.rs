@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lorikeet_protocol::ExportDtype;
+use lorikeet_protocol::{ExportDtype, ExportNames};
 use lorikeet_recipe::Preset;
 
 /// Teaches an image model something new from a folder of pictures. Without a subcommand it opens the studio.
@@ -162,6 +162,24 @@ pub(crate) struct ExportArgs {
     /// The save of this step; without it the last one
     #[arg(long)]
     pub step: Option<u64>,
+    /// What layers are called: kohya's names, which every program reads, or those of diffusers and PEFT
+    #[arg(long, value_enum, default_value = "kohya")]
+    pub names: NamesArg,
+    /// Told to people in the file's metadata; without it the recipe's name
+    #[arg(long, default_value = "")]
+    pub title: String,
+    #[arg(long, default_value = "")]
+    pub author: String,
+    #[arg(long, default_value = "")]
+    pub description: String,
+    #[arg(long, default_value = "")]
+    pub license: String,
+    /// How to use it
+    #[arg(long, default_value = "")]
+    pub usage_hint: String,
+    /// Separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub tags: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -180,6 +198,21 @@ pub(crate) enum DtypeArg {
     F16,
     Bf16,
     F32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum NamesArg {
+    Kohya,
+    Diffusers,
+}
+
+impl From<NamesArg> for ExportNames {
+    fn from(names: NamesArg) -> ExportNames {
+        match names {
+            NamesArg::Kohya => ExportNames::Kohya,
+            NamesArg::Diffusers => ExportNames::Diffusers,
+        }
+    }
 }
 
 impl From<DtypeArg> for ExportDtype {

@@ -32,12 +32,44 @@ pub enum Command {
     SaveNow,
     SampleNow,
     /// Write the adapters of a save as a LoRA file for other programs.
-    Export {
-        run_dir: PathBuf,
-        step: Option<u64>,
-        to: PathBuf,
-        dtype: ExportDtype,
-    },
+    Export(ExportRequest),
+}
+
+/// A LoRA file to be made of a save.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ExportRequest {
+    pub run_dir: PathBuf,
+    /// `None`: the last save.
+    pub step: Option<u64>,
+    /// A file, or a folder, in which it gets the name of the recipe.
+    pub to: PathBuf,
+    pub dtype: ExportDtype,
+    pub names: ExportNames,
+    pub about: About,
+}
+
+/// What layers are called in an exported LoRA.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportNames {
+    /// As in kohya's sd-scripts: `lora_unet_...`. Every program reads them.
+    #[default]
+    Kohya,
+    /// As in diffusers and PEFT: `transformer.....lora_A.weight`. ComfyUI reads them for FLUX, but not for UNets.
+    Diffusers,
+}
+
+/// What people are told of a LoRA, in its metadata. Empty: not told; an empty title is the recipe's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    pub title: String,
+    pub author: String,
+    pub description: String,
+    pub license: String,
+    pub usage_hint: String,
+    pub tags: Vec<String>,
 }
 
 /// Number format of an exported LoRA.

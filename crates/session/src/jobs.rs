@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lorikeet_protocol::{ExportDtype, Failure};
+use lorikeet_protocol::{ExportRequest, Failure};
 use lorikeet_recipe::{Plan, Recipe};
 pub use lorikeet_trainer::{Done, Exported, Host};
 
@@ -16,7 +16,7 @@ pub trait Jobs: Send {
     /// Goes on from the last save in `run_dir`.
     fn resume(&self, run_dir: &Path, host: &mut dyn Host) -> Result<Done, Failure>;
 
-    fn export(&self, run_dir: &Path, step: Option<u64>, to: &Path, dtype: ExportDtype) -> Result<Exported, Failure>;
+    fn export(&self, request: &ExportRequest) -> Result<Exported, Failure>;
 }
 
 /// The real trainer.
@@ -35,7 +35,7 @@ impl Jobs for Trainer {
         lorikeet_trainer::resume(run_dir, host).map_err(|error| error.failure())
     }
 
-    fn export(&self, run_dir: &Path, step: Option<u64>, to: &Path, dtype: ExportDtype) -> Result<Exported, Failure> {
-        lorikeet_trainer::export(run_dir, step, to, dtype).map_err(|error| error.failure())
+    fn export(&self, request: &ExportRequest) -> Result<Exported, Failure> {
+        lorikeet_trainer::export(request).map_err(|error| error.failure())
     }
 }

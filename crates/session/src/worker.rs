@@ -32,7 +32,7 @@ impl Worker {
             match command {
                 Command::Start { recipe } => self.start(&recipe),
                 Command::ResumeRun { run_dir } => self.resume(&run_dir),
-                Command::Probe { .. } | Command::Export { .. } => self.quick(command),
+                Command::Probe { .. } | Command::Export(_) => self.quick(command),
                 Command::Pause | Command::Resume | Command::Stop | Command::SaveNow | Command::SampleNow => {
                     self.warn("No run is on, so there is nothing to pause, stop, save or draw");
                 }
@@ -101,8 +101,8 @@ impl Worker {
             Command::Probe { recipe } => {
                 self.jobs.probe(&recipe).map(|plan| Some(Event::Planned { plan: Box::new(plan) }))
             }
-            Command::Export { run_dir, step, to, dtype } => {
-                let exported = self.jobs.export(&run_dir, step, &to, dtype)?;
+            Command::Export(request) => {
+                let exported = self.jobs.export(&request)?;
                 Ok(Some(Event::Exported { path: exported.path, modules: exported.modules }))
             }
             _ => Ok(None),
@@ -135,7 +135,7 @@ impl RunHost<'_> {
                 self.worker.warn("A run is on already. Stop it first, or wait until it is done");
                 None
             }
-            Command::Probe { .. } | Command::Export { .. } => {
+            Command::Probe { .. } | Command::Export(_) => {
                 self.worker.quick(command);
                 None
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use lorikeet_protocol::{Command, Engine as _, Event, ExportDtype, Failure, Step};
+use lorikeet_protocol::{Command, Engine as _, Event, ExportRequest, Failure, Step};
 use lorikeet_recipe::{Plan, Preset, Recipe, example, plan};
 use lorikeet_session::{Done, Exported, Host, Jobs, RunFolder, ThreadEngine};
 
@@ -33,8 +33,8 @@ impl Jobs for Fake {
         (self.train)(run_dir, host)
     }
 
-    fn export(&self, _: &Path, _: Option<u64>, to: &Path, _: ExportDtype) -> Result<Exported, Failure> {
-        Ok(Exported { path: to.to_owned(), modules: 192 })
+    fn export(&self, request: &ExportRequest) -> Result<Exported, Failure> {
+        Ok(Exported { path: request.to.clone(), modules: 192 })
     }
 }
 
@@ -173,7 +173,7 @@ fn a_second_start_is_refused_while_plans_and_exports_are_answered() {
     let recipe = bench.recipe();
     bench.engine.send(Command::Probe { recipe });
     let export =
-        Command::Export { run_dir: "run".into(), step: None, to: "a.safetensors".into(), dtype: ExportDtype::F16 };
+        Command::Export(ExportRequest { run_dir: "run".into(), to: "a.safetensors".into(), ..Default::default() });
     bench.engine.send(export);
     bench.engine.send(Command::Stop);
     let events = bench.until(finished);

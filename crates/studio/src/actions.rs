@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lorikeet_protocol::{Command, ExportDtype};
+use lorikeet_protocol::{Command, ExportDtype, ExportRequest};
 use lorikeet_recipe::Preset;
 
 use crate::app::StudioApp;
@@ -96,7 +96,7 @@ impl StudioApp {
             Action::Export { to, dtype, step } => {
                 if let Some(run_dir) = self.state.run_dir.clone() {
                     self.state.asking(Asked::Export);
-                    self.send(Command::Export { run_dir, step, to, dtype });
+                    self.send(Command::Export(ExportRequest { run_dir, step, to, dtype, ..Default::default() }));
                     if let Some(form) = &mut self.export {
                         form.sent = true;
                     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use egui::{Key, Modifiers, Theme};
 use egui_kittest::{Harness, kittest::Queryable};
 use fake::Fake;
-use lorikeet_protocol::{Command, Event, ExportDtype, Failure, Stage};
+use lorikeet_protocol::{Command, Event, ExportRequest, Failure, Stage};
 use lorikeet_recipe::Value;
 use lorikeet_studio::{Page, StudioApp, state::Phase};
 
@@ -138,7 +138,7 @@ fn a_dropped_folder_is_trained_watched_and_exported() {
     harness.get_by_label("Export").click();
     harness.run_steps(2);
     let to = PathBuf::from("/exports/ink.safetensors");
-    let export = Command::Export { run_dir: "runs/thing".into(), step: None, to: to.clone(), dtype: ExportDtype::F16 };
+    let export = Command::Export(ExportRequest { run_dir: "runs/thing".into(), to: to.clone(), ..Default::default() });
     assert_eq!(engine.take_sent(), [export]);
     engine.push(Event::Exported { path: to, modules: 84 });
     harness.run_steps(2);

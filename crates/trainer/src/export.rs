@@ -7,12 +7,14 @@ use std::time::UNIX_EPOCH;
 
 use lorikeet_adapters::LoraSet;
 use lorikeet_checkpoint::lora::{self, Array, LoraModule};
-use lorikeet_checkpoint::{Dtype, SafetensorsFile, TensorData, TrainingFacts, file_hashes, write_atomically};
+use lorikeet_checkpoint::{
+    Dtype, FlowFacts, SafetensorsFile, TensorData, TrainingFacts, file_hashes, write_atomically,
+};
 use lorikeet_checkpoint::{Prediction, write_safetensors};
 use lorikeet_dataset::{bucket_info, dataset_dirs, tag_frequency};
 use lorikeet_nn::LayerKind;
-use lorikeet_protocol::ExportDtype;
-use lorikeet_recipe::{Plan, Schedule, Segments};
+use lorikeet_protocol::{ExportDtype, ExportNames, ExportRequest};
+use lorikeet_recipe::{Plan, Schedule, Segments, TimestepSampling};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -193,12 +195,12 @@ pub struct Exported {
     pub modules: usize,
 }
 
-/// Writes the adapters of a save as a LoRA file with kohya names. `step`: `None` is the last save. `to`: a file, or a
-/// folder, in which it gets the name of the recipe.
+/// Writes the adapters of a save as a LoRA file.
 ///
 /// # Errors
 /// When there is no such save, it is damaged, or the file cannot be written.
-pub fn export(run_dir: &Path, step: Option<u64>, to: &Path, dtype: ExportDtype) -> Result<Exported, TrainError> {
+pub fn export(request: &ExportRequest) -> Result<Exported, TrainError> {
+    let ExportRequest { run_dir, step, to, dtype, names, about } = request;
     let saves = saves(run_dir)?;
     let Some((last, _)) = saves.last() else { return Err(TrainError::NoSave { run_dir: run_dir.to_owned() }) };
     let wanted = step.unwrap_or(*last);
@@ -221,12 +223,24 @@ pub fn export(run_dir: &Path, step: Option<u64>, to: &Path, dtype: ExportDtype) 
     let mut facts = training_facts(&plan, &RunFacts::load(run_dir), wanted);
     facts.finished_at = finished_at.map_or(facts.started_at, |time| time.as_secs_f64());
     facts.output_name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    if !about.title.is_empty() {
+        facts.title.clone_from(&about.title);
+    }
+    facts.author.clone_from(&about.author);
+    facts.description.clone_from(&about.description);
+    facts.license.clone_from(&about.license);
+    facts.usage_hint.clone_from(&about.usage_hint);
+    facts.tags.clone_from(&about.tags);
     let dtype = match dtype {
         ExportDtype::F16 => Dtype::F16,
         ExportDtype::Bf16 => Dtype::Bf16,
         ExportDtype::F32 => Dtype::F32,
     };
-    lora::write(&path, facts.family, &modules, dtype, &lora::metadata(&facts))?;
+    let write = match names {
+        ExportNames::Kohya => lora::write,
+        ExportNames::Diffusers => lora::write_peft,
+    };
+    write(&path, facts.family, &modules, dtype, &lora::metadata(&facts))?;
     Ok(Exported { path, modules: modules.len() })
 }
 
@@ -292,6 +306,17 @@ fn training_facts(plan: &Plan, run: &RunFacts, step: u64) -> TrainingFacts {
         seed: train.seed,
         mixed_precision: if on_card { "bf16" } else { "no" }.to_owned(),
         segmented: plan.segments == Segments::PerBlock,
+        flow: (settings.loss.prediction == lorikeet_recipe::Prediction::Flow).then(|| FlowFacts {
+            timestep_sampling: match settings.loss.timestep_sampling {
+                TimestepSampling::Uniform => "uniform",
+                TimestepSampling::Sigmoid => "sigmoid",
+                TimestepSampling::Shift => "shift",
+                TimestepSampling::FluxShift => "flux_shift",
+            },
+            sigmoid_scale: settings.loss.sigmoid_scale,
+            shift: settings.loss.flow_shift,
+            guidance: settings.loss.guidance,
+        }),
         noise_offset: Some(settings.loss.noise_offset).filter(|offset| *offset > 0.0),
         min_snr_gamma: settings.loss.min_snr_gamma,
         clip_norm: train.clip_norm.unwrap_or(0.0),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use lorikeet_dataset::{Item, caption_for, epoch_batches};
-use lorikeet_protocol::{Command, Event, ExportDtype, Stage, Step};
+use lorikeet_protocol::{Command, Event, ExportDtype, ExportRequest, Stage, Step};
 use lorikeet_recipe::{Plan, Recipe, SaveDtype};
 
 use crate::facts::recipe_model;
@@ -194,7 +194,8 @@ impl<'a> Run<'a> {
             SaveDtype::Bf16 => ExportDtype::Bf16,
             SaveDtype::F32 => ExportDtype::F32,
         };
-        let exported = export(self.run_dir, Some(self.step), self.run_dir, dtype)?;
+        let (run_dir, to) = (self.run_dir.to_owned(), self.run_dir.to_owned());
+        let exported = export(&ExportRequest { run_dir, step: Some(self.step), to, dtype, ..Default::default() })?;
         host.event(Event::Exported { path: exported.path.clone(), modules: exported.modules });
         let seconds = self.started.elapsed().as_secs_f64();
         Ok(Done { run_dir: self.run_dir.to_owned(), step: self.step, lora: Some(exported.path), seconds })

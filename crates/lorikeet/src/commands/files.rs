@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lorikeet_protocol::{About, ExportRequest};
 use lorikeet_recipe::{Recipe, Value};
 
 use crate::args::{ExportArgs, NewArgs};
@@ -15,8 +16,22 @@ pub(crate) fn inspect(path: &Path) -> Result<(), Trouble> {
 }
 
 pub(crate) fn export(args: &ExportArgs) -> Result<(), Trouble> {
-    let exported =
-        lorikeet_trainer::export(&args.run, args.step, &args.to, args.dtype.into()).map_err(|error| error.failure())?;
+    let request = ExportRequest {
+        run_dir: args.run.clone(),
+        step: args.step,
+        to: args.to.clone(),
+        dtype: args.dtype.into(),
+        names: args.names.into(),
+        about: About {
+            title: args.title.clone(),
+            author: args.author.clone(),
+            description: args.description.clone(),
+            license: args.license.clone(),
+            usage_hint: args.usage_hint.clone(),
+            tags: args.tags.clone(),
+        },
+    };
+    let exported = lorikeet_trainer::export(&request).map_err(|error| error.failure())?;
     println!("Exported {} layers: {}", exported.modules, exported.path.display());
     Ok(())
 }

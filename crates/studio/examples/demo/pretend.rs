@@ -79,7 +79,7 @@ pub(crate) fn live(engine: Fake, folder: PathBuf) {
         while let Ok(command) = commands.recv() {
             match command {
                 Command::Start { .. } => run(&engine, &commands, &folder),
-                Command::Export { to, .. } => engine.push(Event::Exported { path: to, modules: 48 }),
+                Command::Export(request) => engine.push(Event::Exported { path: request.to, modules: 48 }),
                 _ => {}
             }
         }

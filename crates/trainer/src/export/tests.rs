@@ -1,3 +1,4 @@
+use lorikeet_protocol::About;
 use lorikeet_recipe::{Recipe, example, plan};
 
 use super::*;
@@ -37,10 +38,14 @@ fn run(steps: &[u64]) -> (tempfile::TempDir, Vec<LoraModule>) {
     (folder, modules(steps.last().copied().unwrap_or(0)))
 }
 
+fn request(run_dir: &Path, step: Option<u64>, to: impl Into<PathBuf>, dtype: ExportDtype) -> ExportRequest {
+    ExportRequest { run_dir: run_dir.to_owned(), step, to: to.into(), dtype, ..Default::default() }
+}
+
 #[test]
 fn an_export_reads_back_the_same() {
     let (folder, modules) = run(&[5, 10]);
-    let exported = export(folder.path(), None, folder.path(), ExportDtype::F32).unwrap();
+    let exported = export(&request(folder.path(), None, folder.path(), ExportDtype::F32)).unwrap();
     assert_eq!(exported, Exported { path: folder.path().join("my ink.safetensors"), modules: 2 });
     let file = lora::read(&exported.path).unwrap();
     assert_eq!(file.modules, modules);
@@ -55,7 +60,21 @@ fn an_export_reads_back_the_same() {
     }
     assert_ne!(file.metadata["modelspec.date"], "1970-01-01T00:00:00Z");
 
-    let earlier = export(folder.path(), Some(5), &folder.path().join("new/v1.5"), ExportDtype::Bf16).unwrap();
+    let about =
+        About { author: "Ada".to_owned(), tags: vec!["ink".to_owned(), "line".to_owned()], ..Default::default() };
+    let named = ExportRequest {
+        names: ExportNames::Diffusers,
+        about,
+        ..request(folder.path(), None, folder.path().join("peft"), ExportDtype::F32)
+    };
+    let file = lora::read(export(&named).unwrap().path).unwrap();
+    // The scale is in B, as there is no alpha in such files.
+    assert_eq!(file.modules[0].down, modules[0].down);
+    assert_eq!(file.modules[0].up.values[1], modules[0].up.values[1] * 0.5);
+    assert_eq!((&*file.metadata["modelspec.author"], &*file.metadata["modelspec.tags"]), ("Ada", "ink, line"));
+    assert_eq!(file.metadata["modelspec.title"], "my ink");
+
+    let earlier = export(&request(folder.path(), Some(5), &folder.path().join("new/v1.5"), ExportDtype::Bf16)).unwrap();
     assert_eq!(earlier.path, folder.path().join("new/v1.5.safetensors"));
     let file = lora::read(&earlier.path).unwrap();
     assert_eq!(file.modules[0].down.values[0], 5.0);
@@ -73,7 +92,7 @@ fn what_the_run_knew_of_its_pictures_is_told() {
     assert_eq!(facts.base_name, "demo-base");
     facts.save(folder.path()).unwrap();
     assert_eq!(RunFacts::load(folder.path()), facts);
-    let exported = export(folder.path(), None, &folder.path().join("x"), ExportDtype::F16).unwrap();
+    let exported = export(&request(folder.path(), None, &folder.path().join("x"), ExportDtype::F16)).unwrap();
     let metadata = lora::read(&exported.path).unwrap().metadata;
     assert!(metadata["ss_tag_frequency"].contains("\"cat\":1"), "{}", metadata["ss_tag_frequency"]);
     assert!(metadata["ss_dataset_dirs"].contains("img_count"), "{}", metadata["ss_dataset_dirs"]);
@@ -84,19 +103,20 @@ fn what_the_run_knew_of_its_pictures_is_told() {
 #[test]
 fn what_cannot_be_exported_is_told() {
     let (folder, _) = run(&[]);
-    let none = export(folder.path(), None, folder.path(), ExportDtype::F16).unwrap_err();
+    let none = export(&request(folder.path(), None, folder.path(), ExportDtype::F16)).unwrap_err();
     assert!(matches!(none, TrainError::NoSave { .. }), "{none}");
     let (folder, _) = run(&[5, 10]);
-    let absent = export(folder.path(), Some(7), folder.path(), ExportDtype::F16).unwrap_err();
+    let absent = export(&request(folder.path(), Some(7), folder.path(), ExportDtype::F16)).unwrap_err();
     assert!(absent.to_string().contains("5, 10"), "{absent}");
     let adapter = folder.path().join("checkpoints/step-000010").join(ADAPTER);
     let bytes = fs::read(&adapter).unwrap();
     fs::write(&adapter, &bytes[..bytes.len() - 4]).unwrap();
-    let broken = export(folder.path(), None, folder.path(), ExportDtype::F16).unwrap_err();
+    let broken = export(&request(folder.path(), None, folder.path(), ExportDtype::F16)).unwrap_err();
     assert!(broken.to_string().contains("cut short"), "{broken}");
     fs::write(folder.path().join(PLAN), "{").unwrap();
-    let broken = export(folder.path(), Some(5), folder.path(), ExportDtype::F16).unwrap_err();
+    let broken = export(&request(folder.path(), Some(5), folder.path(), ExportDtype::F16)).unwrap_err();
     assert!(broken.to_string().contains(PLAN), "{broken}");
-    let elsewhere = export(&folder.path().join("nowhere"), None, folder.path(), ExportDtype::F16).unwrap_err();
+    let elsewhere =
+        export(&request(&folder.path().join("nowhere"), None, folder.path(), ExportDtype::F16)).unwrap_err();
     assert!(matches!(elsewhere, TrainError::Io { .. }), "{elsewhere}");
 }
