@@ -30,6 +30,11 @@ pub(crate) enum Task {
     Export(ExportArgs),
     /// Tell what a model file, LoRA file or model folder is
     Inspect { path: PathBuf },
+    /// List the models on this computer: in the folders of ComfyUI, AUTOMATIC1111, Forge and the Hugging Face hub
+    Models {
+        /// Look into these folders instead
+        folders: Vec<PathBuf>,
+    },
     /// Write a recipe with every setting explained
     New(NewArgs),
     /// List every setting

@@ -36,6 +36,7 @@ fn run(cli: Cli) -> Result<(), Trouble> {
         Some(Task::Sample(args)) => commands::sample::sample(&args),
         Some(Task::Export(args)) => commands::files::export(&args),
         Some(Task::Inspect { path }) => commands::files::inspect(&path),
+        Some(Task::Models { folders }) => commands::files::models(folders),
         Some(Task::New(args)) => commands::files::new_recipe(&args),
         Some(Task::Settings { filter }) => commands::settings::print(filter.as_deref()),
         Some(Task::Devices) => {

@@ -1,4 +1,4 @@
-//! `inspect`, `export`, `new`.
+//! `inspect`, `models`, `export`, `new`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,24 @@ pub(crate) fn inspect(path: &Path) -> Result<(), Trouble> {
     let found = lorikeet_checkpoint::inspect(path)
         .map_err(|error| Trouble::failed("The file cannot be read", error, "Choose another file or folder"))?;
     print!("{found}");
+    Ok(())
+}
+
+pub(crate) fn models(folders: Vec<PathBuf>) -> Result<(), Trouble> {
+    let roots = if folders.is_empty() { lorikeet_checkpoint::usual_roots() } else { folders };
+    if let Some(missing) = roots.iter().find(|root| !root.is_dir()) {
+        let why = format!("there is no folder {}", missing.display());
+        return Err(Trouble::usage("No models can be listed", why, "Name folders that exist"));
+    }
+    let found = lorikeet_checkpoint::discover(&roots);
+    for model in &found {
+        println!("{}\n    {}", model.path.display(), model.what);
+    }
+    if found.is_empty() {
+        let looked: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
+        let place = if looked.is_empty() { "the usual places".to_owned() } else { looked.join(", ") };
+        println!("No models in {place}. Name the folder they are in: lorikeet models FOLDER");
+    }
     Ok(())
 }
 

@@ -39,6 +39,11 @@ fn a_file_is_told_for_what_it_is() {
     let told = stdout(&succeeded(lorikeet(&["inspect", base])));
     assert!(told.contains("It can be trained"), "{told}");
     failed(&lorikeet(&["inspect", "/no/such/file"]), 1, &["/no/such/file"]);
+    let told = stdout(&succeeded(lorikeet(&["models", base])));
+    assert!(told.contains(base) && told.contains("Stable Diffusion 1"), "{told}");
+    let told = stdout(&succeeded(lorikeet(&["models", &text(&bench.pictures())])));
+    assert!(told.contains("No models in"), "{told}");
+    failed(&lorikeet(&["models", "/no/such/folder"]), 2, &["/no/such/folder"]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Previews, validation, saving, and where to run.
 
-use super::{DEMO, any, on};
+use super::{DEMO, any, on, to_on};
 use crate::setting::BaseClass::{self, FluxSchnell};
-use crate::setting::{Choice, Fixed, Kind, Level, Setting, TextRule, When};
+use crate::setting::{Choice, Fixed, Kind, Level, Preset, Setting, TextRule, When};
 
 const PREVIEWS: When = When::Set("sample.every");
 
@@ -81,6 +81,8 @@ pub(super) const SAMPLE: [Setting; 11] = [
         defaults: &[
             any(Fixed::Float(7.0), "The usual value for Stable Diffusion."),
             on(DEMO, Fixed::Float(3.0), "The demo base was measured with 3."),
+            to_on(Preset::Character, DEMO, Fixed::Float(1.6), "What was just learned is torn by more."),
+            to_on(Preset::Concept, DEMO, Fixed::Float(1.6), "What was just learned is torn by more."),
             on(
                 BaseClass::FLUX,
                 Fixed::Float(1.0),

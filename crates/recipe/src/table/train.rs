@@ -4,6 +4,9 @@ use super::{DEMO, SD_FULL, UNETS, any, on, to_on};
 use crate::setting::BaseClass;
 use crate::setting::{Choice, Fixed, Kind, Level, Preset, Setting, When};
 
+const DEMO_SHAPES: &str =
+    "The demo base must be taught a new shape from the ground up: attention alone left patches of colour.";
+
 pub(super) const NETWORK: [Setting; 6] = [
     Setting {
         id: "network.rank",
@@ -16,6 +19,8 @@ pub(super) const NETWORK: [Setting; 6] = [
         zero_means: "",
         defaults: &[
             any(Fixed::Int(16), "Enough for one subject, and a small file."),
+            to_on(Preset::Character, DEMO, Fixed::Int(32), DEMO_SHAPES),
+            to_on(Preset::Concept, DEMO, Fixed::Int(32), DEMO_SHAPES),
             to_on(
                 Preset::Style,
                 SD_FULL,
@@ -48,7 +53,11 @@ pub(super) const NETWORK: [Setting; 6] = [
         level: Level::Advanced,
         when: When::On(UNETS),
         zero_means: "convolutions stay as they are",
-        defaults: &[any(Fixed::Int(0), "Large models learn styles and subjects through their attention alone.")],
+        defaults: &[
+            any(Fixed::Int(0), "Large models learn styles and subjects through their attention alone."),
+            to_on(Preset::Character, DEMO, Fixed::Int(32), DEMO_SHAPES),
+            to_on(Preset::Concept, DEMO, Fixed::Int(32), DEMO_SHAPES),
+        ],
     },
     Setting {
         id: "network.conv_alpha",
@@ -148,6 +157,8 @@ pub(super) const TRAIN: [Setting; 14] = [
                 "A style bears larger steps than a likeness, as no detail must stay exact.",
             ),
             on(DEMO, Fixed::Float(1e-3), "A small model bears larger steps, and the run is short."),
+            to_on(Preset::Character, DEMO, Fixed::Float(2e-3), DEMO_SHAPES),
+            to_on(Preset::Concept, DEMO, Fixed::Float(2e-3), DEMO_SHAPES),
         ],
     },
     Setting {
