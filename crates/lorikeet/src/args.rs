@@ -20,7 +20,7 @@ pub(crate) enum Task {
     Train(TrainArgs),
     /// Show what a recipe comes to, with reasons, and train nothing
     Plan(PlanArgs),
-    /// Train the example style on the built-in base: pictures, loss plot and LoRA in a few minutes
+    /// Train an example on the built-in base: pictures, loss plot and LoRA in a few minutes
     Demo(DemoArgs),
     /// Go on with a run from its last save
     Resume(ResumeArgs),
@@ -92,6 +92,9 @@ pub(crate) struct ResumeArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
+    /// ink-style, mascot or concept
+    #[arg(default_value = "ink-style")]
+    pub example: String,
     /// Training steps; without it as many as the preset takes
     #[arg(long)]
     pub steps: Option<u64>,

@@ -1,4 +1,4 @@
-//! `demo`: the example style from folder to LoRA, with a look at what came of it.
+//! `demo`: an example from folder to LoRA, with a look at what came of it.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -16,39 +16,20 @@ use crate::drawing::chroma::mean_chroma;
 use crate::drawing::sheet::{self, Pair};
 use crate::face::{Face, Progress, change, duration};
 use crate::follow::{Terminal, follow};
-use crate::shipped::{self, EXAMPLES};
+use crate::shipped::{self, EXAMPLES, ShippedExample};
 use crate::trouble::Trouble;
 
-/// Things that the demo base knows and that are not among the example's pictures.
-const UNSEEN: [&str; 20] = [
-    "anchor",
-    "backpack",
-    "banana",
-    "castle",
-    "dog face",
-    "doughnut",
-    "duck",
-    "helicopter",
-    "honeybee",
-    "light bulb",
-    "lion",
-    "motorcycle",
-    "octopus",
-    "palm tree",
-    "pear",
-    "pizza",
-    "scissors",
-    "strawberry",
-    "turtle",
-    "violin",
-];
-
-/// Held-out pictures, which a source tree has and an installed program may not.
+/// Held-out ink pictures, which a source tree has and an installed program may not.
 const HELD_OUT: &str = "tests/fixtures/ink-heldout";
 
 pub(crate) fn demo(args: &DemoArgs) -> Result<(), Trouble> {
     let started = Instant::now();
-    let recipe = recipe(args)?;
+    let named = EXAMPLES.iter().find(|example| example.folder == args.example);
+    let example = named.ok_or_else(|| {
+        let names: Vec<_> = EXAMPLES.iter().map(|example| example.folder).collect();
+        Trouble::usage("There is no such example", &args.example, format!("Choose one of {}", names.join(", ")))
+    })?;
+    let recipe = recipe(args, example)?;
     let mut face = Watching { progress: Progress::new(), validation: None };
     let end = follow(Command::Start { recipe: Box::new(recipe.clone()) }, &mut face)?;
     let Event::Finished { run_dir, lora, .. } = end else { return Ok(()) };
@@ -58,12 +39,12 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<(), Trouble> {
         return Ok(());
     };
 
-    println!("Drawing {} things that are not among the pictures, by the base and with the LoRA", UNSEEN.len());
+    println!("Drawing {} pictures, by the base and with the LoRA", example.prompts.len());
     let folder = run_dir.join("sheet");
-    let base = draw(&recipe, &[], &folder.join("base"))?;
-    let with_lora = draw(&recipe, &[(lora.clone(), 1.0)], &folder.join("lora"))?;
+    let base = draw(&recipe, example, &[], &folder.join("base"))?;
+    let with_lora = draw(&recipe, example, &[(lora.clone(), 1.0)], &folder.join("lora"))?;
     let sheet = run_dir.join("sheet.png");
-    let (of_base, of_lora) = look(&base, &with_lora, &sheet).map_err(|error| {
+    let (of_base, of_lora) = look(example, &base, &with_lora, &sheet).map_err(|error| {
         Trouble::failed("The sheet cannot be drawn", error, "Make room on the disk; the LoRA itself is ready")
     })?;
 
@@ -77,22 +58,23 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<(), Trouble> {
     if let Some((base_loss, loss)) = face.validation {
         println!("Validation loss  {base_loss:.4} (base) -> {loss:.4} ({:+.1} %)", change(loss, base_loss));
     }
-    println!("Chroma           {of_base:.3} (base) -> {of_lora:.3} (0 is grey; ink has none)");
+    if example.preset == Preset::Style {
+        println!("Chroma           {of_base:.3} (base) -> {of_lora:.3} (0 is grey; ink has none)");
+    }
     println!("Time             {}", duration(started.elapsed().as_secs_f64()));
     Ok(())
 }
 
-fn recipe(args: &DemoArgs) -> Result<Recipe, Trouble> {
-    let example = &EXAMPLES[0];
+fn recipe(args: &DemoArgs, example: &ShippedExample) -> Result<Recipe, Trouble> {
     let Some(folder) = shipped::example(example) else {
         let todo = "Put the folder datasets-example beside the program, or run it from the source tree";
         return Err(Trouble::failed("The demo cannot start", "its pictures are missing", todo));
     };
-    let mut recipe = Recipe::new(Preset::Style);
+    let mut recipe = Recipe::new(example.preset);
     let mut set = |id, path: &Path| recipe.set(id, Value::Text(path.to_string_lossy().into_owned()));
     set("dataset.folder", &folder)?;
     set("save.folder", &args.out)?;
-    if let Some(held_out) = shipped::find(HELD_OUT) {
+    if let Some(held_out) = shipped::find(HELD_OUT).filter(|_| example.preset == Preset::Style) {
         set("dataset.validation_folder", &held_out)?;
     }
     recipe.set("dataset.trigger", Value::Text(example.trigger.to_owned()))?;
@@ -104,20 +86,26 @@ fn recipe(args: &DemoArgs) -> Result<Recipe, Trouble> {
     Ok(recipe)
 }
 
-fn draw(recipe: &Recipe, loras: &[(PathBuf, f32)], out_dir: &Path) -> Result<Vec<PathBuf>, Trouble> {
+fn draw(
+    recipe: &Recipe,
+    example: &ShippedExample,
+    loras: &[(PathBuf, f32)],
+    out_dir: &Path,
+) -> Result<Vec<PathBuf>, Trouble> {
     let text = |id| if let Value::Text(text) = recipe.get(id) { text } else { String::new() };
     let usual = DrawSettings::from(&usual(&text("base.path"), &PartFiles::default())?);
+    let cfg = if let Value::Float(cfg) = recipe.get("sample.cfg") { cfg } else { usual.cfg };
     let request = SampleRequest {
         base: text("base.path"),
         parts: PartFiles::default(),
         loras: loras.to_vec(),
-        prompts: UNSEEN.iter().map(|thing| prompt(thing)).collect(),
+        prompts: example.prompts.iter().map(|&prompt| prompt.to_owned()).collect(),
         negative: String::new(),
         seed: 1,
         width: 0,
         height: 0,
         steps: usual.steps,
-        cfg: usual.cfg,
+        cfg,
         guidance: usual.guidance,
         sampler: usual.sampler,
         device: text("run.device"),
@@ -128,19 +116,15 @@ fn draw(recipe: &Recipe, loras: &[(PathBuf, f32)], out_dir: &Path) -> Result<Vec
     Ok(lorikeet_trainer::sample(&request, &mut terminal).map_err(|error| error.failure())?)
 }
 
-fn prompt(thing: &str) -> String {
-    format!("{thing}, {}", EXAMPLES[0].trigger)
-}
-
 /// Draws the sheet, and tells the mean chroma of both rows of pictures.
-fn look(base: &[PathBuf], lora: &[PathBuf], sheet: &Path) -> Result<(f64, f64), ImageError> {
+fn look(example: &ShippedExample, base: &[PathBuf], lora: &[PathBuf], sheet: &Path) -> Result<(f64, f64), ImageError> {
     let pairs: Vec<Pair> = base
         .iter()
         .zip(lora)
-        .zip(UNSEEN)
-        .map(|((base, lora), thing)| Pair { label: prompt(thing), base: base.clone(), lora: lora.clone() })
+        .zip(example.prompts)
+        .map(|((base, lora), &prompt)| Pair { label: prompt.to_owned(), base: base.clone(), lora: lora.clone() })
         .collect();
-    sheet::draw("Things the LoRA has not seen in ink", &pairs, sheet)?;
+    sheet::draw(example.sheet_title, &pairs, sheet)?;
     Ok((mean_chroma(base)?, mean_chroma(lora)?))
 }
 
@@ -178,8 +162,8 @@ mod tests {
             .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
             .collect();
         assert!(captions.contains("bicycle, ink style"));
-        for thing in UNSEEN {
-            assert!(!captions.contains(&prompt(thing)), "{thing}");
+        for prompt in EXAMPLES[0].prompts {
+            assert!(!captions.contains(prompt), "{prompt}");
         }
     }
 }
