@@ -83,7 +83,7 @@ impl Conv2d {
     ) -> Result<Self, NnError> {
         Ok(Self {
             name: loader.layer_name(),
-            weight: loader.tensor("weight", [outputs, inputs, kernel, kernel])?,
+            weight: loader.kernel("weight", outputs, inputs, kernel)?,
             bias: Some(loader.tensor("bias", [outputs])?),
             geometry,
         })
@@ -131,6 +131,11 @@ impl GroupNorm {
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         ops::group_norm(x, self.weight.clone(), self.bias.clone(), self.groups, self.epsilon)
+    }
+
+    /// Followed by `x * sigmoid(x)`.
+    pub fn forward_silu(&self, x: Tensor<4>) -> Tensor<4> {
+        ops::group_norm_silu(x, self.weight.clone(), self.bias.clone(), self.groups, self.epsilon)
     }
 }
 

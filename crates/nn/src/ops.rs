@@ -1,14 +1,21 @@
 //! Operations with a backward of their own, and compositions that keep their statistics in f32.
 
 mod attention;
+mod conv;
+mod cpu;
 mod cpu_attention;
+mod cpu_conv;
+mod cpu_norm;
+mod cpu_pointwise;
 mod extension;
 mod gelu;
 mod norm;
 mod packed;
 mod product;
 mod rotary;
+mod scratch;
 mod vector;
+mod winograd;
 
 use burn::Tensor;
 use burn::backend::Dispatch;
@@ -17,8 +24,9 @@ use burn::tensor::module::interpolate;
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 
 use crate::ConvGeometry;
+use cpu::{CpuOps as _, Pointwise, on_cpu};
 use extension::FrozenOps as _;
-pub use norm::{group_norm, layer_norm, modulated_layer_norm, rms_norm};
+pub use norm::{group_norm, group_norm_silu, layer_norm, modulated_layer_norm, rms_norm};
 pub(crate) use packed::{Packed, packed_linear};
 pub use rotary::Rotary;
 
@@ -35,15 +43,9 @@ pub fn sdpa(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
 ///
 /// `x` `[b, in, h, w]`, `weight` `[out, in, k, k]`, `bias` `[out]`.
 pub fn frozen_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, geometry: ConvGeometry) -> Tensor<4> {
+    let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[0]], (&x.device().inner(), x.dtype())));
     let options = conv_options(geometry);
-    let y = Tensor::from_dispatch(Dispatch::frozen_conv2d(x.into_dispatch(), weight.into_dispatch(), options));
-    match bias {
-        Some(bias) => {
-            let channels = bias.dims()[0];
-            y + bias.reshape([1, channels, 1, 1])
-        }
-        None => y,
-    }
+    Tensor::from_dispatch(Dispatch::frozen_conv2d(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch(), options))
 }
 
 /// Convolution whose weight is trained.
@@ -69,11 +71,17 @@ pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// The tanh approximation of GELU (Hendrycks and Gimpel 2016), `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`;
 /// transformers' `gelu_new`. Computed in f32; its backward keeps nothing but x.
 pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if on_cpu(&x) {
+        return Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), Pointwise::GeluTanh));
+    }
     Tensor::from_dispatch(Dispatch::gelu_tanh(x.into_dispatch()))
 }
 
 /// First half of the last axis times the exact GELU of the second (Shazeer 2020). `[b, n, 2 d]` → `[b, n, d]`.
 pub fn geglu(x: Tensor<3>) -> Tensor<3> {
+    if on_cpu(&x) {
+        return Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), Pointwise::Geglu));
+    }
     let half = x.dims()[2] / 2;
     x.clone().narrow(2, 0, half) * gelu(x.narrow(2, half, half))
 }
