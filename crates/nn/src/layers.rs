@@ -37,6 +37,12 @@ impl Linear {
 
     /// `x` `[.., in]` → `[.., out]`.
     pub fn forward<const D: usize>(&self, cx: &Context, x: Tensor<D>) -> Tensor<D> {
+        if let (FrozenMatrix::Plain(weight), Some(deltas)) = (&self.weight, cx.deltas())
+            && let Some(adapter) = deltas.low_rank(&self.name, x.dtype())
+            && let Some(y) = ops::adapted_linear(&x, weight, self.bias.as_ref(), &adapter)
+        {
+            return y;
+        }
         let delta = cx.deltas().and_then(|deltas| {
             let dims = x.dims();
             let inputs = dims[D - 1];

@@ -5,6 +5,7 @@ mod conv;
 mod cpu;
 mod cpu_attention;
 mod cpu_conv;
+mod cpu_linear;
 mod cpu_norm;
 mod cpu_pointwise;
 mod extension;
@@ -19,11 +20,12 @@ mod winograd;
 
 use burn::Tensor;
 use burn::backend::Dispatch;
+use burn::tensor::DType;
 use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 
-use crate::ConvGeometry;
+use crate::{ConvGeometry, LowRank};
 use cpu::{CpuOps as _, Pointwise, on_cpu};
 use extension::FrozenOps as _;
 pub use norm::{group_norm, group_norm_silu, layer_norm, modulated_layer_norm, rms_norm};
@@ -45,7 +47,12 @@ pub fn sdpa(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
 pub fn frozen_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, geometry: ConvGeometry) -> Tensor<4> {
     let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[0]], (&x.device().inner(), x.dtype())));
     let options = conv_options(geometry);
-    Tensor::from_dispatch(Dispatch::frozen_conv2d(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch(), options))
+    Tensor::from_dispatch(Dispatch::frozen_conv2d(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        options,
+    ))
 }
 
 /// Convolution whose weight is trained.
@@ -56,6 +63,24 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, geometry: ConvGeometry) -> Tensor
 fn conv_options(geometry: ConvGeometry) -> ConvOptions<2> {
     let ConvGeometry { stride, padding } = geometry;
     ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)
+}
+
+/// A linear layer with an adapter of low rank, in the fewest passes, where there is such a way for this tensor. `x` `[.., in]`,
+/// `weight` `[in, out]`.
+pub(crate) fn adapted_linear<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    adapter: &LowRank,
+) -> Option<Tensor<D>> {
+    if !on_cpu(x) {
+        return None;
+    }
+    let LowRank { down, up, scale } = adapter.clone();
+    let bias = bias.cloned().unwrap_or_else(|| Tensor::zeros([weight.dims()[1]], (&x.device().inner(), DType::F32)));
+    let [weight, down, up] = [weight.clone(), down, up].map(Tensor::into_dispatch);
+    let x = x.clone().into_dispatch();
+    Some(Tensor::from_dispatch(Dispatch::adapted_linear(x, weight, bias.into_dispatch(), down, up, scale)))
 }
 
 /// `x * sigmoid(x)`.

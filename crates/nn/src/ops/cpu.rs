@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use burn::Tensor;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -9,8 +10,8 @@ use burn::backend::ops::FloatTensorOps as _;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, TensorMetadata as _, backend_extension};
 use burn::tensor::{DType, Device, Shape, TensorData};
-use burn::Tensor;
 
+use super::cpu_linear;
 use super::cpu_norm::{self, Groups, Rows};
 use super::cpu_pointwise;
 
@@ -57,10 +58,26 @@ pub(super) trait CpuOps: Backend {
     ) -> FloatTensor<Self>;
 
     fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self>;
+
+    /// `x W + bias + scale (x down^T) up^T`: `x` `[.., in]`, `weight` `[in, out]`, `bias` `[out]`, `down` `[r, in]`, `up`
+    /// `[out, r]`. Weight and bias are not trained.
+    fn adapted_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self>;
 }
 
 impl CpuOps for Flex {
-    fn normalise(x: FloatTensor<Self>, scale: FloatTensor<Self>, shift: FloatTensor<Self>, norm: Norm) -> FloatTensor<Self> {
+    fn normalise(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        norm: Norm,
+    ) -> FloatTensor<Self> {
         let (shape, scale, shift) = (x.shape(), numbers(&scale), numbers(&shift));
         let (scale, shift) = (values(&scale), values(&shift));
         let y = match norm {
@@ -94,10 +111,26 @@ impl CpuOps for Flex {
         };
         tensor(y, shape)
     }
+
+    fn adapted_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        Adapted { x, weight, down, up, scale }.forward(&bias).0
+    }
 }
 
 impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
-    fn normalise(x: FloatTensor<Self>, scale: FloatTensor<Self>, shift: FloatTensor<Self>, norm: Norm) -> FloatTensor<Self> {
+    fn normalise(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        norm: Norm,
+    ) -> FloatTensor<Self> {
         let nodes = [x.node(), scale.node(), shift.node()];
         let (x, scale, shift) = (x.into_primitive(), scale.into_primitive(), shift.into_primitive());
         match Normalised.prepare::<C>(nodes).compute_bound().stateful() {
@@ -118,6 +151,83 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
                 prep.finish((x, function), y)
             }
             OpsKind::UnTracked(prep) => prep.finish(Flex::pointwise(x, function)),
+        }
+    }
+
+    fn adapted_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), down.node(), up.node()];
+        let [x, weight, bias, down, up] = [x, weight, bias, down, up].map(|t| t.into_primitive());
+        let adapted = Adapted { x, weight, down, up, scale };
+        let (y, hidden) = adapted.forward(&bias);
+        match AdaptedLinear.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((adapted, hidden), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+}
+
+/// The operands of an adapted layer.
+#[derive(Clone, Debug)]
+struct Adapted {
+    x: FloatTensor<Flex>,
+    weight: FloatTensor<Flex>,
+    down: FloatTensor<Flex>,
+    up: FloatTensor<Flex>,
+    scale: f64,
+}
+
+impl Adapted {
+    fn sizes(&self) -> cpu_linear::Sizes {
+        let (down, up) = (self.down.shape(), self.up.shape());
+        let (rank, inputs) = (down[0], down[1]);
+        cpu_linear::Sizes { rows: self.x.shape().num_elements() / inputs.max(1), inputs, outputs: up[0], rank }
+    }
+
+    /// The output, and `x down^T`.
+    fn forward(&self, bias: &FloatTensor<Flex>) -> (FloatTensor<Flex>, Vec<f32>) {
+        let sizes = self.sizes();
+        let [x, bias] = [&self.x, bias].map(numbers);
+        let [y, hidden] = self.with_weights(|weights| cpu_linear::forward(sizes, values(&x), weights, values(&bias)));
+        let mut shape = self.x.shape();
+        let last = shape.num_dims() - 1;
+        shape[last] = sizes.outputs;
+        (tensor(y, shape), hidden)
+    }
+
+    fn with_weights<R>(&self, f: impl FnOnce(&cpu_linear::Weights) -> R) -> R {
+        let [weight, down, up] = [&self.weight, &self.down, &self.up].map(numbers);
+        let scale = self.scale as f32;
+        f(&cpu_linear::Weights { weight: values(&weight), down: values(&down), up: values(&up), scale })
+    }
+}
+
+#[derive(Debug)]
+struct AdaptedLinear;
+
+impl Backward<Flex, 3> for AdaptedLinear {
+    /// The operands, and `x down^T`.
+    type State = (Adapted, Vec<f32>);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = numbers(&grads.consume::<Flex>(&ops.node));
+        let (adapted, hidden) = ops.state;
+        let x = numbers(&adapted.x);
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let gradients = adapted.with_weights(|weights| {
+            cpu_linear::backward(adapted.sizes(), values(&x), &hidden, weights, values(&grad), wanted)
+        });
+        let shapes = [adapted.x.shape(), adapted.down.shape(), adapted.up.shape()];
+        for ((parent, gradient), shape) in ops.parents.into_iter().zip(gradients).zip(shapes) {
+            if let Some(node) = parent {
+                grads.register::<Flex>(node.id, tensor(gradient, shape));
+            }
         }
     }
 }

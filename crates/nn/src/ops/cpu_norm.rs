@@ -220,7 +220,8 @@ pub(super) fn rms_norm(rows: &Rows, x: &[f32], starts: &[usize], weight: &[f32])
 pub(super) fn rms_norm_backward(rows: &Rows, x: &[f32], starts: &[usize], weight: &[f32], dy: &[f32]) -> Vec<f32> {
     let (width, per_task) = (rows.width, rows.per_task());
     let mut dx = vec![0.0; dy.len()];
-    let tasks = dx.par_chunks_mut(width * per_task).zip(dy.par_chunks(width * per_task)).zip(starts.par_chunks(per_task));
+    let tasks =
+        dx.par_chunks_mut(width * per_task).zip(dy.par_chunks(width * per_task)).zip(starts.par_chunks(per_task));
     tasks.for_each(|((dx, dy), starts)| {
         for ((dx, dy), start) in dx.chunks_exact_mut(width).zip(dy.chunks_exact(width)).zip(starts) {
             let x = &x[*start..start + width];

@@ -57,7 +57,12 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -
     (x * (mean_square + epsilon).sqrt().recip() * weight.cast(DType::F32).unsqueeze::<D>()).cast(dtype)
 }
 
-fn normalise<const D: usize, const S: usize>(x: Tensor<D>, scale: Tensor<S>, shift: Tensor<S>, norm: Norm) -> Tensor<D> {
+fn normalise<const D: usize, const S: usize>(
+    x: Tensor<D>,
+    scale: Tensor<S>,
+    shift: Tensor<S>,
+    norm: Norm,
+) -> Tensor<D> {
     let [scale, shift] = [scale, shift].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::normalise(x.into_dispatch(), scale, shift, norm))
 }

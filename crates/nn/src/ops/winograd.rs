@@ -102,8 +102,9 @@ impl Chunk {
                         let from: [&[f32]; IN] = std::array::from_fn(|i| &half[(i * IN + j) * tiles..][..tiles]);
                         let range = channel * self.tiles_row..channel * self.tiles_row + tiles;
                         let mut points = out.iter_mut().skip(j).step_by(IN);
-                        let to: [&mut [f32]; IN] =
-                            std::array::from_fn(|_| &mut points.next().map(|p| &mut **p).unwrap_or_default()[range.clone()]);
+                        let to: [&mut [f32]; IN] = std::array::from_fn(|_| {
+                            &mut points.next().map(|p| &mut **p).unwrap_or_default()[range.clone()]
+                        });
                         input_lines(from, to);
                     }
                 }
@@ -197,8 +198,7 @@ impl Chunk {
             let (global, column) = (self.rows.start + tile / columns, tile % columns);
             let (image, row) = (global / self.per_image, global % self.per_image);
             for j in 0..IN {
-                let from: [&[f32]; IN] =
-                    std::array::from_fn(|i| &products[((i * IN + j) * tiles + tile) * n..][..n]);
+                let from: [&[f32]; IN] = std::array::from_fn(|i| &products[((i * IN + j) * tiles + tile) * n..][..n]);
                 let mut lines = half[j * n..].chunks_mut(IN * n);
                 let to: [&mut [f32]; OUT] = std::array::from_fn(|_| &mut lines.next().unwrap_or_default()[..n]);
                 output_lines(from, to);
@@ -225,7 +225,13 @@ impl Chunk {
 }
 
 /// `out` `[36, inputs, outputs]`, or `[36, outputs, inputs]` if the kernel is turned, of the channels named.
-fn transform_kernel(kernel: Kernel, inputs: std::ops::Range<usize>, outputs: std::ops::Range<usize>, point_length: usize, out: &mut [f32]) {
+fn transform_kernel(
+    kernel: Kernel,
+    inputs: std::ops::Range<usize>,
+    outputs: std::ops::Range<usize>,
+    point_length: usize,
+    out: &mut [f32],
+) {
     let [a, b] = kernel.shape;
     let (rows, row) = if kernel.turned { (outputs, inputs) } else { (inputs, outputs) };
     let length = row.len();
@@ -264,7 +270,8 @@ fn input_line(line: &[f32], to: [&mut [f32]; IN]) {
     let [t0, t1, t2, t3, t4, t5] = to;
     let line = &line[..OUT * n + IN - OUT];
     vectorised!({
-        let (t0, t1, t2, t3, t4, t5) = (&mut t0[..n], &mut t1[..n], &mut t2[..n], &mut t3[..n], &mut t4[..n], &mut t5[..n]);
+        let (t0, t1, t2, t3, t4, t5) =
+            (&mut t0[..n], &mut t1[..n], &mut t2[..n], &mut t3[..n], &mut t4[..n], &mut t5[..n]);
         for t in 0..n {
             let d = |j: usize| line[OUT * t + j];
             let r = input_points([d(0), d(1), d(2), d(3), d(4), d(5)]);
@@ -278,7 +285,8 @@ fn input_lines(from: [&[f32]; IN], to: [&mut [f32]; IN]) {
     let [t0, t1, t2, t3, t4, t5] = to;
     vectorised!({
         let f = from.map(|f| &f[..n]);
-        let (t0, t1, t2, t3, t4, t5) = (&mut t0[..n], &mut t1[..n], &mut t2[..n], &mut t3[..n], &mut t4[..n], &mut t5[..n]);
+        let (t0, t1, t2, t3, t4, t5) =
+            (&mut t0[..n], &mut t1[..n], &mut t2[..n], &mut t3[..n], &mut t4[..n], &mut t5[..n]);
         for t in 0..n {
             let r = input_points([f[0][t], f[1][t], f[2][t], f[3][t], f[4][t], f[5][t]]);
             (t0[t], t1[t], t2[t], t3[t], t4[t], t5[t]) = (r[0], r[1], r[2], r[3], r[4], r[5]);
@@ -291,7 +299,8 @@ fn kernel_lines(from: [&[f32]; 3], to: [&mut [f32]; IN]) {
     let [t0, t1, t2, t3, t4, t5] = to;
     vectorised!({
         let f = from.map(|f| &f[..n]);
-        let (t0, t1, t2, t3, t4, t5) = (&mut t0[..n], &mut t1[..n], &mut t2[..n], &mut t3[..n], &mut t4[..n], &mut t5[..n]);
+        let (t0, t1, t2, t3, t4, t5) =
+            (&mut t0[..n], &mut t1[..n], &mut t2[..n], &mut t3[..n], &mut t4[..n], &mut t5[..n]);
         for t in 0..n {
             let r = kernel_points([f[0][t], f[1][t], f[2][t]]);
             (t0[t], t1[t], t2[t], t3[t], t4[t], t5[t]) = (r[0], r[1], r[2], r[3], r[4], r[5]);
