@@ -94,7 +94,7 @@ pub(super) fn group_norm_backward(groups: &Groups, x: &[f32], weight: &[f32], bi
                     },
                 );
                 let [sum, product] = sums_of(dx, x, mean, scale);
-                sums = [sums[0] + f64::from(sum), sums[1] + f64::from(product)];
+                sums = [sums[0] + sum, sums[1] + product];
             }
         }
         let [mean_g, mean_gn] = sums.map(|sum| (sum / x.len() as f64) as f32);
@@ -155,7 +155,7 @@ pub(super) fn layer_norm_backward(rows: &Rows, x: &[f32], scale: &[f32], dy: &[f
             let scale = &scale[at..at + width];
             let [mean, deviation] = statistics(x, rows.epsilon);
             dx.iter_mut().zip(dy).zip(scale).for_each(|((dx, dy), scale)| *dx = dy * scale);
-            let means = sums_of(dx, x, mean, deviation).map(|sum| sum / width as f32);
+            let means = sums_of(dx, x, mean, deviation).map(|sum| (sum / width as f64) as f32);
             finish(dx, x, mean, deviation, means);
             if affine {
                 let (d_scale, d_shift) = sums.split_at_mut(width);
@@ -228,7 +228,7 @@ pub(super) fn rms_norm_backward(rows: &Rows, x: &[f32], starts: &[usize], weight
             let scale = root(x, rows.epsilon);
             dx.iter_mut().zip(dy).zip(weight).for_each(|((dx, dy), weight)| *dx = dy * weight);
             let [_, product] = sums_of(dx, x, 0.0, scale);
-            finish(dx, x, 0.0, scale, [0.0, product / width as f32]);
+            finish(dx, x, 0.0, scale, [0.0, (product / width as f64) as f32]);
         }
     });
     dx
@@ -265,12 +265,13 @@ fn moments(x: &[f32], shift: f32) -> [f64; 2] {
                         lanes[1][i] += x * x;
                     }
                 }
-                for x in rest {
-                    lanes[0][0] += x - shift;
-                    lanes[1][0] += (x - shift).powi(2);
-                }
                 for (sum, lanes) in sums.iter_mut().zip(lanes) {
-                    *sum += f64::from(lanes.iter().sum::<f32>());
+                    *sum += lanes.into_iter().map(f64::from).sum::<f64>();
+                }
+                for x in rest {
+                    let x = f64::from(x - shift);
+                    sums[0] += x;
+                    sums[1] += x * x;
                 }
             },
         );
@@ -279,7 +280,7 @@ fn moments(x: &[f32], shift: f32) -> [f64; 2] {
 }
 
 /// Sums of g and of `g (x - mean) scale`.
-fn sums_of(g: &[f32], x: &[f32], mean: f32, scale: f32) -> [f32; 2] {
+fn sums_of(g: &[f32], x: &[f32], mean: f32, scale: f32) -> [f64; 2] {
     Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -292,11 +293,12 @@ fn sums_of(g: &[f32], x: &[f32], mean: f32, scale: f32) -> [f32; 2] {
                     lanes[1][i] += g[i] * ((x[i] - mean) * scale);
                 }
             }
+            let mut sums = lanes.map(|lanes| lanes.into_iter().map(f64::from).sum());
             for (g, x) in rest.iter().zip(x_rest) {
-                lanes[0][0] += g;
-                lanes[1][0] += g * ((x - mean) * scale);
+                sums[0] += f64::from(*g);
+                sums[1] += f64::from(*g) * f64::from((x - mean) * scale);
             }
-            lanes.map(|lanes| lanes.iter().sum())
+            sums
         },
     )
 }
