@@ -5,7 +5,7 @@ use burn::Tensor;
 use burn::tensor::module::linear;
 use burn::tensor::{DType, Device, Gradients, TensorData};
 use lorikeet_nn::segmented::{LeafSource, Leaves};
-use lorikeet_nn::{ConvGeometry, Deltas, LayerInfo, LayerKind, ops};
+use lorikeet_nn::{ConvGeometry, Deltas, LayerInfo, LayerKind, LowRank, ops};
 use lorikeet_seeded::{Purpose, Stream};
 
 use crate::AdapterError;
@@ -186,6 +186,15 @@ impl LoraDeltas<'_> {
 }
 
 impl Deltas for LoraDeltas<'_> {
+    fn low_rank(&self, name: &str, dtype: DType) -> Option<LowRank> {
+        let module = self.set.modules.get(name)?;
+        if self.dropout && self.set.dropout > 0.0 {
+            return None;
+        }
+        let [down, up] = self.matrices(name, module, dtype);
+        Some(LowRank { down, up, scale: self.scaled(module) })
+    }
+
     fn linear(&self, name: &str, x: &Tensor<3>) -> Option<Tensor<3>> {
         let module = self.set.modules.get(name)?;
         let [a, b] = self.matrices(name, module, x.dtype());

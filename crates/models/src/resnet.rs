@@ -45,13 +45,13 @@ impl ResnetBlock {
 
     /// `x` `[b, inputs, h, w]`, `time` `[b, 1, width]` → `[b, outputs, h, w]`.
     pub(crate) fn forward(&self, cx: &Context, x: Tensor<4>, time: Option<&Tensor<3>>) -> Tensor<4> {
-        let mut h = self.conv1.forward(cx, silu(self.norm1.forward(x.clone())));
+        let mut h = self.conv1.forward(cx, self.norm1.forward_silu(x.clone()));
         if let (Some(projection), Some(time)) = (&self.time_emb_proj, time) {
             let bias = projection.forward(cx, silu(time.clone()));
             let [b, _, c] = bias.dims();
             h = h + bias.reshape([b, c, 1, 1]);
         }
-        let h = self.conv2.forward(cx, silu(self.norm2.forward(h)));
+        let h = self.conv2.forward(cx, self.norm2.forward_silu(h));
         match &self.conv_shortcut {
             Some(shortcut) => shortcut.forward(cx, x) + h,
             None => x + h,

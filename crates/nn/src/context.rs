@@ -1,4 +1,5 @@
 use burn::Tensor;
+use burn::tensor::DType;
 
 /// Stride and padding of a convolution, equal in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,8 +8,24 @@ pub struct ConvGeometry {
     pub padding: usize,
 }
 
+/// An adapter of a linear layer that adds `scale (x down^T) up^T`.
+#[derive(Clone, Debug)]
+pub struct LowRank {
+    /// `[r, in]`.
+    pub down: Tensor<2>,
+    /// `[out, r]`.
+    pub up: Tensor<2>,
+    pub scale: f64,
+}
+
 /// Adds to the output of named layers.
 pub trait Deltas {
+    /// What [`Self::linear`] does, if that is a product of low rank, for layers that can add it as they go.
+    fn low_rank(&self, name: &str, dtype: DType) -> Option<LowRank> {
+        let _ = (name, dtype);
+        None
+    }
+
     /// What the adapter adds to `layer(x)`, for `x` `[batch, n, in]` → `[batch, n, out]`.
     fn linear(&self, name: &str, x: &Tensor<3>) -> Option<Tensor<3>>;
     /// For `x` `[batch, in, height, width]`.

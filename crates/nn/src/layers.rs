@@ -37,6 +37,12 @@ impl Linear {
 
     /// `x` `[.., in]` → `[.., out]`.
     pub fn forward<const D: usize>(&self, cx: &Context, x: Tensor<D>) -> Tensor<D> {
+        if let (FrozenMatrix::Plain(weight), Some(deltas)) = (&self.weight, cx.deltas())
+            && let Some(adapter) = deltas.low_rank(&self.name, x.dtype())
+            && let Some(y) = ops::adapted_linear(&x, weight, self.bias.as_ref(), &adapter)
+        {
+            return y;
+        }
         let delta = cx.deltas().and_then(|deltas| {
             let dims = x.dims();
             let inputs = dims[D - 1];
@@ -83,7 +89,7 @@ impl Conv2d {
     ) -> Result<Self, NnError> {
         Ok(Self {
             name: loader.layer_name(),
-            weight: loader.tensor("weight", [outputs, inputs, kernel, kernel])?,
+            weight: loader.kernel("weight", outputs, inputs, kernel)?,
             bias: Some(loader.tensor("bias", [outputs])?),
             geometry,
         })
@@ -131,6 +137,11 @@ impl GroupNorm {
 
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         ops::group_norm(x, self.weight.clone(), self.bias.clone(), self.groups, self.epsilon)
+    }
+
+    /// Followed by `x * sigmoid(x)`.
+    pub fn forward_silu(&self, x: Tensor<4>) -> Tensor<4> {
+        ops::group_norm_silu(x, self.weight.clone(), self.bias.clone(), self.groups, self.epsilon)
     }
 }
 

@@ -13,7 +13,7 @@ pub mod segmented;
 mod storage;
 mod weights;
 
-pub use context::{Context, ConvGeometry, Deltas};
+pub use context::{Context, ConvGeometry, Deltas, LowRank};
 pub use device::DeviceKind;
 pub use error::NnError;
 pub use layers::{Conv2d, GroupNorm, LayerInfo, LayerKind, LayerNorm, Linear};

@@ -1,24 +1,34 @@
 //! Operations with a backward of their own, and compositions that keep their statistics in f32.
 
 mod attention;
+mod conv;
+mod cpu;
 mod cpu_attention;
+mod cpu_conv;
+mod cpu_linear;
+mod cpu_norm;
+mod cpu_pointwise;
 mod extension;
 mod gelu;
 mod norm;
 mod packed;
 mod product;
 mod rotary;
+mod scratch;
 mod vector;
+mod winograd;
 
 use burn::Tensor;
 use burn::backend::Dispatch;
+use burn::tensor::DType;
 use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 
-use crate::ConvGeometry;
+use crate::{ConvGeometry, LowRank};
+use cpu::{CpuOps as _, Pointwise, on_cpu};
 use extension::FrozenOps as _;
-pub use norm::{group_norm, layer_norm, modulated_layer_norm, rms_norm};
+pub use norm::{group_norm, group_norm_silu, layer_norm, modulated_layer_norm, rms_norm};
 pub(crate) use packed::{Packed, packed_linear};
 pub use rotary::Rotary;
 
@@ -35,15 +45,14 @@ pub fn sdpa(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
 ///
 /// `x` `[b, in, h, w]`, `weight` `[out, in, k, k]`, `bias` `[out]`.
 pub fn frozen_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, geometry: ConvGeometry) -> Tensor<4> {
+    let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[0]], (&x.device().inner(), x.dtype())));
     let options = conv_options(geometry);
-    let y = Tensor::from_dispatch(Dispatch::frozen_conv2d(x.into_dispatch(), weight.into_dispatch(), options));
-    match bias {
-        Some(bias) => {
-            let channels = bias.dims()[0];
-            y + bias.reshape([1, channels, 1, 1])
-        }
-        None => y,
-    }
+    Tensor::from_dispatch(Dispatch::frozen_conv2d(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        options,
+    ))
 }
 
 /// Convolution whose weight is trained.
@@ -54,6 +63,24 @@ pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, geometry: ConvGeometry) -> Tensor
 fn conv_options(geometry: ConvGeometry) -> ConvOptions<2> {
     let ConvGeometry { stride, padding } = geometry;
     ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)
+}
+
+/// A linear layer with an adapter of low rank, in the fewest passes, where there is such a way for this tensor. `x` `[.., in]`,
+/// `weight` `[in, out]`.
+pub(crate) fn adapted_linear<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<2>,
+    bias: Option<&Tensor<1>>,
+    adapter: &LowRank,
+) -> Option<Tensor<D>> {
+    if !on_cpu(x) {
+        return None;
+    }
+    let LowRank { down, up, scale } = adapter.clone();
+    let bias = bias.cloned().unwrap_or_else(|| Tensor::zeros([weight.dims()[1]], (&x.device().inner(), DType::F32)));
+    let [weight, down, up] = [weight.clone(), down, up].map(Tensor::into_dispatch);
+    let x = x.clone().into_dispatch();
+    Some(Tensor::from_dispatch(Dispatch::adapted_linear(x, weight, bias.into_dispatch(), down, up, scale)))
 }
 
 /// `x * sigmoid(x)`.
@@ -69,11 +96,17 @@ pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// The tanh approximation of GELU (Hendrycks and Gimpel 2016), `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`;
 /// transformers' `gelu_new`. Computed in f32; its backward keeps nothing but x.
 pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if on_cpu(&x) {
+        return Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), Pointwise::GeluTanh));
+    }
     Tensor::from_dispatch(Dispatch::gelu_tanh(x.into_dispatch()))
 }
 
 /// First half of the last axis times the exact GELU of the second (Shazeer 2020). `[b, n, 2 d]` → `[b, n, d]`.
 pub fn geglu(x: Tensor<3>) -> Tensor<3> {
+    if on_cpu(&x) {
+        return Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), Pointwise::Geglu));
+    }
     let half = x.dims()[2] / 2;
     x.clone().narrow(2, 0, half) * gelu(x.narrow(2, half, half))
 }

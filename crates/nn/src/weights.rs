@@ -81,6 +81,29 @@ impl<'a> Loader<'a> {
         Ok(self.upload(self.values(name, &shape)?, shape))
     }
 
+    /// The kernel of a convolution, `[outputs, inputs, size, size]`. On the CPU its numbers lie in the order `[size, size,
+    /// inputs, outputs]`, in which its products want them.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub(crate) fn kernel(&self, name: &str, outputs: usize, inputs: usize, size: usize) -> Result<Tensor<4>, NnError> {
+        let shape = [outputs, inputs, size, size];
+        if *self.device != Device::flex() {
+            return self.tensor(name, shape);
+        }
+        let stored = self.values(name, &shape)?;
+        let mut values = vec![0.0; stored.len()];
+        let taps = size * size;
+        values.par_chunks_mut((inputs * outputs).max(1)).enumerate().for_each(|(tap, to)| {
+            for (input, to) in to.chunks_exact_mut(outputs).enumerate() {
+                for (output, to) in to.iter_mut().enumerate() {
+                    *to = stored[(output * inputs + input) * taps + tap];
+                }
+            }
+        });
+        Ok(self.upload(values, [size, size, inputs, outputs]).permute([3, 2, 0, 1]))
+    }
+
     /// A matrix stored `[outputs, inputs]`, as `[inputs, outputs]`.
     ///
     /// # Errors

@@ -261,7 +261,7 @@ impl Blocks for UNet2DConditionModel {
                 let [_, _, h, w] = state[state.len() - 1].dims();
                 state[0] = conv.forward(cx, upsample_nearest(x, [h, w]));
             }
-            Block::Out(norm, conv) => state[0] = conv.forward(cx, silu(norm.forward(x))),
+            Block::Out(norm, conv) => state[0] = conv.forward(cx, norm.forward_silu(x)),
         }
         state
     }

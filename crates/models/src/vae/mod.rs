@@ -6,7 +6,7 @@ use burn::Tensor;
 use burn::tensor::DType;
 use lorikeet_nn::{
     Context, Conv2d, ConvGeometry, GroupNorm, Linear, Loader, NnError,
-    ops::{sdpa, silu, upsample_nearest_2x},
+    ops::{sdpa, upsample_nearest_2x},
 };
 
 use crate::ModelError;
@@ -129,7 +129,7 @@ impl Encoder {
             }
         }
         let x = self.mid.forward(cx, x);
-        self.conv_out.forward(cx, silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(cx, self.conv_norm_out.forward_silu(x))
     }
 }
 
@@ -182,7 +182,7 @@ impl Decoder {
                 x = conv.forward(cx, upsample_nearest_2x(x));
             }
         }
-        self.conv_out.forward(cx, silu(self.conv_norm_out.forward(x)))
+        self.conv_out.forward(cx, self.conv_norm_out.forward_silu(x))
     }
 }
 

@@ -9,6 +9,7 @@ use burn::tensor::Shape;
 use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 
 use super::attention::{Attend, Attended};
+use super::conv::Convolve;
 use super::gelu;
 use super::packed::{self, Packed, Way};
 
@@ -25,8 +26,13 @@ pub(super) trait FrozenOps: Backend {
     }
 
     /// See [`super::frozen_conv2d`].
-    fn frozen_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
-        Self::conv2d(x, weight, None, options)
+    fn frozen_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d(x, weight, Some(bias), options)
     }
 
     /// See [`super::packed_linear`].
@@ -40,6 +46,15 @@ impl FrozenOps for burn::backend::Flex {
         Self::attend(q, k, v).out
     }
 
+    fn frozen_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::convolve(x, weight, bias, options)
+    }
+
     fn packed_product(x: FloatTensor<Self>, weight: Packed<Self>, way: Way) -> FloatTensor<Self> {
         packed::tiled_product(x, weight, way)
     }
@@ -51,7 +66,7 @@ impl FrozenOps for burn::backend::Cuda {}
 #[cfg(all(feature = "vulkan", not(feature = "cuda")))]
 impl FrozenOps for burn::backend::Wgpu {}
 
-impl<B: FrozenOps + Attend, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
+impl<B: FrozenOps + Attend + Convolve, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
     fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [q.node(), k.node(), v.node()];
         let (q, k, v) = (q.into_primitive(), k.into_primitive(), v.into_primitive());
@@ -74,16 +89,21 @@ impl<B: FrozenOps + Attend, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> 
         }
     }
 
-    fn frozen_conv2d(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
+    fn frozen_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
         let nodes = [x.node()];
-        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let (x, weight, bias) = (x.into_primitive(), weight.into_primitive(), bias.into_primitive());
         match FrozenConv2d.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let shape = x.shape();
-                let y = B::frozen_conv2d(x, weight.clone(), options.clone());
+                let y = B::convolve(x, weight.clone(), bias, options.clone());
                 prep.finish((weight, shape, options), y)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::frozen_conv2d(x, weight, options)),
+            OpsKind::UnTracked(prep) => prep.finish(B::convolve(x, weight, bias, options)),
         }
     }
 
@@ -136,7 +156,7 @@ impl<B: Backend> Backward<B, 1> for GeluTanh {
 #[derive(Debug)]
 struct FrozenConv2d;
 
-impl<B: Backend> Backward<B, 1> for FrozenConv2d {
+impl<B: Convolve> Backward<B, 1> for FrozenConv2d {
     type State = (FloatTensor<B>, Shape, ConvOptions<2>);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -144,10 +164,7 @@ impl<B: Backend> Backward<B, 1> for FrozenConv2d {
         let (weight, shape, options) = ops.state;
         let [parent] = ops.parents;
         if let Some(node) = parent {
-            // Only the shape of x is read: one number, seen at every place, stands for it.
-            let one = B::float_empty(Shape::new([1, 1, 1, 1]), &grad.device(), grad.dtype().into());
-            let x = B::float_expand(one, shape);
-            grads.register::<B>(node.id, B::conv2d_x_backward(x, weight, grad, options));
+            grads.register::<B>(node.id, B::convolve_backward(grad, weight, shape, options));
         }
     }
 }

@@ -4,7 +4,7 @@ use pulp::Arch;
 
 /// Numbers worked on side by side; sums and maxima are kept for each place apart, so that their order is fixed and the
 /// compiler may use vectors of any width up to it.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Largest number of a row; minus infinity for an empty one. NaN counts as smaller than any number.
 pub(super) fn max_of(row: &[f32]) -> f32 {
@@ -53,7 +53,7 @@ pub(super) fn scale(row: &mut [f32], factor: f32) {
 /// `e^x` within 2 units in the last place for -87 <= x <= 88; below, nearly 0; NaN stays NaN. Without branches or calls, so
 /// that loops over it become vector code.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // e^x = 2^n e^r with n whole and |r| <= ln 2 / 2. Adding and taking away 1.5 2^23 rounds to whole numbers, and leaves n
     // in the low bits.
     const ROUND: f32 = 12_582_912.0;
@@ -68,6 +68,13 @@ fn exp(x: f32) -> f32 {
         power = power * r + coefficient;
     }
     power * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
+}
+
+/// `1 / (1 + e^-x)`, by [`exp`].
+#[inline(always)]
+pub(super) fn sigmoid(x: f32) -> f32 {
+    // Beyond 87 the exponential is not exact, and the result 1 in any case.
+    1.0 / (1.0 + exp(if x < -87.0 { 87.0 } else { -x }))
 }
 
 #[cfg(test)]

@@ -1,0 +1,338 @@
+//! Operations that the CPU does in one pass, forward and backward. Other devices compose them.
+
+use std::sync::Arc;
+
+use burn::Tensor;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps as _;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Flex, TensorMetadata as _, backend_extension};
+use burn::tensor::{DType, Device, Shape, TensorData};
+
+use super::cpu_linear;
+use super::cpu_norm::{self, Groups, Rows};
+use super::cpu_pointwise;
+
+/// A normalisation of x by a scale and a shift.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Norm {
+    /// x `[b, c, h, w]`, scale and shift `[c]`, neither trained.
+    Group { groups: usize, epsilon: f64, silu: bool },
+    /// x `[b, n, width]`, scale and shift `[b or 1, 1, width]`.
+    Layer { epsilon: f64 },
+    /// x `[.., width]`, scale `[width]`, not trained; no shift.
+    Rms { epsilon: f64 },
+}
+
+/// A function of one tensor.
+#[derive(Clone, Debug)]
+pub(super) enum Pointwise {
+    /// `[.., 2 d]` → `[.., d]`.
+    Geglu,
+    GeluTanh,
+    /// Of `[b, heads, n, head_dim]`.
+    Turn(Arc<Turn>),
+}
+
+/// Cosines and sines `[n, head_dim]`, as [`super::Rotary`] has them.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    pub(super) cosines: Vec<f32>,
+    pub(super) sines: Vec<f32>,
+}
+
+/// Whether a tensor is one for the operations here.
+pub(super) fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && x.device().inner() == Device::flex()
+}
+
+#[backend_extension(Flex, Autodiff)]
+pub(super) trait CpuOps: Backend {
+    fn normalise(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        norm: Norm,
+    ) -> FloatTensor<Self>;
+
+    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self>;
+
+    /// `x W + bias + scale (x down^T) up^T`: `x` `[.., in]`, `weight` `[in, out]`, `bias` `[out]`, `down` `[r, in]`, `up`
+    /// `[out, r]`. Weight and bias are not trained.
+    fn adapted_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self>;
+}
+
+impl CpuOps for Flex {
+    fn normalise(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        norm: Norm,
+    ) -> FloatTensor<Self> {
+        let (shape, scale, shift) = (x.shape(), numbers(&scale), numbers(&shift));
+        let (scale, shift) = (values(&scale), values(&shift));
+        let y = match norm {
+            Norm::Group { .. } => cpu_norm::group_norm(&groups(&shape, norm), values(&numbers(&x)), scale, shift),
+            Norm::Layer { .. } => {
+                let rows = rows(&shape, norm, scale.len());
+                cpu_norm::layer_norm(&rows, values(&numbers(&x)), scale, shift)
+            }
+            Norm::Rms { .. } => {
+                let (x, starts) = row_starts(&x);
+                cpu_norm::rms_norm(&rows(&shape, norm, scale.len()), x.storage(), &starts, scale)
+            }
+        };
+        tensor(y, shape)
+    }
+
+    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self> {
+        let mut shape = x.shape();
+        let last = shape.num_dims() - 1;
+        let x = numbers(&x);
+        let y = match function {
+            Pointwise::Geglu => {
+                shape[last] /= 2;
+                cpu_pointwise::geglu(values(&x), shape[last])
+            }
+            Pointwise::GeluTanh => cpu_pointwise::gelu_tanh(values(&x)),
+            Pointwise::Turn(turn) => {
+                let Turn { cosines, sines } = &*turn;
+                cpu_pointwise::turn(values(&x), cosines, sines, false)
+            }
+        };
+        tensor(y, shape)
+    }
+
+    fn adapted_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        Adapted { x, weight, down, up, scale }.forward(&bias).0
+    }
+}
+
+impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
+    fn normalise(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        norm: Norm,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), scale.node(), shift.node()];
+        let (x, scale, shift) = (x.into_primitive(), scale.into_primitive(), shift.into_primitive());
+        match Normalised.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = Flex::normalise(x.clone(), scale.clone(), shift.clone(), norm);
+                prep.finish((x, scale, shift, norm), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(Flex::normalise(x, scale, shift, norm)),
+        }
+    }
+
+    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self> {
+        let nodes = [x.node()];
+        let x = x.into_primitive();
+        match Pointed.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let y = Flex::pointwise(x.clone(), function.clone());
+                prep.finish((x, function), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(Flex::pointwise(x, function)),
+        }
+    }
+
+    fn adapted_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        scale: f64,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), down.node(), up.node()];
+        let [x, weight, bias, down, up] = [x, weight, bias, down, up].map(|t| t.into_primitive());
+        let adapted = Adapted { x, weight, down, up, scale };
+        let (y, hidden) = adapted.forward(&bias);
+        match AdaptedLinear.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((adapted, hidden), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+}
+
+/// The operands of an adapted layer.
+#[derive(Clone, Debug)]
+struct Adapted {
+    x: FloatTensor<Flex>,
+    weight: FloatTensor<Flex>,
+    down: FloatTensor<Flex>,
+    up: FloatTensor<Flex>,
+    scale: f64,
+}
+
+impl Adapted {
+    fn sizes(&self) -> cpu_linear::Sizes {
+        let (down, up) = (self.down.shape(), self.up.shape());
+        let (rank, inputs) = (down[0], down[1]);
+        cpu_linear::Sizes { rows: self.x.shape().num_elements() / inputs.max(1), inputs, outputs: up[0], rank }
+    }
+
+    /// The output, and `x down^T`.
+    fn forward(&self, bias: &FloatTensor<Flex>) -> (FloatTensor<Flex>, Vec<f32>) {
+        let sizes = self.sizes();
+        let [x, bias] = [&self.x, bias].map(numbers);
+        let [y, hidden] = self.with_weights(|weights| cpu_linear::forward(sizes, values(&x), weights, values(&bias)));
+        let mut shape = self.x.shape();
+        let last = shape.num_dims() - 1;
+        shape[last] = sizes.outputs;
+        (tensor(y, shape), hidden)
+    }
+
+    fn with_weights<R>(&self, f: impl FnOnce(&cpu_linear::Weights) -> R) -> R {
+        let [weight, down, up] = [&self.weight, &self.down, &self.up].map(numbers);
+        let scale = self.scale as f32;
+        f(&cpu_linear::Weights { weight: values(&weight), down: values(&down), up: values(&up), scale })
+    }
+}
+
+#[derive(Debug)]
+struct AdaptedLinear;
+
+impl Backward<Flex, 3> for AdaptedLinear {
+    /// The operands, and `x down^T`.
+    type State = (Adapted, Vec<f32>);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = numbers(&grads.consume::<Flex>(&ops.node));
+        let (adapted, hidden) = ops.state;
+        let x = numbers(&adapted.x);
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let gradients = adapted.with_weights(|weights| {
+            cpu_linear::backward(adapted.sizes(), values(&x), &hidden, weights, values(&grad), wanted)
+        });
+        let shapes = [adapted.x.shape(), adapted.down.shape(), adapted.up.shape()];
+        for ((parent, gradient), shape) in ops.parents.into_iter().zip(gradients).zip(shapes) {
+            if let Some(node) = parent {
+                grads.register::<Flex>(node.id, tensor(gradient, shape));
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Normalised;
+
+impl Backward<Flex, 3> for Normalised {
+    type State = (FloatTensor<Flex>, FloatTensor<Flex>, FloatTensor<Flex>, Norm);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = numbers(&grads.consume::<Flex>(&ops.node));
+        let (x, scale, shift, norm) = ops.state;
+        let (shape, scale_shape) = (x.shape(), scale.shape());
+        let (scale, shift) = (numbers(&scale), numbers(&shift));
+        let (grad, scale, shift) = (values(&grad), values(&scale), values(&shift));
+        let affine = ops.parents[1].is_some() || ops.parents[2].is_some();
+        let [dx, d_scale, d_shift] = match norm {
+            Norm::Group { .. } => {
+                let x = numbers(&x);
+                let dx = cpu_norm::group_norm_backward(&groups(&shape, norm), values(&x), scale, shift, grad);
+                [dx, Vec::new(), Vec::new()]
+            }
+            Norm::Layer { .. } => {
+                let x = numbers(&x);
+                cpu_norm::layer_norm_backward(&rows(&shape, norm, scale.len()), values(&x), scale, grad, affine)
+            }
+            Norm::Rms { .. } => {
+                let (x, starts) = row_starts(&x);
+                let rows = rows(&shape, norm, scale.len());
+                let dx = cpu_norm::rms_norm_backward(&rows, x.storage(), &starts, scale, grad);
+                [dx, Vec::new(), Vec::new()]
+            }
+        };
+        let shapes = [shape, scale_shape.clone(), scale_shape];
+        for ((parent, gradient), shape) in ops.parents.into_iter().zip([dx, d_scale, d_shift]).zip(shapes) {
+            if let Some(node) = parent.filter(|_| !gradient.is_empty()) {
+                grads.register::<Flex>(node.id, tensor(gradient, shape));
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pointed;
+
+impl Backward<Flex, 1> for Pointed {
+    type State = (FloatTensor<Flex>, Pointwise);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = numbers(&grads.consume::<Flex>(&ops.node));
+        let (x, function) = ops.state;
+        let shape = x.shape();
+        let [Some(node)] = ops.parents else { return };
+        let dx = match function {
+            Pointwise::Geglu => {
+                let width = shape[shape.num_dims() - 1] / 2;
+                cpu_pointwise::geglu_backward(values(&numbers(&x)), width, values(&grad))
+            }
+            Pointwise::GeluTanh => cpu_pointwise::gelu_tanh_backward(values(&numbers(&x)), values(&grad)),
+            Pointwise::Turn(turn) => {
+                let Turn { cosines, sines } = &*turn;
+                cpu_pointwise::turn(values(&grad), cosines, sines, true)
+            }
+        };
+        grads.register::<Flex>(node.id, tensor(dx, shape));
+    }
+}
+
+fn groups(shape: &Shape, norm: Norm) -> Groups {
+    let Norm::Group { groups, epsilon, silu } = norm else { unreachable!("only for group norms") };
+    Groups { channels: shape[1], groups, pixels: shape[2] * shape[3], epsilon, silu }
+}
+
+/// For a scale of so many numbers.
+fn rows(shape: &Shape, norm: Norm, scale: usize) -> Rows {
+    let (Norm::Group { epsilon, .. } | Norm::Layer { epsilon } | Norm::Rms { epsilon }) = norm;
+    let width = shape[shape.num_dims() - 1];
+    Rows { width, per_scale: (shape.num_elements() / scale.max(1)).max(1), epsilon }
+}
+
+/// The tensor with its numbers in order.
+fn numbers(t: &FloatTensor<Flex>) -> FloatTensor<Flex> {
+    t.to_contiguous()
+}
+
+/// Of a tensor that [`numbers`] gave.
+fn values(t: &FloatTensor<Flex>) -> &[f32] {
+    t.as_slice().unwrap_or_default()
+}
+
+/// Where the rows begin in the tensor's storage; a tensor whose rows are not each in one piece is copied.
+fn row_starts(t: &FloatTensor<Flex>) -> (FloatTensor<Flex>, Vec<usize>) {
+    let last = t.shape().num_dims() - 1;
+    let whole = t.layout().strides()[last] == 1 && t.layout().strides().iter().all(|stride| *stride >= 0);
+    let t = if whole { t.clone() } else { t.to_contiguous() };
+    let layout = t.layout();
+    let mut starts = vec![layout.start_offset()];
+    for axis in 0..last {
+        let (length, stride) = (layout.shape()[axis], layout.strides()[axis].unsigned_abs());
+        starts = starts.iter().flat_map(|start| (0..length).map(move |i| start + i * stride)).collect();
+    }
+    (t, starts)
+}
+
+fn tensor(values: Vec<f32>, shape: Shape) -> FloatTensor<Flex> {
+    Flex::float_from_data(TensorData::new(values, shape), &Default::default())
+}

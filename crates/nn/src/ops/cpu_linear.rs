@@ -1,0 +1,80 @@
+//! Linear layers with an adapter of low rank on the CPU: everything is added up by the products themselves.
+
+use rayon::prelude::*;
+
+use super::product::{Parallelism, View, product_into};
+
+/// Of the operands of one layer: `x` `[rows, inputs]`, `weight` `[inputs, outputs]`, `down` `[rank, inputs]`, `up`
+/// `[outputs, rank]`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    pub(super) rows: usize,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) rank: usize,
+}
+
+/// The numbers that do not change from row to row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weights<'a> {
+    pub(super) weight: &'a [f32],
+    pub(super) down: &'a [f32],
+    pub(super) up: &'a [f32],
+    pub(super) scale: f32,
+}
+
+/// `x W + bias + scale (x down^T) up^T` `[rows, outputs]`, and `x down^T` `[rows, rank]` for the backward.
+pub(super) fn forward(sizes: Sizes, x: &[f32], weights: &Weights, bias: &[f32]) -> [Vec<f32>; 2] {
+    let Sizes { rows, inputs, outputs, rank } = sizes;
+    let Weights { weight, down, up, scale } = *weights;
+    let x = View::dense(x, inputs);
+    let mut y = vec![0.0; rows * outputs];
+    let biased = bias.iter().any(|b| *b != 0.0);
+    if biased {
+        y.par_chunks_mut(outputs).for_each(|y| y.copy_from_slice(bias));
+    }
+    let mut hidden = vec![0.0; rows * rank];
+    multiply(&mut hidden, [rows, inputs, rank], false, 1.0, x, View::dense(down, inputs).transposed());
+    multiply(&mut y, [rows, inputs, outputs], biased, 1.0, x, View::dense(weight, outputs));
+    let up = View::dense(up, rank).transposed();
+    multiply(&mut y, [rows, rank, outputs], true, scale, View::dense(&hidden, rank), up);
+    [y, hidden]
+}
+
+/// Gradients of x, down and up from that of y. Those not `wanted` are empty.
+pub(super) fn backward(
+    sizes: Sizes,
+    x: &[f32],
+    hidden: &[f32],
+    weights: &Weights,
+    dy: &[f32],
+    wanted: [bool; 3],
+) -> [Vec<f32>; 3] {
+    let Sizes { rows, inputs, outputs, rank } = sizes;
+    let Weights { weight, down, up, scale } = *weights;
+    let dy = View::dense(dy, outputs);
+    let mut d_hidden = vec![0.0; rows * rank];
+    multiply(&mut d_hidden, [rows, outputs, rank], false, scale, dy, View::dense(up, rank));
+    let d_hidden = View::dense(&d_hidden, rank);
+    let [mut dx, mut d_down, mut d_up] = [const { Vec::new() }; 3];
+    if wanted[0] {
+        dx = vec![0.0; rows * inputs];
+        multiply(&mut dx, [rows, outputs, inputs], false, 1.0, dy, View::dense(weight, outputs).transposed());
+        multiply(&mut dx, [rows, rank, inputs], true, 1.0, d_hidden, View::dense(down, inputs));
+    }
+    if wanted[1] {
+        d_down = vec![0.0; rank * inputs];
+        multiply(&mut d_down, [rank, rows, inputs], false, 1.0, d_hidden.transposed(), View::dense(x, inputs));
+    }
+    if wanted[2] {
+        d_up = vec![0.0; outputs * rank];
+        multiply(&mut d_up, [outputs, rows, rank], false, scale, dy.transposed(), View::dense(hidden, rank));
+    }
+    [dx, d_down, d_up]
+}
+
+fn multiply(out: &mut [f32], [m, k, n]: [usize; 3], add: bool, factor: f32, a: View, b: View) {
+    // Burn's own threshold for products on the CPU.
+    let threads = if m * k * n >= 192 * 192 * 192 { Parallelism::Rayon(0) } else { Parallelism::None };
+    product_into(out, n, [m, k, n], add, factor, a, b, threads);
+}

@@ -1,0 +1,154 @@
+//! Seconds and memory of one training step, beside `tests/bench/torch_step.py` (which makes the weights):
+//! `step-bench WORK FOLDER [--steps N] [--segments N]`. WORK is one of [`WORKS`] or `vae-512`, which encodes; FOLDER holds `config.json` and
+//! `weights.safetensors`. Prints the seconds of each step, then the largest resident set in GB.
+//!
+//! LoRA of rank 16 on all attention and feed-forward layers, AdamW, clipping at 1, f32 on the CPU.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use burn::Tensor;
+use burn::tensor::{DType, Device, TensorData};
+use lorikeet_adapters::{LoraSet, transformer_targets};
+use lorikeet_checkpoint::SafetensorsFile;
+use lorikeet_models::flux::{FluxConfig, FluxTransformer};
+use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
+use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
+use lorikeet_nn::segmented::{self, Blocks, Segments, Side, Wanted};
+use lorikeet_nn::{LayerInfo, Loader, WeightSource};
+use lorikeet_seeded::{Purpose, Stream};
+use lorikeet_trainer::optim::{self, AdamW, AdamWConfig};
+
+/// Name, batch, and edge of the latents.
+const WORKS: [(&str, usize, usize); 5] =
+    [("demo", 8, 16), ("sd15-256", 1, 32), ("sd15-512", 1, 64), ("sdxl-512", 1, 64), ("flux-blocks", 1, 64)];
+const TEXT_TOKENS: usize = 77;
+const FLUX_TEXT_TOKENS: usize = 512;
+const RANK: usize = 16;
+
+struct Weights(SafetensorsFile);
+
+impl WeightSource for Weights {
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.0.info(name).map(|info| info.shape.clone())
+    }
+
+    fn f32(&self, name: &str) -> Result<Vec<f32>, String> {
+        self.0.f32(name).map_err(|error| error.to_string())
+    }
+}
+
+/// What is trained, on made-up inputs.
+struct Work {
+    blocks: Box<dyn Blocks>,
+    layers: Vec<LayerInfo>,
+    latents: Tensor<4>,
+    side: Side,
+}
+
+fn main() -> ExitCode {
+    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    const USAGE: &str = "step-bench WORK FOLDER [--steps N] [--segments N]";
+    let [name, folder, options @ ..] = arguments else { return Err(USAGE.into()) };
+    let (mut steps, mut segments) = (6, Segments::One);
+    for option in options.chunks(2) {
+        match option {
+            [option, value] if option == "--steps" => steps = value.parse()?,
+            [option, value] if option == "--segments" => segments = Segments::Count(value.parse()?),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let device = Device::flex();
+    if name.starts_with("vae") {
+        encode(Path::new(folder), steps, &device)?;
+        println!("peak {:.2}", peak());
+        return Ok(());
+    }
+    let Work { blocks, layers, latents, side } = work(name, Path::new(folder), &device)?;
+    let mut set = LoraSet::new(&layers, RANK, RANK as f32, 0.0, 0, &device);
+    println!("{} layers, {:.2} M trained numbers", layers.len(), set.parameters() as f64 / 1e6);
+    let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 };
+    let mut adamw = AdamW::default();
+    for step in 0..steps {
+        let start = Instant::now();
+        let noise: Tensor<4> = random(latents.dims(), 100 + step, &device);
+        let noisy = latents.clone() * 0.7 + noise.clone() * 0.7;
+        let loss = |output: Tensor<4>| {
+            let error = output - noise;
+            (error.clone() * error).mean()
+        };
+        let outcome = segmented::backward(&*blocks, segments, noisy, &side, &Wanted::default(), &set, loss);
+        let mut gradients = set.take_gradients();
+        let norm = optim::global_norm(&gradients)?;
+        optim::clip(&mut gradients, norm, 1.0);
+        adamw.step(&config, &mut set, gradients, |_| 1e-4);
+        let loss = optim::scalar(outcome.loss)?;
+        println!("step {:.3} loss {loss:.4}", start.elapsed().as_secs_f64());
+    }
+    println!("peak {:.2}", peak());
+    Ok(())
+}
+
+/// An autoencoder's way from a picture of 512 x 512 to latents.
+fn encode(folder: &Path, runs: u64, device: &Device) -> Result<(), Box<dyn Error>> {
+    let config = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
+    let weights = Weights(SafetensorsFile::open(folder.join("weights.safetensors"))?);
+    let loader = Loader::new(&weights, "vae", device, DType::F32);
+    let model = AutoencoderKl::load(&VaeConfig::from_json(&config)?, &loader)?;
+    for run in 0..runs {
+        let picture = random([1, 3, 512, 512], run, device);
+        let start = Instant::now();
+        drop(model.encode(picture).mean.into_data());
+        println!("step {:.3}", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+fn work(name: &str, folder: &Path, device: &Device) -> Result<Work, Box<dyn Error>> {
+    let (_, batch, edge) = WORKS.into_iter().find(|work| work.0 == name).ok_or("WORK is none of those there are")?;
+    let config = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
+    let weights = Weights(SafetensorsFile::open(folder.join("weights.safetensors"))?);
+    if name.starts_with("flux") {
+        let config = FluxConfig::from_json(&config)?;
+        let model = FluxTransformer::load(&config, &Loader::new(&weights, "transformer", device, DType::F32))?;
+        let states = random([batch, FLUX_TEXT_TOKENS, config.context_in_dim], 2, device);
+        let side = model.side(&vec![0.5; batch], Some(1.0), states, random([batch, config.vec_in_dim], 3, device));
+        let trained = |layer: &LayerInfo| layer.name.contains("_blocks.") && !layer.name.ends_with(".lin");
+        let layers = model.layers().into_iter().filter(trained).collect();
+        let latents = random([batch, config.in_channels / 4, edge, edge], 1, device);
+        return Ok(Work { blocks: Box::new(model), layers, latents, side });
+    }
+    let config = UNetConfig::from_json(&config)?;
+    let model = UNet2DConditionModel::load(&config, &Loader::new(&weights, "unet", device, DType::F32))?;
+    let states = random([batch, TEXT_TOKENS, config.cross_attention_dim], 2, device);
+    let added = config.pooled_width().map(|width| Added {
+        pooled: random([batch, width], 3, device),
+        time_ids: vec![[512.0, 512.0, 0.0, 0.0, 512.0, 512.0]; batch],
+    });
+    let side = model.side(&vec![500.0; batch], states, added.as_ref());
+    let latents = random([batch, config.in_channels, edge, edge], 1, device);
+    Ok(Work { layers: transformer_targets(&model.layers()), blocks: Box::new(model), latents, side })
+}
+
+fn random<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tensor<D> {
+    let values = Stream::new(seed, Purpose::RandomWeights, &[]).normals(shape.iter().product());
+    Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
+}
+
+/// Largest resident set of this process in GB; zero where the system does not tell.
+fn peak() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) * 1024.0 / 1e9
+}
