@@ -19,7 +19,7 @@ use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use crate::ConvGeometry;
 use extension::FrozenOps as _;
 pub use norm::{group_norm, layer_norm, modulated_layer_norm, rms_norm};
-pub(crate) use packed::{Packed, packed_linear};
+pub(crate) use packed::{Packed, file_data, packed_linear};
 pub use rotary::Rotary;
 
 /// Scaled dot-product attention without a mask, `softmax(q k^T / sqrt(head_dim)) v`.
