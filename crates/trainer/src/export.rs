@@ -310,7 +310,7 @@ fn training_facts(plan: &Plan, run: &RunFacts, step: u64) -> TrainingFacts {
         seed: train.seed,
         mixed_precision: if on_card { "bf16" } else { "no" }.to_owned(),
         segmented: plan.segments == Segments::PerBlock,
-        flow: (settings.loss.prediction == lorikeet_recipe::Prediction::Flow).then(|| FlowFacts {
+        flow: (settings.loss.prediction == lorikeet_recipe::Prediction::Flow).then_some(FlowFacts {
             timestep_sampling: match settings.loss.timestep_sampling {
                 TimestepSampling::Uniform => "uniform",
                 TimestepSampling::Sigmoid => "sigmoid",

@@ -99,7 +99,8 @@ fn write_optimiser(path: &Path, adamw: &AdamW) -> Result<(), TrainError> {
                 let name = format!("{name}.{matrix}.{kind}");
                 match moment {
                     Moment::F32(tensor) => tensors.push(TensorData::f32(name, &tensor.dims(), &numbers(tensor)?)),
-                    Moment::Int8 { codes, scales, .. } => {
+                    Moment::Int8(packed) => {
+                        let (codes, scales) = (&packed.codes, &packed.scales);
                         tensors.push(TensorData {
                             name: format!("{name}.codes"),
                             dtype: Dtype::U8,

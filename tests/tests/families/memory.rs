@@ -68,7 +68,7 @@ fn distance(a: &Done, b: &Done) -> f64 {
     let (a, b) = (learned(a), learned(b));
     assert_eq!(a.len(), b.len());
     let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
-    (square(&mut a.iter().zip(b).map(|(a, b)| a - b)) / square(&mut b.iter().copied())).sqrt()
+    (square(&mut a.iter().zip(&b).map(|(a, b)| a - b)) / square(&mut b.iter().copied())).sqrt()
 }
 
 /// Killed after the third step, and resumed from the second: the same LoRA to the bit.
@@ -160,8 +160,8 @@ fn a_run_over_its_memory_limit_takes_smaller_ways_and_goes_on() {
     assert!(segments.contains("block by block") && segments.contains("step 1 is done again"), "{segments}");
     assert!(stream.contains("read from their file"), "{stream}");
     assert!(nothing.contains("there is no smaller way. Training goes on"), "{nothing}");
-    let plans = face.events.iter().filter_map(|e| if let Event::Planned { plan } = e { Some(plan) } else { None });
-    let last = plans.last().unwrap();
+    let mut plans = face.events.iter().filter_map(|e| if let Event::Planned { plan } = e { Some(plan) } else { None });
+    let last = plans.next_back().unwrap();
     assert_eq!((last.segments, last.placement), (Segments::PerBlock, Placement::Stream));
     assert_eq!(face.losses().len(), 4);
     assert!(apart(&face.losses(), &free.losses()) < 1e-4);
