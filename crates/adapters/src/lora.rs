@@ -145,6 +145,11 @@ impl LeafSource for LoraSet {
     fn tracked(&self) -> Box<dyn Leaves + '_> {
         Box::new(LoraDeltas { set: self, strength: 1.0, dropout: true, leaves: Some(RefCell::default()) })
     }
+
+    fn turn_to(&self, micro_batch: usize) {
+        let [step, _] = self.position.get();
+        self.position.set([step, micro_batch as u64]);
+    }
 }
 
 /// A set at work in one forward pass.

@@ -114,6 +114,16 @@ impl Face for Progress {
                 self.say(&format!("Exported {modules} layers: {}", path.display()));
             }
             Event::Warning { message } => self.say(&format!("Warning: {message}")),
+            Event::Note { message } => self.say(message),
+            Event::Memory { measured_bytes, planned_bytes } => {
+                let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+                let off = 100.0 * (*planned_bytes as f64 / (*measured_bytes).max(1) as f64 - 1.0);
+                self.say(&format!(
+                    "Memory: {:.2} GB at most, {:.2} GB planned ({off:+.0} %)",
+                    gigabytes(*measured_bytes),
+                    gigabytes(*planned_bytes)
+                ));
+            }
             Event::Finished { step, lora, seconds, .. } => {
                 self.bar.finish_and_clear();
                 self.say(&format!("Finished at step {step} after {}", duration(*seconds)));

@@ -58,6 +58,10 @@ impl ResnetBlock {
         }
     }
 
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.time_emb_proj.iter()
+    }
+
     pub(crate) fn layers(&self) -> impl Iterator<Item = LayerInfo> {
         [self.conv1.info(), self.conv2.info()]
             .into_iter()

@@ -1,8 +1,13 @@
-use burn::Tensor;
-use burn::tensor::module::linear;
+use std::cell::RefCell;
 
+use burn::Tensor;
+use burn::backend::Dispatch;
+use burn::tensor::module::linear;
+use burn::tensor::{DType, Device};
+
+use crate::ops::Packed;
 use crate::weights::FrozenMatrix;
-use crate::{Context, ConvGeometry, Loader, NnError, ops};
+use crate::{Context, ConvGeometry, Loader, NnError, RawTensor, ops};
 
 /// A layer that an adapter may be put on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +31,48 @@ pub struct Linear {
     inputs: usize,
     outputs: usize,
     bias: Option<Tensor<1>>,
+    device: Device,
+    dtype: DType,
+    /// A weight that lies in a file, while it is held on the device.
+    brought: RefCell<Option<Box<Packed<Dispatch>>>>,
 }
 
 impl Linear {
     pub fn load(loader: &Loader, inputs: usize, outputs: usize, bias: bool) -> Result<Self, NnError> {
         let weight = loader.matrix("weight", outputs, inputs)?;
         let bias = if bias { Some(loader.tensor("bias", [outputs])?) } else { None };
-        Ok(Self { name: loader.layer_name(), weight, inputs, outputs, bias })
+        Ok(Self {
+            name: loader.layer_name(),
+            weight,
+            inputs,
+            outputs,
+            bias,
+            device: loader.device().clone(),
+            dtype: loader.dtype(),
+            brought: RefCell::default(),
+        })
+    }
+
+    /// The weight, if it lies in a file and is read each time the layer runs.
+    pub fn in_file(&self) -> Option<&RawTensor> {
+        match &self.weight {
+            FrozenMatrix::Packed(Packed::File { raw, .. }) => Some(raw),
+            _ => None,
+        }
+    }
+
+    /// Reads a weight that lies in a file to the device, where it stays until [`Self::release`].
+    pub fn bring(&self) {
+        if let FrozenMatrix::Packed(Packed::File { raw, shape }) = &self.weight {
+            let data = ops::file_data(raw, *shape, self.dtype);
+            let weight = Tensor::<2>::from_data(data, (&self.device, self.dtype)).into_dispatch();
+            self.brought.replace(Some(Box::new(Packed::Float { weight })));
+        }
+    }
+
+    /// Undoes [`Self::bring`].
+    pub fn release(&self) {
+        self.brought.replace(None);
     }
 
     /// `x` `[.., in]` → `[.., out]`.
@@ -53,7 +93,10 @@ impl Linear {
         });
         let y = match &self.weight {
             FrozenMatrix::Plain(weight) => linear(x, weight.clone(), self.bias.clone()),
-            FrozenMatrix::Packed(weight) => ops::packed_linear(x, weight, self.bias.as_ref()),
+            FrozenMatrix::Packed(weight) => {
+                let brought = self.brought.borrow();
+                ops::packed_linear(x, brought.as_deref().unwrap_or(weight), self.bias.as_ref())
+            }
         };
         match delta {
             Some(delta) => {

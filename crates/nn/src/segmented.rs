@@ -4,13 +4,17 @@
 //! what enters each segment. Then, from the last segment to the first, the segment runs again under autodiff, its
 //! backward starts from the gradient of its output, adapters collect theirs, and the gradient of its input goes on.
 //! One segment over all blocks is the ordinary full graph without recomputation.
+//!
+//! Several micro-batches can go through each segment before the next one's turn ([`backward_all`]): where weights are
+//! brought in from a file, a step then reads them once in each direction, however many micro-batches it adds up. Sums
+//! come about in the same order as one micro-batch after the other, so every number is the same.
 
 use std::ops::Range;
 
 use burn::Tensor;
 use burn::tensor::Gradients;
 
-use crate::{Context, Deltas};
+use crate::{Context, Deltas, Linear, RawTensor};
 
 /// What flows from block to block: the hidden tensor first, then the skips that later blocks will take.
 pub type State = Vec<Tensor<4>>;
@@ -27,6 +31,12 @@ pub trait Blocks {
     }
 
     fn run(&self, cx: &Context, block: usize, state: State, side: &Side) -> State;
+
+    /// The linear layers of a block, whose weights may lie in a file. A block not told here is read when it runs.
+    fn linears(&self, block: usize) -> Vec<&Linear> {
+        let _ = block;
+        Vec::new()
+    }
 }
 
 /// Trainable tensors, handed out per segment as fresh autodiff leaves.
@@ -35,6 +45,10 @@ pub trait LeafSource {
     fn plain(&self) -> Box<dyn Deltas + '_>;
     /// For a segment under autodiff.
     fn tracked(&self) -> Box<dyn Leaves + '_>;
+    /// What runs next belongs to the micro-batch of this index within its step: for dropout masks.
+    fn turn_to(&self, micro_batch: usize) {
+        let _ = micro_batch;
+    }
 }
 
 /// Leaves that were handed out.
@@ -86,77 +100,168 @@ pub struct Outcome {
     pub side: Vec<Option<Tensor<3>>>,
 }
 
-/// Runs all blocks on plain tensors.
-pub fn forward(blocks: &dyn Blocks, cx: &Context, input: Tensor<4>, side: &Side) -> Tensor<4> {
-    let mut state = run(blocks, cx, 0..blocks.len(), vec![input], side);
-    state.swap_remove(0)
+/// How a backward pass is carried out. But for `segments` in the last bits, it changes no number.
+pub struct Way<'a> {
+    pub segments: Segments,
+    /// Whether weights that lie in a file are kept on the device while their segment is the live one. On a card it saves
+    /// transfers; on the CPU, where tiles are read from the system's page cache, it would only take memory.
+    pub hold: bool,
+    /// Told the weights that lie in a file of the segment after this one, when this one starts.
+    pub ahead: Option<&'a dyn Fn(Vec<RawTensor>)>,
+    /// Asked between blocks; `false` ends the pass.
+    pub go_on: &'a dyn Fn() -> bool,
 }
 
-/// Forward and backward. `loss` maps the output (under autodiff) to one number.
-pub fn backward(
+impl Way<'_> {
+    /// Nothing but the number of segments.
+    pub fn plain(segments: Segments) -> Self {
+        Way { segments, hold: false, ahead: None, go_on: &|| true }
+    }
+}
+
+/// A pass was ended by [`Way::go_on`]; gradients collected so far are of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended;
+
+/// The loss maps the output (under autodiff) to one number.
+pub type Loss<'a> = Box<dyn FnOnce(Tensor<4>) -> Tensor<1> + 'a>;
+
+/// A micro-batch on its way.
+pub struct Batch<'a> {
+    pub input: Tensor<4>,
+    pub side: Side,
+    pub wanted: Wanted,
+    pub loss: Loss<'a>,
+}
+
+/// Runs all blocks on plain tensors.
+pub fn forward(blocks: &dyn Blocks, cx: &Context, input: Tensor<4>, side: &Side) -> Tensor<4> {
+    let run = |state, block| blocks.run(cx, block, state, side);
+    (0..blocks.len()).fold(vec![input], run).swap_remove(0)
+}
+
+/// Forward and backward of one micro-batch.
+pub fn backward<'a>(
     blocks: &dyn Blocks,
     segments: Segments,
     input: Tensor<4>,
     side: &Side,
     wanted: &Wanted,
     leaves: &dyn LeafSource,
-    loss: impl FnOnce(Tensor<4>) -> Tensor<1>,
+    loss: impl FnOnce(Tensor<4>) -> Tensor<1> + 'a,
 ) -> Outcome {
-    let cuts = segments.cut(blocks.len());
-    let mut saved = vec![vec![input]];
-    {
-        let plain = leaves.plain();
-        let cx = Context::with(&*plain);
-        for cut in &cuts[..cuts.len() - 1] {
-            let state = saved[saved.len() - 1].clone();
-            saved.push(run(blocks, &cx, cut.clone(), state, side));
+    let batch = Batch { input, side: side.clone(), wanted: wanted.clone(), loss: Box::new(loss) };
+    let outcomes = backward_all(blocks, &Way::plain(segments), vec![batch], 0, leaves);
+    outcomes.ok().and_then(|mut all| all.pop()).unwrap_or_else(|| unreachable!("nothing ends a plain pass"))
+}
+
+/// Forward and backward of several micro-batches, segment by segment; `first` is the index of the first within its step.
+///
+/// # Errors
+/// When [`Way::go_on`] said no.
+pub fn backward_all(
+    blocks: &dyn Blocks,
+    way: &Way,
+    batches: Vec<Batch>,
+    first: usize,
+    leaves: &dyn LeafSource,
+) -> Result<Vec<Outcome>, Ended> {
+    let cuts = way.segments.cut(blocks.len());
+    let tell = |next: Option<&Range<usize>>| {
+        if let (Some(ahead), Some(next)) = (way.ahead, next) {
+            ahead(next.clone().flat_map(|block| blocks.linears(block)).filter_map(Linear::in_file).cloned().collect());
+        }
+    };
+    let start = |Batch { input, side, wanted, loss }| Traveller {
+        saved: vec![vec![input]],
+        sums: vec![None; Side::len(&side)],
+        side,
+        wanted,
+        loss: Some(loss),
+        upstream: Vec::new(),
+        result: None,
+    };
+    let mut travellers: Vec<Traveller> = batches.into_iter().map(start).collect();
+
+    for (index, cut) in cuts[..cuts.len() - 1].iter().enumerate() {
+        tell(cuts.get(index + 1));
+        let _held = Held::bring(blocks, cut, way);
+        for (at, traveller) in travellers.iter_mut().enumerate() {
+            leaves.turn_to(first + at);
+            let plain = leaves.plain();
+            let state = traveller.saved[index].clone();
+            let state = run(blocks, &Context::with(&*plain), cut.clone(), state, &traveller.side, way)?;
+            traveller.saved.push(state);
         }
     }
-
-    let mut loss = Some(loss);
-    let mut result = None;
-    let mut upstream: Vec<Option<Tensor<4>>> = Vec::new();
-    let mut side_sums: Vec<Option<Tensor<3>>> = vec![None; side.len()];
     for (index, cut) in cuts.iter().enumerate().rev() {
-        // The last segment's state is dropped here, so it does not outlive its graph.
-        let state: State = saved.pop().unwrap_or_default();
-        let want_input = index > 0 || wanted.input;
+        tell(index.checked_sub(1).and_then(|before| cuts.get(before)));
+        let _held = Held::bring(blocks, cut, way);
+        for (at, traveller) in travellers.iter_mut().enumerate() {
+            leaves.turn_to(first + at);
+            traveller.back(blocks, cut, index == 0, leaves, way)?;
+        }
+    }
+    Ok(travellers.into_iter().map(Traveller::outcome).collect())
+}
+
+/// A micro-batch between segments.
+struct Traveller<'a> {
+    /// What enters each segment that has not gone back yet.
+    saved: Vec<State>,
+    side: Side,
+    wanted: Wanted,
+    /// Until the last segment has run.
+    loss: Option<Loss<'a>>,
+    /// The gradient of the state that the next segment gives.
+    upstream: Vec<Option<Tensor<4>>>,
+    /// The side inputs' gradients.
+    sums: Vec<Option<Tensor<3>>>,
+    result: Option<(Tensor<4>, Tensor<1>)>,
+}
+
+impl Traveller<'_> {
+    /// Runs a segment again under autodiff, and back.
+    fn back(
+        &mut self,
+        blocks: &dyn Blocks,
+        cut: &Range<usize>,
+        to_input: bool,
+        leaves: &dyn LeafSource,
+        way: &Way,
+    ) -> Result<(), Ended> {
+        // The segment's state is dropped here, so it does not outlive its graph.
+        let state: State = self.saved.pop().unwrap_or_default();
+        let want_input = !to_input || self.wanted.input;
         let live: State = state.into_iter().map(|t| if want_input { t.autodiff().require_grad() } else { t }).collect();
-        let live_side: Side = side
-            .iter()
-            .enumerate()
-            .map(
-                |(i, t)| {
-                    if wanted.side.get(i) == Some(&true) { t.clone().autodiff().require_grad() } else { t.clone() }
-                },
-            )
-            .collect();
+        let wants = |i: usize| self.wanted.side.get(i) == Some(&true);
+        let leaf = |(i, t): (usize, &Tensor<3>)| if wants(i) { t.clone().autodiff().require_grad() } else { t.clone() };
+        let live_side: Side = self.side.iter().enumerate().map(leaf).collect();
         let tracked = leaves.tracked();
-        let cx = Context::with(tracked.deltas());
-        let mut out = run(blocks, &cx, cut.clone(), live.clone(), &live_side);
-        let seed = match loss.take() {
+        let mut out = run(blocks, &Context::with(tracked.deltas()), cut.clone(), live.clone(), &live_side, way)?;
+        let seed = match self.loss.take() {
             Some(loss) => {
                 let output = out.swap_remove(0);
                 let value = loss(output.clone());
-                result = Some((output.without_autodiff(), value.clone().without_autodiff()));
+                self.result = Some((output.without_autodiff(), value.clone().without_autodiff()));
                 Some(value)
             }
             // The sum's gradient with respect to `out` is `upstream`, whatever the sum's own value.
             None => out
                 .into_iter()
-                .zip(std::mem::take(&mut upstream))
+                .zip(std::mem::take(&mut self.upstream))
                 .filter_map(|(out, gradient)| Some((out.is_tracked(), out, gradient?)))
                 .filter(|(tracked, ..)| *tracked)
                 .map(|(_, out, gradient)| (out * gradient).sum())
                 .reduce(|a, b| a + b),
         };
-        upstream = vec![None; live.len()];
-        let Some(seed) = seed.filter(Tensor::is_tracked) else { continue };
+        self.upstream = vec![None; live.len()];
+        let Some(seed) = seed.filter(Tensor::is_tracked) else { return Ok(()) };
         let mut gradients = seed.backward();
         if want_input {
-            upstream = live.iter().map(|t| t.grad_remove(&mut gradients)).collect();
+            self.upstream = live.iter().map(|t| t.grad_remove(&mut gradients)).collect();
         }
-        for (sum, live) in side_sums.iter_mut().zip(&live_side) {
+        for (sum, live) in self.sums.iter_mut().zip(&live_side) {
             if let Some(gradient) = live.is_tracked().then(|| live.grad_remove(&mut gradients)).flatten() {
                 *sum = Some(match sum.take() {
                     Some(sum) => sum + gradient,
@@ -165,11 +270,48 @@ pub fn backward(
             }
         }
         tracked.collect(&mut gradients);
+        Ok(())
     }
-    let (output, loss) = result.unwrap_or_else(|| unreachable!("there is at least one segment"));
-    Outcome { output, loss, input: upstream.into_iter().next().flatten(), side: side_sums }
+
+    fn outcome(self) -> Outcome {
+        let (output, loss) = self.result.unwrap_or_else(|| unreachable!("there is at least one segment"));
+        Outcome { output, loss, input: self.upstream.into_iter().next().flatten(), side: self.sums }
+    }
 }
 
-fn run(blocks: &dyn Blocks, cx: &Context, range: Range<usize>, state: State, side: &Side) -> State {
-    range.fold(state, |state, block| blocks.run(cx, block, state, side))
+/// Weights that were brought in from a file for one segment; dropping it lets them go.
+struct Held<'a>(Vec<&'a Linear>);
+
+impl<'a> Held<'a> {
+    fn bring(blocks: &'a dyn Blocks, cut: &Range<usize>, way: &Way) -> Self {
+        let linears: Vec<&Linear> = match way.hold {
+            true => cut.clone().flat_map(|block| blocks.linears(block)).collect(),
+            false => Vec::new(),
+        };
+        linears.iter().for_each(|linear| linear.bring());
+        Self(linears)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|linear| linear.release());
+    }
+}
+
+fn run(
+    blocks: &dyn Blocks,
+    cx: &Context,
+    range: Range<usize>,
+    mut state: State,
+    side: &Side,
+    way: &Way,
+) -> Result<State, Ended> {
+    for block in range {
+        if !(way.go_on)() {
+            return Err(Ended);
+        }
+        state = blocks.run(cx, block, state, side);
+    }
+    Ok(state)
 }

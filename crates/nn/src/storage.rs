@@ -27,8 +27,8 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// Elements of the smallest matrix that is kept other than resident.
-    pub const SMALLEST: usize = 1 << 16;
+    /// Elements of the smallest matrix that is kept other than resident. Real models have hardly any below.
+    pub const SMALLEST: usize = 1 << 12;
 }
 
 /// How numbers lie in a file.

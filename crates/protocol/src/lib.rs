@@ -125,6 +125,17 @@ pub enum Event {
     Warning {
         message: String,
     },
+    /// Something worth knowing that is no warning.
+    Note {
+        message: String,
+    },
+    /// At the end of a run: the most memory it had for itself at any time, and what its plan expected
+    /// ([`lorikeet_recipe::MemoryEstimate::needed_bytes`]). Of the card where there is one, else of the process without mapped
+    /// files.
+    Memory {
+        measured_bytes: u64,
+        planned_bytes: u64,
+    },
     /// All steps done, or stopped by request. `lora` is the exported file.
     Finished {
         run_dir: PathBuf,

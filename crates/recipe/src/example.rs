@@ -26,6 +26,7 @@ pub fn demo_base() -> BaseFacts {
         latent_channels: 16,
         size_multiple: 32,
         denoiser_params: 8_800_000,
+        denoiser_matrices: 3_000_000,
         vae_params: 1_880_000,
         model_file_bytes: 35_000_000,
         vae_channels: 24,
@@ -55,6 +56,7 @@ pub fn sd15_base() -> BaseFacts {
         latent_channels: 4,
         size_multiple: 64,
         denoiser_params: 859_520_964,
+        denoiser_matrices: 268_001_280,
         vae_params: 83_653_863,
         model_file_bytes: 2_132_000_000,
         vae_channels: 128,
@@ -84,6 +86,7 @@ pub fn sdxl_base() -> BaseFacts {
         latent_channels: 4,
         size_multiple: 32,
         denoiser_params: 2_567_463_684,
+        denoiser_matrices: 2_230_599_680,
         vae_params: 83_653_863,
         model_file_bytes: 6_938_000_000,
         vae_channels: 128,
@@ -115,12 +118,20 @@ pub fn flux_dev_base() -> BaseFacts {
         latent_channels: 16,
         size_multiple: 16,
         denoiser_params: 11_901_408_320,
+        denoiser_matrices: 11_898_322_944,
         vae_params: 83_819_683,
         model_file_bytes: 33_700_000_000,
         vae_channels: 128,
         text: vec![
             clip(123_060_480, 768, 12),
-            TextFacts { params: 4_762_310_656, layers: 24, width: 4096, tokens: 512, targets: Vec::new() },
+            TextFacts {
+                params: 4_762_310_656,
+                matrices: 4_630_511_616,
+                layers: 24,
+                width: 4096,
+                tokens: 512,
+                targets: Vec::new(),
+            },
         ],
         denoiser_targets: flux_targets(&flux),
         convolution_targets: Vec::new(),
@@ -147,7 +158,14 @@ pub fn pictures(images: u64, edge: u32) -> DatasetFacts {
 
 /// Two cores, 16 GB, no graphics card.
 pub fn machine() -> MachineFacts {
-    MachineFacts { device: "cpu".to_owned(), memory_bytes: 16_000_000_000, disk_free_bytes: 100_000_000_000, cores: 2 }
+    MachineFacts {
+        device: "cpu".to_owned(),
+        memory_bytes: 16_000_000_000,
+        disk_free_bytes: 100_000_000_000,
+        cache_free_bytes: 100_000_000_000,
+        cache_folder: PathBuf::from("cache"),
+        cores: 2,
+    }
 }
 
 /// The linear layers and 1 x 1 convolutions in the transformers of a UNet: proj_in, proj_out, q, k, v and output of both
@@ -191,7 +209,9 @@ fn flux_targets(flux: &FluxShape) -> Vec<TargetFacts> {
 }
 
 fn clip(params: u64, width: u64, layers: u64) -> TextFacts {
-    TextFacts { params, layers, width, tokens: 77, targets: text_targets(width, layers) }
+    let targets = text_targets(width, layers);
+    let matrices = targets.iter().map(|target| target.inputs * target.outputs).sum();
+    TextFacts { params, matrices, layers, width, tokens: 77, targets }
 }
 
 /// q, k, v, output and the two feed-forward layers of each layer of a CLIP text encoder.

@@ -120,6 +120,8 @@ impl DenoiserShape {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TextFacts {
     pub params: u64,
+    /// Those of them in matrices of linear layers, which can be packed or streamed.
+    pub matrices: u64,
     pub layers: u64,
     pub width: u64,
     /// Of a caption.
@@ -144,6 +146,8 @@ pub struct BaseFacts {
     /// Sides of pictures must be a multiple of this, px: `latent_factor` times the UNet's own halvings.
     pub size_multiple: u32,
     pub denoiser_params: u64,
+    /// Those of them in matrices of linear layers, which can be packed or streamed. Convolutions, norms and biases cannot.
+    pub denoiser_matrices: u64,
     pub vae_params: u64,
     pub model_file_bytes: u64,
     pub denoiser: DenoiserShape,
@@ -226,6 +230,10 @@ pub struct MachineFacts {
     pub memory_bytes: u64,
     /// Free where the run folder will be.
     pub disk_free_bytes: u64,
+    /// Free where encoded pictures and captions are kept.
+    pub cache_free_bytes: u64,
+    /// That folder, for people.
+    pub cache_folder: PathBuf,
     pub cores: u32,
 }
 

@@ -27,9 +27,9 @@ pub use memory::{
     Load, MemoryChoice, MemoryEstimate, MemoryPart, MemoryStage, Placement, Quantise, Segments, estimate,
 };
 pub use plan::{
-    BaseSettings, DatasetSettings, Decision, LossSettings, Memory, NetworkSettings, Plan, PlanSettings, RunSettings,
-    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TimestepSampling, TrainSettings,
-    ValidationSettings, Weighting, plan, settings,
+    BaseSettings, DatasetSettings, Decision, HuberSchedule, LossKind, LossSettings, Memory, NetworkSettings, Optimiser,
+    Plan, PlanSettings, RunSettings, SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule,
+    TimestepSampling, TrainSettings, ValidationSettings, Weighting, plan, settings,
 };
 pub use recipe::Recipe;
 pub use setting::{BaseClass, Choice, DefaultRow, Fixed, Kind, Level, Preset, Section, Setting, TextRule, Value, When};

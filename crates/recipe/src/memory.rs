@@ -5,6 +5,8 @@
 //!   blocks, otherwise the largest block, beside the outputs of all of them, which are also the skips.
 //! - Attention keeps no scores but works on [`SCORES`] copies of a few rows of them.
 //! - A 3 x 3 convolution works on its input unfolded, 9 numbers for one.
+//! - Only matrices of linear layers are packed or streamed. On the CPU a streamed one is multiplied tile by tile out of its
+//!   mapped file and takes no memory; a card holds those of the blocks at work.
 //! - Weight files are mapped. On the CPU their pages count as memory of the program as long as there is room; the system
 //!   takes them back when it needs them. A step of SD 1.5 at 512 px had 7.5 GB where the rest adds up to 5.9: the
 //!   difference is the 1.7 GB of the UNet's file, in f16.
@@ -18,6 +20,8 @@ use crate::numbers::Numbers;
 const SCORES: u64 = 4;
 /// Master, gradient and the two averages of AdamW, f32 each.
 const TRAINED: u64 = 16;
+/// The same with averages in 8 bits.
+const TRAINED_8_BIT: u64 = 10;
 /// A layer of the text encoder: norms, q k v, output, feed-forward of 4 widths twice, sums.
 const TEXT_LAYER: u64 = 18;
 /// Numbers for each channel and pixel at full size while the autoencoder works, unfolded convolution included.
@@ -58,12 +62,21 @@ pub enum Quantise {
 }
 
 impl Quantise {
-    /// Of so many weights, with one f32 scale for each 128 (8 bit) or 64 (4 bit).
+    /// Of so many weights, with one 16-bit scale for each 128 (8 bit) or 64 (4 bit).
     pub fn weight_bytes(self, weights: u64, number_bytes: u64) -> u64 {
         match self {
             Quantise::None => weights * number_bytes,
-            Quantise::Int8 => weights + weights / 32,
-            Quantise::Int4 => weights / 2 + weights / 16,
+            Quantise::Int8 => weights + weights / 64,
+            Quantise::Int4 => weights / 2 + weights / 32,
+        }
+    }
+
+    /// As in recipes.
+    pub fn id(self) -> &'static str {
+        match self {
+            Quantise::None => "none",
+            Quantise::Int8 => "int8",
+            Quantise::Int4 => "int4",
         }
     }
 }
@@ -136,7 +149,11 @@ pub struct Load {
     pub height: u32,
     pub batch: u64,
     pub trainable_parameters: u64,
+    /// Whether the optimiser's averages are kept in 8 bits.
+    pub eight_bit: bool,
     pub text_encoder: bool,
+    /// How text encoders are kept; `None`: as the base is.
+    pub quantise_text: Option<Quantise>,
     /// Size of a preview, px, and whether it is drawn with guidance; `None`: no previews.
     pub preview: Option<(u32, u32, bool)>,
     /// Bytes of a number in computation.
@@ -155,20 +172,26 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
         Segments::One => (0, blocks.all),
         Segments::PerBlock => (blocks.outputs, blocks.largest),
     };
-    let weights = match choice.placement {
-        Placement::Resident => base.denoiser_params,
-        Placement::Stream => (STREAMED_BLOCKS * blocks.block_weights).min(base.denoiser_params),
-    };
-    // Encoders run one after the other; the large ones are kept as the base is.
-    let encoder = |text: &crate::facts::TextFacts| {
-        let at_once = match choice.placement {
-            Placement::Resident => text.params,
-            Placement::Stream => STREAMED_BLOCKS * text.params / text.layers.max(STREAMED_BLOCKS),
+    // Of matrices, and all others; `a_block`: those of one block.
+    let weights = |matrices: u64, params: u64, a_block: u64, quantise: Quantise, streams: bool| {
+        let kept = match (streams, load.mapped) {
+            (false, _) => quantise.weight_bytes(matrices, number),
+            (true, true) => 0,
+            (true, false) => (STREAMED_BLOCKS * a_block).min(matrices) * number,
         };
-        choice.quantise.weight_bytes(at_once, number)
+        kept + params.saturating_sub(matrices) * number
+    };
+    let streams = choice.placement == Placement::Stream;
+    let network = weights(base.denoiser_matrices, base.denoiser_params, blocks.block_weights, choice.quantise, streams);
+    let encoder = |text: &crate::facts::TextFacts| {
+        let (quantise, streams) = match load.quantise_text {
+            Some(quantise) => (quantise, false),
+            None => (choice.quantise, streams),
+        };
+        weights(text.matrices, text.params, text.matrices / text.layers.max(1), quantise, streams)
     };
     let trained = base.text.iter().filter(|text| load.text_encoder && !text.targets.is_empty());
-    let text_kept: u64 = trained.clone().map(|text| text.layers * text.tokens * text.width * TEXT_LAYER).sum();
+    let text_kept: u64 = trained.map(|text| text.layers * text.tokens * text.width * TEXT_LAYER).sum();
     let autoencoder = |width: u32, height: u32| {
         u64::from(width) * u64::from(height) * base.vae_channels * AUTOENCODER * AUTOENCODER_BYTES
     };
@@ -181,22 +204,23 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
         drawing.max(autoencoder(width, height))
     });
     let decoder = if load.preview.is_some() { base.vae_params * AUTOENCODER_BYTES } else { 0 };
+    let per_number = if load.eight_bit { TRAINED_8_BIT } else { TRAINED };
     let all_params = base.denoiser_params + base.vae_params + base.text_params();
     let file = base.model_file_bytes as f64 * base.denoiser_params as f64 / all_params.max(1) as f64;
     MemoryEstimate::new(vec![
         ("autoencoder", Encoding, base.vae_params * AUTOENCODER_BYTES),
         ("encoding a picture", Encoding, autoencoder(load.width, load.height)),
-        ("text encoder", Captions, base.text.iter().map(encoder).max().unwrap_or(0)),
+        ("text encoders", Captions, base.text.iter().map(encoder).sum()),
         (
             match base.denoiser {
                 DenoiserShape::Unet(_) => "UNet weights",
                 DenoiserShape::Flux(_) => "transformer weights",
             },
             Always,
-            choice.quantise.weight_bytes(weights, number),
+            network,
         ),
-        ("text encoder weights", Always, trained.map(|text| text.params * number).sum()),
-        ("LoRA, gradients and optimiser", Always, load.trainable_parameters * TRAINED),
+        ("text encoder weights", Always, if load.text_encoder { base.text.iter().map(encoder).sum() } else { 0 }),
+        ("LoRA, gradients and optimiser", Always, load.trainable_parameters * per_number),
         ("outputs of blocks", Training, inputs * step),
         ("activations", Training, kept * step),
         ("text encoder activations", Training, text_kept * step),
@@ -222,6 +246,7 @@ mod tests {
     fn tiny() -> (BaseFacts, Load) {
         let mut base = example::demo_base();
         (base.denoiser_params, base.text[0].params, base.vae_params, base.vae_channels) = (100, 10, 1, 0);
+        (base.denoiser_matrices, base.text[0].matrices) = (60, 8);
         base.denoiser = DenoiserShape::Unet(UnetShape {
             block_out_channels: vec![2],
             layers_per_block: 1,
@@ -234,7 +259,9 @@ mod tests {
             height: 32,
             batch: 3,
             trainable_parameters: 5,
+            eight_bit: false,
             text_encoder: false,
+            quantise_text: None,
             preview: None,
             number_bytes: 4,
             mapped: false,
@@ -269,6 +296,13 @@ mod tests {
     }
 
     #[test]
+    fn eight_bit_averages_take_less() {
+        let (base, load) = tiny();
+        let load = Load { trainable_parameters: 1000, eight_bit: true, ..load };
+        assert_eq!(bytes(&estimate(&base, &load, ONE), "LoRA, gradients and optimiser"), 10_000);
+    }
+
+    #[test]
     fn previews_and_steps_do_not_add_up() {
         let (base, load) = tiny();
         let without = estimate(&base, &load, ONE).peak_bytes;
@@ -290,7 +324,9 @@ mod tests {
             height: 512,
             batch: 1,
             trainable_parameters: 0,
+            eight_bit: false,
             text_encoder: false,
+            quantise_text: None,
             preview: None,
             number_bytes,
             mapped: false,
@@ -303,12 +339,26 @@ mod tests {
         let weights = |placement, quantise| {
             bytes(&flux(MemoryChoice { placement, quantise, ..PER_BLOCK }, 2), "transformer weights")
         };
-        let all = example::flux_dev_base().denoiser_params;
-        assert_eq!(weights(Placement::Resident, Quantise::None), 2 * all);
-        assert_eq!(weights(Placement::Resident, Quantise::Int8), all + all / 32);
-        assert_eq!(weights(Placement::Resident, Quantise::Int4), all / 2 + all / 16);
+        let base = example::flux_dev_base();
+        let (all, rest) = (base.denoiser_matrices, 2 * (base.denoiser_params - base.denoiser_matrices));
+        assert_eq!(weights(Placement::Resident, Quantise::None), 2 * all + rest);
+        assert_eq!(weights(Placement::Resident, Quantise::Int8), all + all / 64 + rest);
+        assert_eq!(weights(Placement::Resident, Quantise::Int4), all / 2 + all / 32 + rest);
         // Two double blocks of 36 H^2.
-        assert_eq!(weights(Placement::Stream, Quantise::None), 2 * 2 * 36 * 3072 * 3072);
+        assert_eq!(weights(Placement::Stream, Quantise::None), 2 * 2 * 36 * 3072 * 3072 + rest);
+    }
+
+    #[test]
+    fn on_the_cpu_streamed_matrices_take_nothing_but_convolutions_stay() {
+        let base = example::sdxl_base();
+        let load = Load { mapped: true, ..tiny().1 };
+        let choice = MemoryChoice { placement: Placement::Stream, ..PER_BLOCK };
+        let rest = 4 * (base.denoiser_params - base.denoiser_matrices);
+        assert_eq!(bytes(&estimate(&base, &load, choice), "UNet weights"), rest);
+        let text = Load { quantise_text: Some(Quantise::Int8), ..load };
+        let kept = |text: &crate::facts::TextFacts| 4 * (text.params - text.matrices) + text.matrices * 65 / 64;
+        let expected: u64 = base.text.iter().map(kept).sum();
+        assert_eq!(bytes(&estimate(&base, &text, choice), "text encoders"), expected);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub enum Purpose {
     /// The noise an ancestral sampler adds at each step.
     SampleStep = 14,
     RandomWeights = 15,
+    PyramidSizes = 16,
+    PyramidNoise = 17,
 }
 
 /// An endless deterministic sequence.

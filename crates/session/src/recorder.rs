@@ -113,6 +113,11 @@ fn in_words(event: &Event) -> String {
         Event::Resumed { step } => format!("Resumed after step {step}"),
         Event::Exported { path, modules } => format!("Exported {modules} layers: {}", path.display()),
         Event::Warning { message } => format!("Warning: {message}"),
+        Event::Note { message } => message.clone(),
+        Event::Memory { measured_bytes, planned_bytes } => {
+            let gigabytes = |bytes: &u64| *bytes as f64 / 1e9;
+            format!("Memory: {:.2} GB at most, {:.2} GB planned", gigabytes(measured_bytes), gigabytes(planned_bytes))
+        }
         Event::Finished { step, seconds, .. } => format!("Finished at step {step} after {seconds:.0} s"),
         Event::Failed(failure) => format!("Failed: {failure}"),
     }

@@ -194,6 +194,8 @@ impl State {
                 )));
                 self.exported = Some(path);
             }
+            // For the log of the run.
+            Event::Note { .. } | Event::Memory { .. } => {}
             Event::Warning { message } => {
                 self.messages.push(Message::Warning(message.clone()));
                 self.warnings.push(message);

@@ -20,8 +20,11 @@ pub struct Base {
     pub device: Device,
     /// Of activations and frozen weights.
     pub dtype: DType,
-    /// How large frozen matrices are kept.
+    /// How large frozen matrices of the denoiser are kept, and those of the text encoders.
     pub storage: Storage,
+    pub text_storage: Storage,
+    /// Rows of 75 tokens that CLIP reads of a caption.
+    pub caption_rows: usize,
     pub schedule: Schedule,
     pub prediction: Prediction,
     pub architecture: Box<dyn Architecture>,
@@ -51,6 +54,8 @@ impl Base {
         Ok(Self {
             dtype: device::compute_dtype(kind, &device),
             storage: Storage::Resident,
+            text_storage: Storage::Resident,
+            caption_rows: 1,
             schedule: Schedule::from_config(&model.scheduler)?,
             prediction: match model.prediction {
                 lorikeet_checkpoint::Prediction::Epsilon => Prediction::Epsilon,
@@ -82,19 +87,19 @@ impl Base {
         Ok(())
     }
 
-    /// As the plan says, so that the run fits.
-    pub fn set_storage(&mut self, placement: Placement, quantise: Quantise) {
-        self.storage = match (placement, quantise) {
-            (Placement::Stream, _) => Storage::Streamed,
-            (Placement::Resident, Quantise::None) => Storage::Resident,
-            (Placement::Resident, Quantise::Int8) => Storage::Int8 { block: Some(128) },
-            (Placement::Resident, Quantise::Int4) => Storage::Int4 { block: 64 },
-        };
+    /// As the plan says, so that the run fits. `text`: of the text encoders, if they are kept otherwise.
+    pub fn set_storage(&mut self, placement: Placement, quantise: Quantise, text: Option<Quantise>) {
+        self.storage = storage(placement, quantise);
+        self.text_storage = text.map_or(self.storage, |text| storage(Placement::Resident, text));
     }
 
     /// Layers are named by the part's folder and the path of their tensors.
     pub(crate) fn loader<'a>(&'a self, weights: &'a Weights<'a>, part: Part) -> Loader<'a> {
-        Loader::new(weights, part.folder(), &self.device, self.dtype).with_storage(self.storage)
+        let storage = match part {
+            Part::TextEncoder | Part::TextEncoder2 => self.text_storage,
+            _ => self.storage,
+        };
+        Loader::new(weights, part.folder(), &self.device, self.dtype).with_storage(storage)
     }
 
     /// # Errors
@@ -140,6 +145,15 @@ impl Base {
             )
         });
         (size, warning)
+    }
+}
+
+fn storage(placement: Placement, quantise: Quantise) -> Storage {
+    match (placement, quantise) {
+        (Placement::Stream, _) => Storage::Streamed,
+        (Placement::Resident, Quantise::None) => Storage::Resident,
+        (Placement::Resident, Quantise::Int8) => Storage::Int8 { block: Some(128) },
+        (Placement::Resident, Quantise::Int4) => Storage::Int4 { block: 64 },
     }
 }
 

@@ -245,6 +245,7 @@ pub fn sample(request: &SampleRequest, host: &mut dyn Host) -> Result<Vec<PathBu
     }
     let mut base = Base::new(open_model_with(&request.base, &request.parts)?, choose_device(&request.device)?)?;
     base.storage = drawing_storage(&base)?;
+    base.text_storage = base.storage;
     for message in &base.model.warnings {
         host.event(Event::Warning { message: message.clone() });
     }

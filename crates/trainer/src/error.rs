@@ -50,6 +50,14 @@ pub enum TrainError {
     NoSuchSave { run_dir: PathBuf, step: u64, have: String },
     #[error("the {what} of step {step} is no longer a number; the pictures of that step: {pictures}")]
     Diverged { what: &'static str, step: u64, pictures: String, last_save: Option<PathBuf> },
+    /// Within a step, while there may be smaller ways to do it.
+    #[error("memory use has come to {:.2} GB where {:.2} GB are allowed", *used as f64 / 1e9, *budget as f64 / 1e9)]
+    OverBudget { used: u64, budget: u64 },
+    /// Before anything is computed.
+    #[error("{lack}")]
+    TooLarge { lack: String },
+    #[error("about {needed} bytes are needed for a save and the LoRA, but only {free} are free in '{}'", folder.display())]
+    DiskFull { folder: PathBuf, needed: u64, free: u64 },
     /// A request that makes no sense by itself.
     #[error("{problem}")]
     Request { problem: String, todo: &'static str },
@@ -62,6 +70,11 @@ impl TrainError {
 
     pub(crate) fn run_file(path: &Path, problem: impl Into<String>) -> Self {
         Self::RunFile { path: path.to_owned(), problem: problem.into() }
+    }
+
+    /// Whether a smaller way may succeed. A device that ran out of memory tells it like any other failure of its own.
+    pub(crate) fn lacks_memory(&self) -> bool {
+        matches!(self, Self::OverBudget { .. } | Self::Nn(NnError::Execution { .. }))
     }
 
     /// In words for a person.
@@ -91,6 +104,14 @@ impl TrainError {
                 "Training went wrong and was stopped",
                 "Lower train.learning_rate (a third is a good try) and start again, or resume from the last good save",
             ),
+            Self::OverBudget { .. } => {
+                ("There is too little memory", "Lower the resolution or batch, or set memory.limit higher")
+            }
+            Self::TooLarge { .. } => (
+                "The computer has too little memory for this run",
+                "Change the setting and start again, or choose a smaller base or another device",
+            ),
+            Self::DiskFull { .. } => ("The disk has too little room", "Free some space, or choose another save.folder"),
             Self::NoSuchSave { .. } => ("There is no such save", "Choose one of the steps that were saved"),
             Self::Request { todo, .. } => ("That cannot be done", *todo),
         };

@@ -14,7 +14,7 @@ use lorikeet_checkpoint::{Prediction, write_safetensors};
 use lorikeet_dataset::{bucket_info, dataset_dirs, tag_frequency};
 use lorikeet_nn::LayerKind;
 use lorikeet_protocol::{ExportDtype, ExportNames, ExportRequest};
-use lorikeet_recipe::{Plan, Schedule, Segments, TimestepSampling};
+use lorikeet_recipe::{Optimiser, Plan, Schedule, Segments, TimestepSampling};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -292,8 +292,12 @@ fn training_facts(plan: &Plan, run: &RunFacts, step: u64) -> TrainingFacts {
         learning_rate: train.learning_rate,
         text_encoder_lr: settings.network.text_encoder.then_some(train.text_encoder_lr),
         optimizer: format!(
-            "AdamW(weight_decay={},betas=({}, {}),eps={})",
-            train.weight_decay, train.beta1, train.beta2, train.epsilon
+            "{}(weight_decay={},betas=({}, {}),eps={})",
+            if train.optimiser == Optimiser::AdamW8Bit { "AdamW8bit" } else { "AdamW" },
+            train.weight_decay,
+            train.beta1,
+            train.beta2,
+            train.epsilon
         ),
         schedule: match train.schedule {
             Schedule::Constant if train.warmup > 0 => "constant_with_warmup",
@@ -306,7 +310,7 @@ fn training_facts(plan: &Plan, run: &RunFacts, step: u64) -> TrainingFacts {
         seed: train.seed,
         mixed_precision: if on_card { "bf16" } else { "no" }.to_owned(),
         segmented: plan.segments == Segments::PerBlock,
-        flow: (settings.loss.prediction == lorikeet_recipe::Prediction::Flow).then(|| FlowFacts {
+        flow: (settings.loss.prediction == lorikeet_recipe::Prediction::Flow).then_some(FlowFacts {
             timestep_sampling: match settings.loss.timestep_sampling {
                 TimestepSampling::Uniform => "uniform",
                 TimestepSampling::Sigmoid => "sigmoid",

@@ -15,8 +15,9 @@ use lorikeet_recipe::{
 use sysinfo::{Disks, System};
 
 use crate::base::{choose_device, open_model_with, part_files};
+use crate::cache::cache_folder;
 use crate::error::TrainError;
-use crate::family::{architecture, recipe_family, target_facts};
+use crate::family::{architecture, matrices, recipe_family, target_facts};
 
 /// Plans a run without loading any weight.
 ///
@@ -84,6 +85,7 @@ pub fn base_facts(model: &BaseModel) -> Result<BaseFacts, TrainError> {
         latent_channels: u32::try_from(vae.latent_channels).unwrap_or(4),
         size_multiple: factor * u32::try_from(architecture.size_multiple()).unwrap_or(8),
         denoiser_params: parameters(architecture.denoiser())?,
+        denoiser_matrices: matrices(&architecture.denoiser_layers(model)?),
         vae_params: parameters(Part::Vae)?,
         model_file_bytes: model.stored_bytes(),
         denoiser: architecture.shape(),
@@ -196,6 +198,8 @@ pub fn machine_facts(device: DeviceKind, output: &Path) -> MachineFacts {
         }
         .unwrap_or_else(main_memory),
         disk_free_bytes: disk_free(output),
+        cache_free_bytes: disk_free(&cache_folder()),
+        cache_folder: cache_folder(),
         cores: u32::try_from(cores).unwrap_or(1),
     }
 }

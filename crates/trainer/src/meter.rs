@@ -1,4 +1,9 @@
-//! What a run tells about itself at every step.
+//! What a run tells about itself at every step, and its memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 /// Exponential average with the bias of its start taken out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -17,6 +22,83 @@ impl SmoothedLoss {
     }
 }
 
+/// Watches the memory that this process has for itself, on a thread of its own, so that a peak within a step is seen.
+pub(crate) struct Gauge {
+    seen: Arc<Seen>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// The most since the start, and since it was last asked for.
+    peak: AtomicU64,
+    recent: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Seen {
+    fn look(&self) -> u64 {
+        let now = own_bytes();
+        self.peak.fetch_max(now, Ordering::Relaxed);
+        self.recent.fetch_max(now, Ordering::Relaxed);
+        now
+    }
+}
+
+impl Gauge {
+    /// Time between two looks; one takes about 0.1 ms.
+    const EVERY: Duration = Duration::from_millis(50);
+
+    pub(crate) fn start() -> Self {
+        let seen = Arc::new(Seen::default());
+        let thread = Builder::new().name("lorikeet-gauge".to_owned());
+        let on_thread = seen.clone();
+        let watch = move || {
+            while !on_thread.stop.load(Ordering::Relaxed) {
+                on_thread.look();
+                std::thread::park_timeout(Self::EVERY);
+            }
+        };
+        // Without the thread it still looks when it is asked.
+        Self { seen, thread: thread.spawn(watch).ok() }
+    }
+
+    /// Bytes now.
+    pub(crate) fn look(&self) -> u64 {
+        self.seen.look()
+    }
+
+    /// The most since the start.
+    pub(crate) fn peak(&self) -> u64 {
+        self.seen.look();
+        self.seen.peak.load(Ordering::Relaxed)
+    }
+
+    /// The most since the last call.
+    pub(crate) fn take_recent(&self) -> u64 {
+        self.seen.look();
+        self.seen.recent.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.seen.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+}
+
+/// Memory of this process that no file stands behind, so that the system cannot take it back. Where the system does not
+/// tell it apart, all that is in RAM.
+fn own_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.map_or_else(resident_bytes, |kibibytes| kibibytes << 10)
+}
+
 /// Memory of this process that is in RAM.
 pub(crate) fn resident_bytes() -> u64 {
     use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
@@ -25,4 +107,20 @@ pub(crate) fn resident_bytes() -> u64 {
     let what = ProcessRefreshKind::nothing().with_memory();
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, what);
     system.process(pid).map_or(0, sysinfo::Process::memory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_is_seen() {
+        let gauge = Gauge::start();
+        let before = gauge.look();
+        let taken = vec![1u8; 64 << 20];
+        assert!(gauge.look() >= before + (60 << 20));
+        drop(taken);
+        assert!(gauge.peak() >= before + (60 << 20));
+        assert!(gauge.take_recent() >= before + (60 << 20));
+    }
 }

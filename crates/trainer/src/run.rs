@@ -1,24 +1,27 @@
 //! A run from the recipe to the exported LoRA.
 
-use std::collections::BTreeSet;
+mod lower;
+mod start;
+mod step;
+
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use lorikeet_dataset::{Item, caption_for, epoch_batches};
-use lorikeet_protocol::{Command, Event, ExportDtype, ExportRequest, Stage, Step};
-use lorikeet_recipe::{Plan, Recipe, SaveDtype};
+use lorikeet_nn::DeviceKind;
+use lorikeet_protocol::{Command, Event, ExportDtype, ExportRequest, Stage};
+use lorikeet_recipe::{Optimiser, Plan, Quantise, Recipe, SaveDtype};
 
 use crate::facts::recipe_model;
-use crate::meter::{SmoothedLoss, resident_bytes};
-use crate::optim::{self, AdamW, AdamWConfig};
+use crate::meter::{Gauge, SmoothedLoss};
+use crate::optim::AdamW;
 use crate::previews::Previews;
 use crate::save::{self, Saved};
 use crate::setup::{adapters, segments, text_cache};
-use crate::step::{MicroBatch, Stepper};
+use crate::step::Stepper;
 use crate::validate::Validation;
 use crate::{
     Base, Host, LatentCache, Pictures, RunFacts, TrainError, base_facts, cache_folder, cache_latents, choose_device,
-    export, lr, pictures, plan_for, probe,
+    export, pictures, plan_for, probe,
 };
 
 /// How a run ended.
@@ -77,6 +80,9 @@ struct Run<'a> {
     started: Instant,
     /// Seconds of the latest steps.
     pace: Vec<f64>,
+    gauge: Gauge,
+    /// The most that the device's memory pools had after a step, where they tell.
+    device_peak: Option<u64>,
 }
 
 impl<'a> Run<'a> {
@@ -87,6 +93,7 @@ impl<'a> Run<'a> {
         host: &mut dyn Host,
     ) -> Result<Self, TrainError> {
         let started = Instant::now();
+        let gauge = Gauge::start();
         host.event(Event::Stage { stage: Stage::ScanDataset, done: 0, total: 0 });
         let mut plan = probe(recipe)?;
         let settings = &plan.settings;
@@ -96,9 +103,11 @@ impl<'a> Run<'a> {
         for message in &plan.warnings {
             host.event(Event::Warning { message: message.clone() });
         }
+        start::check_room(&plan)?;
 
         let mut base = Base::new(recipe_model(recipe)?, choose_device(&settings.run.device)?)?;
-        base.set_storage(plan.placement, plan.quantise);
+        base.set_storage(plan.placement, plan.quantise, settings.base.quantise_text);
+        base.caption_rows = settings.dataset.caption_rows as usize;
         base.set_loss(&settings.loss)?;
         for message in &base.model.warnings {
             host.event(Event::Warning { message: message.clone() });
@@ -129,9 +138,26 @@ impl<'a> Run<'a> {
         let denoiser = base.load_denoiser()?;
         let encoders = if settings.network.text_encoder { Some(base.load_text()?) } else { None };
         let set = adapters(&plan, &base, &*denoiser, encoders.as_deref());
-        let mut stepper =
-            Stepper { base, denoiser, encoders, set, text, segments: segments(&plan), loss: settings.loss.clone() };
-        let mut adamw = AdamW::default();
+        let on_card = base.kind != DeviceKind::Cpu;
+        let mut stepper = Stepper {
+            denoiser,
+            encoders,
+            set,
+            text,
+            segments: segments(&plan),
+            together: plan.placement == lorikeet_recipe::Placement::Stream,
+            hold: on_card,
+            prefetch: start::prefetch(&plan),
+            // A card tells by failing.
+            budget: (!on_card).then_some(plan.budget_bytes),
+            loss: settings.loss.clone(),
+            base,
+        };
+        if plan.quantise != Quantise::None && step == 0 {
+            start::tell_quantisation_error(&mut stepper, &plan, &pictures, &latents, host)?;
+        }
+        let eight_bit = settings.train.optimiser == Optimiser::AdamW8Bit;
+        let mut adamw = AdamW { eight_bit, ..AdamW::default() };
         let (mut base_loss, mut loss) = (None, SmoothedLoss::default());
         let mut last_save = None;
         if let Some(saved) = saved {
@@ -154,6 +180,8 @@ impl<'a> Run<'a> {
             loss,
             started,
             pace: Vec::new(),
+            gauge,
+            device_peak: None,
             plan,
         })
     }
@@ -197,109 +225,10 @@ impl<'a> Run<'a> {
         let (run_dir, to) = (self.run_dir.to_owned(), self.run_dir.to_owned());
         let exported = export(&ExportRequest { run_dir, step: Some(self.step), to, dtype, ..Default::default() })?;
         host.event(Event::Exported { path: exported.path.clone(), modules: exported.modules });
+        let measured_bytes = self.device_peak.unwrap_or_else(|| self.gauge.peak());
+        host.event(Event::Memory { measured_bytes, planned_bytes: self.plan.memory.needed_bytes });
         let seconds = self.started.elapsed().as_secs_f64();
         Ok(Done { run_dir: self.run_dir.to_owned(), step: self.step, lora: Some(exported.path), seconds })
-    }
-
-    /// One optimiser step: its micro-batches, then AdamW.
-    fn one_step(&mut self, host: &mut dyn Host) -> Result<(), TrainError> {
-        let begun = Instant::now();
-        let plan = &self.plan;
-        let settings = &plan.settings;
-        let epoch = self.step / plan.steps_per_epoch;
-        let batches = self.micro_batches(epoch);
-        let count = batches.len();
-        let mut loss = 0.0;
-        for (index, batch) in batches.iter().enumerate() {
-            let address = [self.step, index as u64];
-            loss += self.stepper.micro_batch(batch, &self.latents, settings.train.seed, address)? / count as f32;
-        }
-        let mut gradients = self.stepper.set.take_gradients();
-        if count > 1 {
-            for gradient in gradients.values_mut().flatten() {
-                *gradient = gradient.clone() / count as f64;
-            }
-        }
-        let norm = optim::global_norm(&gradients)?;
-        if !loss.is_finite() || !norm.is_finite() {
-            let what = if loss.is_finite() { "gradients" } else { "loss" };
-            let pictures = batches.iter().flat_map(|batch| &batch.items);
-            let names: BTreeSet<String> = pictures
-                .filter_map(|item| self.pictures.train.images.get(item.image))
-                .map(|picture| picture.path.display().to_string())
-                .collect();
-            return Err(TrainError::Diverged {
-                what,
-                step: self.step + 1,
-                pictures: names.into_iter().collect::<Vec<_>>().join(", "),
-                last_save: self.last_save.clone(),
-            });
-        }
-        if let Some(limit) = settings.train.clip_norm {
-            optim::clip(&mut gradients, norm, limit);
-        }
-        let train = &settings.train;
-        let factor = lr::factor(train.schedule, self.step, plan.steps, train.warmup);
-        let config = AdamWConfig {
-            beta1: train.beta1,
-            beta2: train.beta2,
-            epsilon: train.epsilon,
-            weight_decay: train.weight_decay,
-        };
-        self.adamw.step(&config, &mut self.stepper.set, gradients, |name| {
-            let rate = if name.starts_with("text_encoder.") { train.text_encoder_lr } else { train.learning_rate };
-            rate * factor
-        });
-        self.step += 1;
-        let smoothed = self.loss.add(loss);
-        let seconds = begun.elapsed().as_secs_f64();
-        self.pace.push(seconds);
-        let latest = &self.pace[self.pace.len().saturating_sub(20)..];
-        let mean = latest.iter().sum::<f64>() / latest.len() as f64;
-        host.event(Event::Step(Step {
-            step: self.step,
-            steps: plan.steps,
-            epoch: epoch + 1,
-            epochs: plan.epochs,
-            loss,
-            smoothed,
-            learning_rate: train.learning_rate * factor,
-            grad_norm: norm,
-            seconds,
-            seconds_left: mean * (plan.steps - self.step) as f64,
-            memory_bytes: resident_bytes(),
-            device_memory_bytes: lorikeet_nn::device::memory_in_use(&self.stepper.base.device),
-        }));
-        Ok(())
-    }
-
-    /// What the next step trains on.
-    fn micro_batches(&self, epoch: u64) -> Vec<MicroBatch> {
-        let train = &self.plan.settings.train;
-        let images = &self.pictures.train.images;
-        let buckets: Vec<(u32, u32)> = self.pictures.train_placements.iter().map(|place| place.bucket).collect();
-        let repeats: Vec<u32> = images.iter().map(|picture| picture.repeats).collect();
-        let batches = epoch_batches(&buckets, &repeats, train.batch as usize, train.seed, epoch);
-        let each = train.accumulation as usize;
-        // Pictures that could not be decoded make an epoch shorter than planned: it starts over.
-        let first = (self.step % self.plan.steps_per_epoch) as usize * each;
-        let place = |offset: usize| (first + offset) % batches.len().max(1);
-        let last = (batches.len().saturating_sub(first)).clamp(1, each);
-        let flip = self.plan.settings.dataset.flip;
-        (0..last)
-            .filter_map(|offset| batches.get(place(offset)))
-            .map(|items| MicroBatch {
-                captions: items.iter().map(|item| self.caption(item, epoch)).collect(),
-                flipped: items.iter().map(|item| flip && item.flipped(train.seed, epoch)).collect(),
-                items: items.clone(),
-                epoch,
-            })
-            .collect()
-    }
-
-    fn caption(&self, item: &Item, epoch: u64) -> String {
-        let picture = &self.pictures.train.images[item.image];
-        caption_for(picture, &self.pictures.captions, self.plan.settings.train.seed, epoch, item.key())
     }
 
     fn validate(&mut self, host: &mut dyn Host) -> Result<(), TrainError> {

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use burn::Tensor;
 use burn::tensor::{DType, Device};
 use lorikeet_adapters::LoraSet;
-use lorikeet_checkpoint::{SafetensorsFile, TensorData, remove_leftovers, write_safetensors};
+use lorikeet_checkpoint::{Dtype, SafetensorsFile, TensorData, remove_leftovers, write_safetensors};
 use lorikeet_nn::NnError;
 use lorikeet_protocol::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::export::to_modules;
 use crate::meter::SmoothedLoss;
+use crate::moments::{self, Moment, Order};
 use crate::optim::{AdamW, Moments};
 use crate::{Host, TrainError, read_adapter, saves, write_adapter};
 
@@ -87,17 +88,31 @@ pub(crate) fn write(
 }
 
 fn write_optimiser(path: &Path, adamw: &AdamW) -> Result<(), TrainError> {
-    let mut values: Vec<(String, [usize; 2], Vec<f32>)> = Vec::new();
+    let numbers = |tensor: &Tensor<2>| -> Result<Vec<f32>, NnError> {
+        let data = tensor.clone().try_into_data().map_err(|e| NnError::Execution { reason: e.to_string() })?;
+        Ok(data.iter::<f32>().collect())
+    };
+    let mut tensors: Vec<TensorData<'_>> = Vec::new();
     for (name, moments) in &adamw.moments {
         for (matrix, moments) in ["a", "b"].into_iter().zip(moments) {
-            for (kind, tensor) in [("first", &moments.first), ("second", &moments.second)] {
-                let data = tensor.clone().try_into_data().map_err(|e| NnError::Execution { reason: e.to_string() })?;
-                values.push((format!("{name}.{matrix}.{kind}"), tensor.dims(), data.iter::<f32>().collect()));
+            for (kind, moment) in [("first", &moments.first), ("second", &moments.second)] {
+                let name = format!("{name}.{matrix}.{kind}");
+                match moment {
+                    Moment::F32(tensor) => tensors.push(TensorData::f32(name, &tensor.dims(), &numbers(tensor)?)),
+                    Moment::Int8(packed) => {
+                        let (codes, scales) = (&packed.codes, &packed.scales);
+                        tensors.push(TensorData {
+                            name: format!("{name}.codes"),
+                            dtype: Dtype::U8,
+                            shape: codes.dims().to_vec(),
+                            bytes: moments::codes(codes)?.into(),
+                        });
+                        tensors.push(TensorData::f32(format!("{name}.scales"), &scales.dims(), &numbers(scales)?));
+                    }
+                }
             }
         }
     }
-    let tensors: Vec<TensorData<'_>> =
-        values.iter().map(|(name, shape, values)| TensorData::f32(name.clone(), shape, values)).collect();
     let metadata = BTreeMap::from([("steps".to_owned(), adamw.steps.to_string())]);
     write_safetensors(path, &tensors, &metadata)?;
     Ok(())
@@ -163,17 +178,24 @@ impl Saved {
         let steps = file.metadata().get("steps").and_then(|steps| steps.parse().ok());
         adamw.steps = steps.ok_or_else(|| TrainError::run_file(&path, "does not say how many steps it has seen"))?;
         for (name, module) in &set.modules {
-            let read = |matrix_name: &str, kind: &str, shape: [usize; 2]| -> Result<Option<Tensor<2>>, TrainError> {
+            let read = |matrix_name: &str, order: Order, shape: [usize; 2]| -> Result<Option<Moment>, TrainError> {
+                let kind = if order == Order::First { "first" } else { "second" };
                 let name = format!("{name}.{matrix_name}.{kind}");
-                match file.shape(&name) {
-                    None => Ok(None),
-                    Some(found) if found == shape => Ok(Some(matrix(file.f32(&name)?, shape))),
-                    Some(_) => Err(TrainError::run_file(&path, format!("has another shape for {name}"))),
+                let other = || TrainError::run_file(&path, format!("has another shape for {name}"));
+                let (codes, scales) = (format!("{name}.codes"), format!("{name}.scales"));
+                match (file.shape(&name), file.shape(&codes)) {
+                    (None, None) => Ok(None),
+                    (Some(found), _) if found == shape => Ok(Some(Moment::F32(matrix(file.f32(&name)?, shape)))),
+                    (Some(_), _) => Err(other()),
+                    (None, Some(_)) => {
+                        let (codes, scales) = (file.bytes(&codes)?.to_vec(), file.f32(&scales)?);
+                        Moment::restore(order, shape, codes, scales, device).map(Some).ok_or_else(other)
+                    }
                 }
             };
             let moments = |matrix: &str, shape| -> Result<Option<Moments>, TrainError> {
-                Ok(read(matrix, "first", shape)?
-                    .zip(read(matrix, "second", shape)?)
+                Ok(read(matrix, Order::First, shape)?
+                    .zip(read(matrix, Order::Second, shape)?)
                     .map(|(first, second)| Moments { first, second }))
             };
             if let (Some(a), Some(b)) = (moments("a", module.a.dims())?, moments("b", module.b.dims())?) {

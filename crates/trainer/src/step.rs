@@ -1,15 +1,17 @@
-//! Forward and backward of one micro-batch.
+//! Forward and backward of a step's micro-batches.
 
 use burn::Tensor;
 use burn::tensor::{DType, TensorData};
 use lorikeet_adapters::LoraSet;
 use lorikeet_dataset::Item;
-use lorikeet_diffusion::{Density, NoiseLevel, Shift, TimestepSampling, Weighting, add_noise, target, weighted_mse};
-use lorikeet_nn::segmented::{self, LeafSource as _, Segments, Side, Wanted};
-use lorikeet_nn::{Context, Deltas};
+use lorikeet_diffusion::{NoiseLevel, add_noise, target};
+use lorikeet_nn::segmented::{self, Batch, Ended, LeafSource as _, Loss, Segments, Side, Wanted, Way};
+use lorikeet_nn::{Context, Deltas, Prefetch, RawTensor};
 use lorikeet_recipe::LossSettings;
 use lorikeet_seeded::{Purpose, Stream};
 
+use crate::loss::{Measure, noise_of, timestep_sampling, weighting};
+use crate::meter::Gauge;
 use crate::optim::scalar;
 use crate::{Base, Condition, Denoiser, LatentCache, Sizes, TextCache, TextEncoders, TextStates, TrainError};
 
@@ -30,19 +32,102 @@ pub(crate) struct Stepper {
     pub(crate) set: LoraSet,
     pub(crate) text: TextCache,
     pub(crate) segments: Segments,
+    /// Whether all micro-batches of a step go through a segment before the next one's turn.
+    pub(crate) together: bool,
+    /// See [`Way::hold`].
+    pub(crate) hold: bool,
+    pub(crate) prefetch: Option<Prefetch>,
+    /// Bytes of this process above which a step is given up; `None`: none.
+    pub(crate) budget: Option<u64>,
     pub(crate) loss: LossSettings,
 }
 
+/// A micro-batch as the denoiser takes it.
+struct Ready {
+    input: Noised,
+    sizes: Vec<Sizes>,
+    side: Side,
+}
+
 impl Stepper {
-    /// Adds the batch's gradients to the adapters' and returns its loss. `address`: step and micro-batch, from 0.
-    pub(crate) fn micro_batch(
+    /// Adds the gradients of a step's micro-batches to the adapters' and returns their losses.
+    ///
+    /// Where weights are streamed all go through a segment before the next is read; otherwise one after the other, which
+    /// keeps less. The numbers are the same.
+    ///
+    /// # Errors
+    /// When the device fails, or memory goes over the budget.
+    pub(crate) fn step(
+        &self,
+        batches: &[MicroBatch],
+        latents: &LatentCache,
+        seed: u64,
+        step: u64,
+        gauge: &Gauge,
+    ) -> Result<Vec<f32>, TrainError> {
+        let at_once = if self.together { batches.len() } else { 1 };
+        let mut losses = Vec::new();
+        for (index, batches) in batches.chunks(at_once.max(1)).enumerate() {
+            losses.extend(self.together(batches, latents, seed, [step, (index * at_once) as u64], gauge)?);
+        }
+        Ok(losses)
+    }
+
+    /// `address`: step, and the first micro-batch within it.
+    fn together(
+        &self,
+        batches: &[MicroBatch],
+        latents: &LatentCache,
+        seed: u64,
+        address: [u64; 2],
+        gauge: &Gauge,
+    ) -> Result<Vec<f32>, TrainError> {
+        let [step, first] = address;
+        self.set.set_position(step, first);
+        let mut ready = Vec::new();
+        for (at, batch) in (first..).zip(batches) {
+            ready.push(self.prepare(batch, latents, seed, [step, at])?);
+        }
+        let passes = ready.iter().map(|ready| {
+            let (noisy, target, weights) = self.noised(&ready.input);
+            let measure = self.measure(&ready.input.levels, weights);
+            let wanted = match &self.encoders {
+                Some(_) => Wanted { input: false, side: self.denoiser.side_of_text() },
+                None => Wanted::default(),
+            };
+            let loss: Loss = Box::new(move |output: Tensor<4>| measure.loss(output, target));
+            Batch { input: noisy, side: ready.side.clone(), wanted, loss }
+        });
+        let ahead = self.prefetch.as_ref().map(|prefetch| |weights| prefetch.read(weights));
+        let way = Way {
+            segments: self.segments,
+            hold: self.hold,
+            ahead: ahead.as_ref().map(|ahead| ahead as &dyn Fn(Vec<RawTensor>)),
+            go_on: &|| self.budget.is_none_or(|budget| gauge.look() <= budget),
+        };
+        let outcomes = segmented::backward_all(&*self.denoiser, &way, passes.collect(), first as usize, &self.set)
+            .map_err(|Ended| TrainError::OverBudget { used: gauge.look(), budget: self.budget.unwrap_or(0) })?;
+        let mut losses = Vec::new();
+        for ((at, batch), (ready, outcome)) in (first..).zip(batches).zip(ready.iter().zip(outcomes)) {
+            if let Some(encoders) = &self.encoders {
+                self.set.set_position(step, at);
+                side_backward(&self.set, outcome.side, |cx| {
+                    self.side(ready, encoders.encode(cx, &texts(&batch.captions)))
+                });
+            }
+            losses.push(scalar(outcome.loss)?);
+        }
+        Ok(losses)
+    }
+
+    /// Everything of a micro-batch before the denoiser.
+    fn prepare(
         &self,
         batch: &MicroBatch,
         latents: &LatentCache,
         seed: u64,
         address: [u64; 2],
-    ) -> Result<f32, TrainError> {
-        self.set.set_position(address[0], address[1]);
+    ) -> Result<Ready, TrainError> {
         let (mut x0, mut noise, mut levels) = (Vec::new(), Vec::new(), Vec::new());
         let (mut shape, mut sizes) = ([0; 3], Vec::new());
         for (i, (item, flipped)) in batch.items.iter().zip(&batch.flipped).enumerate() {
@@ -51,31 +136,25 @@ impl Stepper {
             sizes.push(latents.sizes(item.image, *flipped));
             let mut posterior = Stream::new(seed, Purpose::Posterior, &[batch.epoch, item.key()]);
             x0.extend(latents.latent(item.image, *flipped, Some(&mut posterior))?);
-            noise.extend(self.noise(seed, &at, shape));
+            noise.extend(noise_of(&self.loss, seed, &at, shape));
             let mut stream = Stream::new(seed, Purpose::Timestep, &at);
             let (uniform, normal) = (stream.unit(), f64::from(stream.normal()));
             let sampling = timestep_sampling(&self.loss);
             levels.push(self.base.schedule.draw(&sampling, uniform, normal, [shape[1], shape[2]]));
         }
         let input = Noised { x0, noise, levels, shape };
+        self.set.set_position(address[0], address[1]);
         let text = match &self.encoders {
             Some(encoders) => encoders.encode(&Context::with(&*self.set.plain()), &texts(&batch.captions)),
             None => self.text.batch(&batch.captions)?,
         };
-        let (noisy, target, weights) = self.noised(&input);
-        let side_of = |text| self.denoiser.side(&input.timesteps(), &self.condition(text, sizes.clone()));
-        let side = side_of(text);
-        let wanted = match &self.encoders {
-            Some(_) => Wanted { input: false, side: self.denoiser.side_of_text() },
-            None => Wanted::default(),
-        };
-        let outcome = segmented::backward(&*self.denoiser, self.segments, noisy, &side, &wanted, &self.set, |output| {
-            weighted_mse(output.cast(DType::F32), target, &weights)
-        });
-        if let Some(encoders) = &self.encoders {
-            side_backward(&self.set, outcome.side, |cx| side_of(encoders.encode(cx, &texts(&batch.captions))));
-        }
-        Ok(scalar(outcome.loss)?)
+        let mut ready = Ready { input, sizes, side: Side::new() };
+        ready.side = self.side(&ready, text);
+        Ok(ready)
+    }
+
+    fn side(&self, ready: &Ready, text: TextStates) -> Side {
+        self.denoiser.side(&ready.input.timesteps(), &self.condition(text, ready.sizes.clone()))
     }
 
     /// The loss without gradients; `deltas` are the adapters at work.
@@ -87,7 +166,7 @@ impl Stepper {
     ) -> Result<f32, TrainError> {
         let (noisy, target, weights) = self.noised(input);
         let output = self.denoiser.forward(&Context::with(deltas), noisy, &input.timesteps(), condition);
-        Ok(scalar(weighted_mse(output.cast(DType::F32), target, &weights))?)
+        Ok(scalar(self.measure(&input.levels, weights).loss(output, target))?)
     }
 
     pub(crate) fn condition(&self, text: TextStates, sizes: Vec<Sizes>) -> Condition {
@@ -102,22 +181,12 @@ impl Stepper {
         }
     }
 
-    /// Unit noise, and one number more for each channel with noise offset.
-    fn noise(&self, seed: u64, at: &[u64], shape: [usize; 3]) -> Vec<f32> {
-        let area = shape[1] * shape[2];
-        let mut noise = Stream::new(seed, Purpose::Noise, at).normals(shape[0] * area);
-        if self.loss.noise_offset > 0.0 {
-            let mut stream = Stream::new(seed, Purpose::NoiseOffset, at);
-            for channel in noise.chunks_mut(area) {
-                let offset = self.loss.noise_offset as f32 * stream.normal();
-                channel.iter_mut().for_each(|value| *value += offset);
-            }
-        }
-        noise
+    fn measure(&self, levels: &[NoiseLevel], weights: Vec<f32>) -> Measure {
+        Measure::new(&self.loss, levels, weights)
     }
 
     /// Input and target of the denoiser, and the weight of each sample's loss.
-    fn noised(&self, input: &Noised) -> (Tensor<4>, Tensor<4>, Vec<f32>) {
+    pub(crate) fn noised(&self, input: &Noised) -> (Tensor<4>, Tensor<4>, Vec<f32>) {
         let Base { prediction, device, dtype, .. } = &self.base;
         let [c, h, w] = input.shape;
         let tensor = |values: &Vec<f32>| {
@@ -131,29 +200,6 @@ impl Stepper {
         let weights = input.levels.iter().map(|level| weighting.weight(level, *prediction) as f32).collect();
         (noisy.cast(*dtype), target, weights)
     }
-}
-
-fn weighting(loss: &LossSettings) -> Weighting {
-    match (loss.weighting, loss.min_snr_gamma) {
-        (lorikeet_recipe::Weighting::MinSnr, Some(gamma)) => Weighting::MinSnr { gamma },
-        (lorikeet_recipe::Weighting::MinSnr | lorikeet_recipe::Weighting::None, _) => Weighting::None,
-        (lorikeet_recipe::Weighting::Debiased, _) => Weighting::Debiased,
-        (lorikeet_recipe::Weighting::SigmaSqrt, _) => Weighting::SigmaSqrt,
-        (lorikeet_recipe::Weighting::CosMap, _) => Weighting::CosMap,
-    }
-}
-
-fn timestep_sampling(loss: &LossSettings) -> TimestepSampling {
-    let density = match loss.timestep_sampling {
-        lorikeet_recipe::TimestepSampling::Uniform => Density::Uniform { from: 0.0, to: 1.0 },
-        _ => Density::LogitNormal { mean: 0.0, std: loss.sigmoid_scale },
-    };
-    let shift = match loss.timestep_sampling {
-        lorikeet_recipe::TimestepSampling::Shift => Shift::Constant(loss.flow_shift),
-        lorikeet_recipe::TimestepSampling::FluxShift => Shift::FLUX,
-        _ => Shift::NONE,
-    };
-    TimestepSampling { density, shift }
 }
 
 fn texts(captions: &[String]) -> Vec<&str> {
@@ -186,7 +232,7 @@ pub(crate) struct Noised {
 
 impl Noised {
     /// As the denoiser is told them.
-    fn timesteps(&self) -> Vec<f32> {
+    pub(crate) fn timesteps(&self) -> Vec<f32> {
         self.levels.iter().map(|level| level.timestep as f32).collect()
     }
 }

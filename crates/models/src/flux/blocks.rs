@@ -2,7 +2,7 @@
 
 use burn::Tensor;
 use lorikeet_nn::{
-    Context, LayerInfo, Linear, Loader, NnError,
+    Context, Linear, Loader, NnError,
     ops::{Rotary, gelu_tanh, modulated_layer_norm, rms_norm, sdpa, silu},
 };
 
@@ -64,8 +64,8 @@ impl DoubleBlock {
         [picture.reshape(shape), text.unsqueeze_dim(1)]
     }
 
-    pub(super) fn layers(&self) -> impl Iterator<Item = LayerInfo> {
-        self.img.layers().into_iter().chain(self.txt.layers())
+    pub(super) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.img.linears().into_iter().chain(self.txt.linears())
     }
 }
 
@@ -95,8 +95,8 @@ impl Stream {
         x + mlp.gate * self.mlp_out.forward(cx, hidden)
     }
 
-    fn layers(&self) -> [LayerInfo; 5] {
-        [&self.modulation.lin, &self.qkv, &self.proj, &self.mlp_in, &self.mlp_out].map(Linear::info)
+    fn linears(&self) -> [&Linear; 5] {
+        [&self.modulation.lin, &self.qkv, &self.proj, &self.mlp_in, &self.mlp_out]
     }
 }
 
@@ -146,8 +146,8 @@ impl SingleBlock {
         [x.clone().narrow(1, tokens, patches).reshape(shape), x.narrow(1, 0, tokens).unsqueeze_dim(1)]
     }
 
-    pub(super) fn layers(&self) -> [LayerInfo; 3] {
-        [&self.modulation.lin, &self.linear1, &self.linear2].map(Linear::info)
+    pub(super) fn linears(&self) -> [&Linear; 3] {
+        [&self.modulation.lin, &self.linear1, &self.linear2]
     }
 }
 
@@ -177,8 +177,8 @@ impl FinalLayer {
         x.reshape([b, rows, columns, channels])
     }
 
-    pub(super) fn layers(&self) -> [LayerInfo; 2] {
-        [self.ada_ln_modulation.info(), self.linear.info()]
+    pub(super) fn linears(&self) -> [&Linear; 2] {
+        [&self.ada_ln_modulation, &self.linear]
     }
 }
 

@@ -1,4 +1,3 @@
-use lorikeet_nn::WeightSource;
 use serde_json::Value;
 
 use crate::ModelError;
@@ -70,41 +69,6 @@ impl FluxConfig {
         config.checked()
     }
 
-    /// From the shapes of a checkpoint in Black Forest Labs' layout, which carries no configuration.
-    ///
-    /// # Errors
-    /// When a tensor that tells a size is missing, or heads are of another size than 128.
-    pub fn from_weights(source: &dyn WeightSource) -> Result<Self, ModelError> {
-        let size = |name: &str, axis: usize| {
-            let shape = source.shape(name);
-            let missing = || config_error(format!("the weights have no tensor `{name}`, which tells a size"));
-            shape.and_then(|shape| shape.get(axis).copied()).ok_or_else(missing)
-        };
-        let count = |kind: &str, tensor: &str| {
-            (0..).take_while(|i| source.shape(&format!("{kind}.{i}.{tensor}")).is_some()).count()
-        };
-        let head_dim = ["scale", "weight"]
-            .iter()
-            .find_map(|kind| size(&format!("double_blocks.0.img_attn.norm.key_norm.{kind}"), 0).ok())
-            .ok_or_else(|| config_error("the weights have no `double_blocks.0.img_attn.norm.key_norm`".to_owned()))?;
-        if head_dim != AXES_OF_128.iter().sum::<usize>() {
-            return Err(ModelError::Unsupported { part: PART, field: "size of a head", value: head_dim.to_string() });
-        }
-        let hidden_size = size("img_in.weight", 0)?;
-        let config = Self {
-            in_channels: size("img_in.weight", 1)?,
-            hidden_size,
-            num_heads: hidden_size / head_dim,
-            depth: count("double_blocks", "img_attn.qkv.weight"),
-            depth_single_blocks: count("single_blocks", "linear1.weight"),
-            context_in_dim: size("txt_in.weight", 1)?,
-            vec_in_dim: size("vector_in.in_layer.weight", 1)?,
-            axes_dim: AXES_OF_128,
-            guidance_embed: source.shape("guidance_in.in_layer.weight").is_some(),
-        };
-        config.checked()
-    }
-
     fn checked(self) -> Result<Self, ModelError> {
         let head_dim: usize = self.axes_dim.iter().sum();
         let reason = if self.num_heads == 0 || self.depth == 0 || self.depth_single_blocks == 0 {
@@ -141,49 +105,16 @@ mod tests {
 
     use super::*;
 
-    /// Shapes of FLUX.1 with heads of some size.
-    struct Shapes {
-        guidance: bool,
-        head_dim: usize,
-    }
-
-    impl WeightSource for Shapes {
-        fn shape(&self, name: &str) -> Option<Vec<usize>> {
-            let block = |kind: &str| name.strip_prefix(kind)?.split('.').nth(1)?.parse::<usize>().ok();
-            match name {
-                "img_in.weight" => Some(vec![3072, 64]),
-                "txt_in.weight" => Some(vec![3072, 4096]),
-                "vector_in.in_layer.weight" => Some(vec![3072, 768]),
-                "guidance_in.in_layer.weight" => self.guidance.then(|| vec![3072, 256]),
-                "double_blocks.0.img_attn.norm.key_norm.scale" => Some(vec![self.head_dim]),
-                _ if name.ends_with("img_attn.qkv.weight") && block("double_blocks")? < 19 => Some(vec![9216, 3072]),
-                _ if name.ends_with("linear1.weight") && block("single_blocks")? < 38 => Some(vec![21504, 3072]),
-                _ => None,
-            }
-        }
-
-        fn f32(&self, name: &str) -> Result<Vec<f32>, String> {
-            Err(format!("{name} has no values here"))
-        }
-    }
-
     #[test]
-    fn weights_tell_the_same_as_the_configuration_beside_them() {
-        for guidance in [true, false] {
-            let json = serde_json::json!({
-                "attention_head_dim": 128, "guidance_embeds": guidance, "in_channels": 64, "joint_attention_dim": 4096,
-                "num_attention_heads": 24, "num_layers": 19, "num_single_layers": 38, "patch_size": 1,
-                "pooled_projection_dim": 768, "axes_dims_rope": [16, 56, 56],
-            });
-            let told = FluxConfig::from_json(&json).unwrap();
-            assert_eq!(FluxConfig::from_weights(&Shapes { guidance, head_dim: 128 }).unwrap(), told);
-            assert_eq!(told.hidden_size, 3072);
-        }
-    }
-
-    #[test]
-    fn heads_whose_split_is_unknown_are_refused() {
-        let error = FluxConfig::from_weights(&Shapes { guidance: true, head_dim: 64 }).unwrap_err().to_string();
-        assert!(error.contains("size of a head") && error.contains("64"), "{error}");
+    fn heads_must_be_the_sum_of_their_turning_parts() {
+        let mut json = serde_json::json!({
+            "attention_head_dim": 128, "guidance_embeds": true, "in_channels": 64, "joint_attention_dim": 4096,
+            "num_attention_heads": 24, "num_layers": 19, "num_single_layers": 38, "patch_size": 1,
+            "pooled_projection_dim": 768, "axes_dims_rope": [16, 56, 56],
+        });
+        assert_eq!(FluxConfig::from_json(&json).unwrap().hidden_size, 3072);
+        json["axes_dims_rope"] = serde_json::json!([16, 56, 54]);
+        let error = FluxConfig::from_json(&json).unwrap_err().to_string();
+        assert!(error.contains("axes_dims_rope"), "{error}");
     }
 }

@@ -125,22 +125,22 @@ impl FluxTransformer {
     /// Every linear layer of the blocks, in the order of the forward pass. The 304 that kohya trains are those with
     /// `_blocks.` in their names.
     pub fn layers(&self) -> Vec<LayerInfo> {
-        let mut layers = Vec::new();
-        for block in &self.blocks {
-            match block {
-                Block::In { img_in, txt_in } => layers.extend([img_in.info(), txt_in.info()]),
-                Block::Double(block) => layers.extend(block.layers()),
-                Block::Single(block) => layers.extend(block.layers()),
-                Block::Final(layer) => layers.extend(layer.layers()),
-            }
-        }
-        layers
+        (0..self.len()).flat_map(|block| self.linears(block)).map(Linear::info).collect()
     }
 }
 
 impl Blocks for FluxTransformer {
     fn len(&self) -> usize {
         self.blocks.len()
+    }
+
+    fn linears(&self, block: usize) -> Vec<&Linear> {
+        match &self.blocks[block] {
+            Block::In { img_in, txt_in } => vec![img_in, txt_in],
+            Block::Double(block) => block.linears().collect(),
+            Block::Single(block) => block.linears().to_vec(),
+            Block::Final(layer) => layer.linears().to_vec(),
+        }
     }
 
     fn run(&self, cx: &Context, block: usize, mut state: State, side: &Side) -> State {

@@ -221,6 +221,18 @@ impl Blocks for UNet2DConditionModel {
         self.blocks.len()
     }
 
+    fn linears(&self, block: usize) -> Vec<&Linear> {
+        match &self.blocks[block] {
+            Block::Down(resnet, transformer) | Block::Up(resnet, transformer) => {
+                linears_of(resnet, transformer.as_ref())
+            }
+            Block::Mid(first, transformer, second) => {
+                [linears_of(first, Some(transformer)), linears_of(second, None)].concat()
+            }
+            Block::ConvIn(_) | Block::Downsample(_) | Block::Upsample(_) | Block::Out(..) => Vec::new(),
+        }
+    }
+
     fn run(&self, cx: &Context, block: usize, mut state: State, side: &Side) -> State {
         let (text, time) = (&side[0], Some(&side[1]));
         let through = |resnet: &ResnetBlock, transformer: Option<&Transformer>, x: Tensor<4>| {
@@ -265,6 +277,10 @@ impl Blocks for UNet2DConditionModel {
         }
         state
     }
+}
+
+fn linears_of<'a>(resnet: &'a ResnetBlock, transformer: Option<&'a Transformer>) -> Vec<&'a Linear> {
+    resnet.linears().chain(transformer.into_iter().flat_map(Transformer::linears)).collect()
 }
 
 /// diffusers `TimestepEmbedding`. It runs before the blocks, out of reach of adapters.

@@ -29,6 +29,7 @@ pub(crate) struct TransformerConfig {
 
 /// Before the first and after the last block: a 1x1 convolution in SD1, a linear layer in SD2 and SDXL.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "two in a transformer; boxes would only be in the way")]
 enum Projection {
     Conv(Conv2d),
     Linear(Linear),
@@ -46,6 +47,13 @@ impl Projection {
         match self {
             Self::Conv(layer) => layer.info(),
             Self::Linear(layer) => layer.info(),
+        }
+    }
+
+    fn linear(&self) -> Option<&Linear> {
+        match self {
+            Self::Conv(_) => None,
+            Self::Linear(layer) => Some(layer),
         }
     }
 }
@@ -84,8 +92,13 @@ impl Transformer {
     }
 
     pub(crate) fn layers(&self) -> impl Iterator<Item = LayerInfo> {
-        let blocks = self.blocks.iter().flat_map(TransformerBlock::layers);
+        let blocks = self.blocks.iter().flat_map(TransformerBlock::linears).map(Linear::info);
         std::iter::once(self.proj_in.info()).chain(blocks).chain(std::iter::once(self.proj_out.info()))
+    }
+
+    pub(crate) fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let blocks = self.blocks.iter().flat_map(TransformerBlock::linears);
+        self.proj_in.linear().into_iter().chain(blocks).chain(self.proj_out.linear())
     }
 }
 
@@ -125,9 +138,8 @@ impl TransformerBlock {
         self.ff_out.forward(cx, hidden) + x
     }
 
-    fn layers(&self) -> impl Iterator<Item = LayerInfo> {
-        let ff = [self.ff_in.info(), self.ff_out.info()];
-        self.attn1.layers().into_iter().chain(self.attn2.layers()).chain(ff)
+    fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.attn1.linears().into_iter().chain(self.attn2.linears()).chain([&self.ff_in, &self.ff_out])
     }
 }
 
@@ -174,7 +186,7 @@ impl Attention {
         self.to_out.forward(cx, mixed)
     }
 
-    fn layers(&self) -> [LayerInfo; 4] {
-        [self.to_q.info(), self.to_k.info(), self.to_v.info(), self.to_out.info()]
+    fn linears(&self) -> [&Linear; 4] {
+        [&self.to_q, &self.to_k, &self.to_v, &self.to_out]
     }
 }

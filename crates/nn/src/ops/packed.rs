@@ -128,26 +128,29 @@ fn unpack<B: Backend>(weight: Packed<B>, dtype: DType, device: &Device<B>) -> Fl
             let table = B::float_cast(table, dtype.into());
             scaled(B::float_select(table, 0, B::int_reshape(codes, Shape::new([length]))), scales, layout)
         }
-        Packed::File { raw, shape } => upload::<B>(&raw, shape, dtype, device),
+        Packed::File { raw, shape } => B::float_from_data(file_data(&raw, shape, dtype), device),
     }
 }
 
-/// Copies a matrix from its file to the device. Waits for the disk: a thread that touches the next segment's
-/// [`RawTensor::bytes`] while this one computes would hide that, and this is where it would hand over what it read.
-fn upload<B: Backend>(raw: &RawTensor, shape: [usize; 2], dtype: DType, device: &Device<B>) -> FloatTensor<B> {
+/// A matrix from its file in `dtype`. Waits for the disk, unless [`crate::Prefetch`] has read it before.
+///
+/// From here it goes to a card through the driver's own queue: CubeCL copies up to 100 MB through pinned memory of its own
+/// (cubecl-server 0.11 `command/staging.rs`) and larger matrices from pageable memory. Burn has `Device::staging` to pin
+/// ahead of time; it wants a card to measure whether the two matrices above 100 MB of a FLUX block gain by it.
+pub(crate) fn file_data(raw: &RawTensor, shape: [usize; 2], dtype: DType) -> TensorData {
     let same = matches!(
         (raw.format, dtype),
         (RawFormat::Bf16, DType::BF16) | (RawFormat::F16, DType::F16) | (RawFormat::F32, DType::F32)
     );
     if same && raw.scale == 1.0 {
-        return B::float_from_data(TensorData::from_bytes_vec(raw.bytes().to_vec(), shape, dtype), device);
+        return TensorData::from_bytes_vec(raw.bytes().to_vec(), shape, dtype);
     }
     let [outputs, inputs] = shape;
     let matrix = raw_matrix(raw, inputs);
     let mut values = vec![0.0; outputs * inputs];
     values.par_chunks_mut(inputs.max(1)).enumerate().for_each(|(row, out)| matrix.read(row, 0, out));
     // Converted before it travels: to a card half the bytes, and dtypes it may not know stay here.
-    B::float_from_data(TensorData::new(values, shape).convert_dtype(dtype), device)
+    TensorData::new(values, shape).convert_dtype(dtype)
 }
 
 fn raw_matrix(raw: &RawTensor, inputs: usize) -> Matrix<'_> {

@@ -2,7 +2,7 @@
 
 use super::display::{bytes, count, duration, plural};
 use super::resolve::Notes;
-use super::{Memory, PlanSettings, preview_rounds};
+use super::{Memory, Optimiser, PlanSettings, preview_rounds};
 use crate::facts::{BaseFacts, BucketFacts, DatasetFacts, MachineFacts};
 use crate::memory::{Load, MemoryChoice, MemoryEstimate, Placement, Quantise, Segments, estimate};
 use crate::numbers::Numbers;
@@ -13,6 +13,15 @@ use crate::setting::BaseClass;
 const FILL: f64 = 0.6;
 /// The same of a card, which has little else to do.
 const FILL_CARD: f64 = 0.8;
+
+/// The part of the memory that a run may really use before it takes smaller ways: more than is planned with, as the
+/// estimate may be wrong, but not all.
+const BUDGET: f64 = 0.9;
+
+/// Bytes, see [`super::Plan::budget_bytes`].
+pub(super) fn budget(settings: &PlanSettings, machine: &MachineFacts) -> u64 {
+    settings.train.memory_limit.unwrap_or((machine.memory_bytes as f64 * BUDGET) as u64)
+}
 
 /// The fastest way that fits, among those the recipe allows; the smallest if none does.
 pub(super) fn choose_memory(
@@ -25,7 +34,7 @@ pub(super) fn choose_memory(
 ) -> (MemoryChoice, MemoryEstimate) {
     let load = load(settings, buckets, trainable_parameters, machine);
     let fill = if machine.is_cpu() { FILL } else { FILL_CARD };
-    let limit = (machine.memory_bytes as f64 * fill) as u64;
+    let limit = settings.train.memory_limit.unwrap_or((machine.memory_bytes as f64 * fill) as u64);
     let mut ways: Vec<(MemoryChoice, MemoryEstimate)> =
         allowed(settings).into_iter().map(|choice| (choice, estimate(base, &load, choice))).collect();
     ways.sort_by(|(a, _), (b, _)| slowdown(*a).total_cmp(&slowdown(*b)));
@@ -33,7 +42,10 @@ pub(super) fn choose_memory(
     let fits = ways.iter().position(|(_, memory)| memory.needed_bytes <= limit);
     let at = fits.or_else(smallest).unwrap_or(0);
     let (choice, memory) = ways[at].clone();
-    let room = format!("{:.0} % of {}", fill * 100.0, bytes(machine.memory_bytes));
+    let room = match settings.train.memory_limit {
+        Some(limit) => format!("the limit of {}", bytes(limit)),
+        None => format!("{:.0} % of {}", fill * 100.0, bytes(machine.memory_bytes)),
+    };
     let needed = bytes(memory.needed_bytes);
 
     let streams = choice.placement == Placement::Stream;
@@ -77,6 +89,13 @@ fn note_weights(
         Placement::Resident => "on the device",
         Placement::Stream => "brought in block by block",
     };
+    let asked = settings.base.quantise.filter(|bits| *bits != Quantise::None);
+    if let (Placement::Stream, Some(bits)) = (choice.placement, asked) {
+        notes.warn(format!(
+            "base.quantise = {} has no effect: weights that are brought in block by block are exact",
+            bits.id()
+        ));
+    }
     let reason = match (settings.base.quantise, settings.train.weights) {
         (Some(_), Some(_)) => notes.why("base.quantise"),
         _ => {
@@ -92,7 +111,16 @@ fn note_weights(
             }
         }
     };
-    notes.decide("Frozen weights", format!("{bits} bit, {place}"), reason);
+    let error = match choice.quantise {
+        Quantise::None => "",
+        Quantise::Int8 => {
+            ". 8 bits change weights by about 0.7 %; what that does to this base's answers is measured before the first step"
+        }
+        Quantise::Int4 => {
+            ". 4 bits change weights by about 9 %; what that does to this base's answers is measured before the first step"
+        }
+    };
+    notes.decide("Frozen weights", format!("{bits} bit, {place}"), format!("{}{error}", reason.trim_end_matches('.')));
 }
 
 fn allowed(settings: &PlanSettings) -> Vec<MemoryChoice> {
@@ -112,6 +140,8 @@ fn allowed(settings: &PlanSettings) -> Vec<MemoryChoice> {
                 Placement::Stream if segments == Segments::One => continue,
                 _ => segments,
             };
+            // What is streamed lies in its file as it is.
+            let bits = if placement == Placement::Stream { &[Quantise::None][..] } else { &bits };
             all.extend(bits.iter().map(|&quantise| MemoryChoice { segments, placement, quantise }));
         }
     }
@@ -140,7 +170,9 @@ fn load(settings: &PlanSettings, buckets: &[BucketFacts], trainable_parameters: 
         height: largest.map_or(edge, |bucket| bucket.height),
         batch: settings.train.batch.into(),
         trainable_parameters,
+        eight_bit: settings.train.optimiser == Optimiser::AdamW8Bit,
         text_encoder: settings.network.text_encoder,
+        quantise_text: settings.base.quantise_text,
         preview: (sample.every > 0).then_some((sample.width, sample.height, sample.cfg > 1.0)),
         number_bytes: machine.number_bytes(),
         mapped: machine.is_cpu(),
@@ -184,7 +216,8 @@ pub(super) fn time(
 }
 
 /// What the run writes: encoded pictures (mean and variance, f32, a second time if mirrored), encoded captions, LoRA
-/// files with their optimiser state (three f32 for each number), previews at about 2 bytes a pixel.
+/// files with their optimiser state (three f32 for each number, one with 8-bit averages), previews at about 2 bytes a pixel.
+/// Returns all, and the encoded pictures and captions of it.
 pub(super) fn disk(
     settings: &PlanSettings,
     base: &BaseFacts,
@@ -193,19 +226,21 @@ pub(super) fn disk(
     trainable_parameters: u64,
     steps: u64,
     notes: &mut Notes<'_>,
-) -> u64 {
+) -> (u64, u64) {
     let looks: u64 = buckets.iter().map(|bucket| bucket.count).sum();
     let pixels: u64 = buckets.iter().map(|b| u64::from(b.width) * u64::from(b.height) * b.count).sum();
     let images = data.images.len() as u64 + data.validation_images;
     let latents = pixels * images / looks.max(1) / u64::from(base.latent_factor).pow(2).max(1);
+    let rows = u64::from(settings.dataset.caption_rows);
     let mirrored = 1 + u64::from(settings.dataset.flip);
     let captions = if settings.network.text_encoder { 0 } else { images + settings.sample.prompts.len() as u64 + 2 };
     let caches = latents * u64::from(base.latent_channels) * 2 * 4 * mirrored
-        + captions * base.text.iter().map(|text| text.tokens * text.width).sum::<u64>() * 4;
+        + captions * base.text.iter().map(|text| text.tokens * text.width).sum::<u64>() * 4 * rows;
     let made = if settings.save.every == 0 { 1 } else { steps.div_ceil(settings.save.every) };
     let kept = if settings.save.keep == 0 { made } else { made.min(settings.save.keep.into()) };
     let lora = trainable_parameters * settings.save.dtype.bytes();
-    let saves = kept * trainable_parameters * 12 + lora;
+    let per_number = if settings.train.optimiser == Optimiser::AdamW8Bit { 6 } else { 12 };
+    let saves = kept * trainable_parameters * per_number + lora;
     let rounds = preview_rounds(settings.sample.every_steps, steps);
     let previews = rounds
         * settings.sample.prompts.len() as u64
@@ -228,5 +263,5 @@ pub(super) fn disk(
         format!("{}.safetensors, {}", settings.save.name, bytes(lora)),
         format!("{} numbers in {}", count(trainable_parameters), settings.save.dtype.id()),
     );
-    caches + saves + previews
+    (caches + saves + previews, caches)
 }

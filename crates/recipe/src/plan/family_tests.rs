@@ -87,3 +87,51 @@ fn time_is_told_where_the_pace_is_known() {
     assert!(reason(&plan, "Time").1.contains("2 cores do about 40 G"), "{plan}");
     assert_eq!(on_card(&example::sdxl_base(), 24, &[]).estimated_seconds, None);
 }
+
+#[test]
+fn a_memory_limit_is_what_the_plan_fits_into() {
+    let base = example::sdxl_base();
+    let free = on_card(&base, 80, &[]);
+    assert_eq!((free.segments, free.placement), (Segments::One, Placement::Resident));
+    let limited = on_card(&base, 80, &[("memory.limit", "12")]);
+    assert_eq!(limited.budget_bytes, 12_000_000_000);
+    assert!(limited.memory.needed_bytes <= 12_000_000_000, "{limited}");
+    assert!(reason(&limited, "Backward pass").1.contains("the limit of 12 GB"), "{limited}");
+    let beyond = on_card(&base, 80, &[("memory.limit", "0.5")]);
+    assert!(warned(&beyond, "but memory.limit allows 500 MB"), "{:?}", beyond.warnings);
+}
+
+#[test]
+fn streamed_weights_are_exact() {
+    let base = example::flux_dev_base();
+    let plan = on_card(&base, 24, &[("memory.weights", "stream"), ("base.quantise", "int8")]);
+    assert_eq!((plan.quantise, plan.placement), (Quantise::None, Placement::Stream));
+    assert!(warned(&plan, "base.quantise = int8 has no effect"), "{:?}", plan.warnings);
+    let told = on_card(&base, 24, &[("base.quantise", "int8"), ("memory.weights", "resident")]);
+    assert!(reason(&told, "Frozen weights").1.contains("measured before the first step"), "{told}");
+}
+
+#[test]
+fn what_does_not_fit_names_what_would() {
+    let base = example::flux_dev_base();
+    let plan = on_card(&base, 24, &[("memory.weights", "stream"), ("dataset.resolution", "2048")]);
+    let small = Plan { memory_bytes: plan.memory.needed_bytes - 1, ..plan.clone() };
+    let lack = small.lack_of_memory(true).unwrap();
+    assert!(lack.contains("cuda:0 has") && lack.contains("sample.every to 0"), "{lack}");
+    assert_eq!(Plan { memory_bytes: plan.memory.needed_bytes, ..plan }.lack_of_memory(true), None);
+}
+
+#[test]
+fn caches_and_runs_are_held_against_their_own_disks() {
+    let machine = MachineFacts { cache_free_bytes: 1000, ..example::machine() };
+    let plan = plan(&recipe(&[]), &example::demo_base(), &example::pictures(20, 128), &machine).unwrap();
+    assert!(warned(&plan, "only 1.0 kB are free in cache"), "{:?}", plan.warnings);
+    assert!(plan.cache_bytes > 1000 && plan.cache_bytes < plan.disk_bytes);
+}
+
+#[test]
+fn huber_by_signal_to_noise_is_not_for_flux() {
+    let asked = recipe(&[("loss.kind", "huber"), ("loss.huber_schedule", "snr")]);
+    let failed = plan(&asked, &example::flux_dev_base(), &example::pictures(24, 512), &example::machine());
+    assert!(failed.unwrap_err().to_string().contains("loss.huber_schedule = snr"));
+}

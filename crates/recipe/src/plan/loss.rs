@@ -1,7 +1,7 @@
 //! Settings of the loss against the base.
 
 use super::resolve::Notes;
-use super::settings::{LossSettings, Reader, TimestepSampling, Weighting};
+use super::settings::{HuberSchedule, LossKind, LossSettings, Reader, TimestepSampling, Weighting};
 use crate::error::RecipeError;
 use crate::facts::{BaseFacts, Prediction};
 
@@ -63,12 +63,40 @@ pub(super) fn resolve(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -
                 .to_owned(),
         );
     }
+    let schedule = match r.text("loss.huber_schedule").as_str() {
+        "exponential" => HuberSchedule::Exponential,
+        "snr" => HuberSchedule::Snr,
+        _ => HuberSchedule::Constant,
+    };
+    let c = r.number("loss.huber_c");
+    let kind = match r.text("loss.kind").as_str() {
+        "huber" => LossKind::Huber { schedule, c },
+        "smooth_l1" => LossKind::SmoothL1 { schedule, c },
+        _ => LossKind::L2,
+    };
+    if kind != LossKind::L2 {
+        if flow && schedule == HuberSchedule::Snr {
+            return Err(RecipeError::Conflict {
+                id: "loss.huber_schedule",
+                value: "snr".to_owned(),
+                other: "base.path",
+                other_value: r.text("base.path"),
+                why: "FLUX has no signal to noise to go by; use constant or exponential".to_owned(),
+            });
+        }
+        notes.decide("Loss", r.text("loss.kind"), notes.why("loss.kind"));
+    }
+    let pyramid_iterations = r.small("loss.pyramid_iterations");
+    let pyramid_discount = r.number("loss.pyramid_discount");
     Ok(LossSettings {
         prediction,
         zero_terminal_snr,
+        kind,
         weighting,
         min_snr_gamma: (weighting == Weighting::MinSnr).then_some(gamma),
         noise_offset: r.number("loss.noise_offset"),
+        pyramid_iterations: if r.applies("loss.pyramid_iterations") { pyramid_iterations } else { 0 },
+        pyramid_discount,
         timestep_sampling: sampling,
         sigmoid_scale: r.number("loss.sigmoid_scale"),
         flow_shift: r.number("loss.flow_shift"),

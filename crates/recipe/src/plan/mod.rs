@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 pub use resolve::settings;
 pub use settings::{
-    BaseSettings, DatasetSettings, LossSettings, Memory, NetworkSettings, PlanSettings, RunSettings, SampleSettings,
-    SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TimestepSampling, TrainSettings, ValidationSettings,
-    Weighting,
+    BaseSettings, DatasetSettings, HuberSchedule, LossKind, LossSettings, Memory, NetworkSettings, Optimiser,
+    PlanSettings, RunSettings, SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule,
+    TimestepSampling, TrainSettings, ValidationSettings, Weighting,
 };
 
 use crate::error::RecipeError;
@@ -67,6 +67,9 @@ pub struct Plan {
     pub memory: MemoryEstimate,
     /// Memory of the device.
     pub memory_bytes: u64,
+    /// What the run may really use before it takes less and slower ways: the limit that is set, else nearly all there is.
+    #[serde(default)]
+    pub budget_bytes: u64,
     pub segments: Segments,
     pub placement: Placement,
     pub quantise: Quantise,
@@ -75,6 +78,9 @@ pub struct Plan {
     /// What the run will write: encoded pictures and captions, saves, previews.
     pub disk_bytes: u64,
     pub disk_free_bytes: u64,
+    /// Of `disk_bytes`, encoded pictures and captions, which lie in a folder of their own.
+    #[serde(default)]
+    pub cache_bytes: u64,
     pub decisions: Vec<Decision>,
     pub warnings: Vec<String>,
 }
@@ -145,7 +151,8 @@ fn plan_read(
 
     let (choice, memory) = costs::choose_memory(&settings, base, &buckets, trainable_parameters, machine, &mut notes);
     let estimated_seconds = costs::time(&settings, base, &buckets, choice, steps, machine, &mut notes);
-    let disk_bytes = costs::disk(&settings, base, data, &buckets, trainable_parameters, steps, &mut notes);
+    let (disk_bytes, cache_bytes) =
+        costs::disk(&settings, base, data, &buckets, trainable_parameters, steps, &mut notes);
     let mut plan = Plan {
         base: base.display_name.clone(),
         device: machine.device.clone(),
@@ -162,17 +169,19 @@ fn plan_read(
         trainable_parameters,
         memory,
         memory_bytes: machine.memory_bytes,
+        budget_bytes: costs::budget(&settings, machine),
         segments: choice.segments,
         placement: choice.placement,
         quantise: choice.quantise,
         estimated_seconds,
         disk_bytes,
         disk_free_bytes: machine.disk_free_bytes,
+        cache_bytes,
         decisions: notes.decisions,
         warnings: notes.warnings,
         settings,
     };
-    warnings::add(&mut plan, base, data);
+    warnings::add(&mut plan, base, data, machine);
     Ok(plan)
 }
 

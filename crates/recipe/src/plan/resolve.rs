@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::settings::{
-    BaseSettings, DatasetSettings, Memory, NetworkSettings, PlanSettings, Reader, RunSettings, SampleSettings,
-    SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings,
+    BaseSettings, DatasetSettings, Memory, NetworkSettings, Optimiser, PlanSettings, Reader, RunSettings,
+    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings,
 };
 use super::{Decision, loss};
 use crate::check::as_file_name;
@@ -107,6 +107,12 @@ fn base_settings(r: &Reader<'_>) -> BaseSettings {
             ("int4", true) => Some(Quantise::Int4),
             _ => Some(Quantise::None),
         },
+        quantise_text: match (r.text("base.quantise_text").as_str(), r.applies("base.quantise_text")) {
+            ("none", true) => Some(Quantise::None),
+            ("int8", true) => Some(Quantise::Int8),
+            ("int4", true) => Some(Quantise::Int4),
+            _ => None,
+        },
     }
 }
 
@@ -168,6 +174,11 @@ fn dataset(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> Result<Da
         repeats: r.small("dataset.repeats"),
         trigger: r.text("dataset.trigger"),
         flip,
+        caption_rows: match (r.text("dataset.caption_length").as_str(), r.applies("dataset.caption_length")) {
+            ("150", true) => 2,
+            ("225", true) => 3,
+            _ => 1,
+        },
         caption_dropout: r.number("dataset.caption_dropout"),
         shuffle_tags: r.on("dataset.shuffle_tags"),
         keep_tokens: r.small("dataset.keep_tokens"),
@@ -228,6 +239,10 @@ fn train(r: &Reader<'_>, notes: &mut Notes<'_>, network: &NetworkSettings) -> Tr
         text_encoder_lr,
         schedule,
         warmup: r.whole("train.warmup"),
+        optimiser: match r.text("train.optimiser").as_str() {
+            "adamw8bit" => Optimiser::AdamW8Bit,
+            _ => Optimiser::AdamW,
+        },
         weight_decay: r.number("train.weight_decay"),
         beta1: r.number("train.beta1"),
         beta2: r.number("train.beta2"),
@@ -244,6 +259,7 @@ fn train(r: &Reader<'_>, notes: &mut Notes<'_>, network: &NetworkSettings) -> Tr
             ("stream", true) => Some(Placement::Stream),
             _ => Some(Placement::Resident),
         },
+        memory_limit: Some(r.number("memory.limit")).filter(|limit| *limit > 0.0).map(|limit| (limit * 1e9) as u64),
     };
     notes.decide("Learning rate", format!("{learning_rate:?}"), notes.why("train.learning_rate"));
     if network.text_encoder {

@@ -35,6 +35,9 @@ pub struct BaseSettings {
     pub text_encoder_2: String,
     /// As asked for, `None`: auto; [`crate::Plan::quantise`] is what was chosen.
     pub quantise: Option<Quantise>,
+    /// `None`: as the base.
+    #[serde(default)]
+    pub quantise_text: Option<Quantise>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +53,9 @@ pub struct DatasetSettings {
     /// Empty: none.
     pub trigger: String,
     pub flip: bool,
+    /// Rows of 75 tokens that CLIP reads of a caption: 1, 2 or 3; 1 for families that read otherwise.
+    #[serde(default = "one")]
+    pub caption_rows: u32,
     pub caption_dropout: f64,
     pub shuffle_tags: bool,
     pub keep_tokens: u32,
@@ -92,6 +98,18 @@ pub enum Schedule {
     Linear,
 }
 
+/// How AdamW keeps its averages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Optimiser {
+    /// In f32.
+    #[default]
+    #[serde(rename = "adamw")]
+    AdamW,
+    /// In 8 bits and an f32 scale for each 256.
+    #[serde(rename = "adamw8bit")]
+    AdamW8Bit,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Memory {
@@ -111,6 +129,8 @@ pub struct TrainSettings {
     pub schedule: Schedule,
     /// Steps. Fewer than `steps` in a plan.
     pub warmup: u64,
+    #[serde(default)]
+    pub optimiser: Optimiser,
     pub weight_decay: f64,
     pub beta1: f64,
     pub beta2: f64,
@@ -122,6 +142,38 @@ pub struct TrainSettings {
     pub memory: Memory,
     /// As asked for, `None`: auto; [`crate::Plan::placement`] is what was chosen.
     pub weights: Option<Placement>,
+    /// Bytes the run may use, if that is told; [`crate::Plan::budget_bytes`] is what holds.
+    #[serde(default)]
+    pub memory_limit: Option<u64>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// How the distance from the target counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossKind {
+    #[default]
+    L2,
+    Huber {
+        schedule: HuberSchedule,
+        c: f64,
+    },
+    SmoothL1 {
+        schedule: HuberSchedule,
+        c: f64,
+    },
+}
+
+/// How the Huber threshold depends on the noise level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HuberSchedule {
+    Constant,
+    Exponential,
+    Snr,
 }
 
 /// How much a sample's loss counts by its noise level.
@@ -151,11 +203,18 @@ pub struct LossSettings {
     pub prediction: Prediction,
     /// `None`: as the base says.
     pub zero_terminal_snr: Option<bool>,
+    #[serde(default)]
+    pub kind: LossKind,
     pub weighting: Weighting,
     /// With [`Weighting::MinSnr`] only.
     pub min_snr_gamma: Option<f64>,
     /// 0: off.
     pub noise_offset: f64,
+    /// Layers of coarser noise. 0: off.
+    #[serde(default)]
+    pub pyramid_iterations: u32,
+    #[serde(default)]
+    pub pyramid_discount: f64,
     /// Uniform but for FLUX.
     pub timestep_sampling: TimestepSampling,
     pub sigmoid_scale: f64,

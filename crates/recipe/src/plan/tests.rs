@@ -67,6 +67,7 @@ fn every_setting_changes_the_plan() {
             "loss.flow_shift" => &[("loss.timestep_sampling", "shift")],
             "network.conv_alpha" => &[("network.conv_rank", "8")],
             "loss.min_snr_gamma" => &[("loss.weighting", "min_snr")],
+            "loss.huber_schedule" | "loss.huber_c" => &[("loss.kind", "huber")],
             _ => &[],
         });
         assert!(before.applies_on(setting, base.class()) || !on_flux, "{} does not apply", setting.id);

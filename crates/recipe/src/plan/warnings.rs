@@ -2,8 +2,8 @@
 
 use super::display::{bytes, plural};
 use super::{Plan, SampleUnit};
-use crate::facts::{BaseFacts, DatasetFacts};
-use crate::memory::{Placement, Quantise, Segments};
+use crate::facts::{BaseFacts, DatasetFacts, MachineFacts};
+use crate::memory::{MemoryStage, Placement, Segments};
 use crate::setting::BaseClass;
 
 /// A rate at scale 1 above which LoRAs of the class usually break.
@@ -14,10 +14,10 @@ fn high_rate(class: BaseClass) -> f64 {
     }
 }
 
-pub(super) fn add(plan: &mut Plan, base: &BaseFacts, data: &DatasetFacts) {
+pub(super) fn add(plan: &mut Plan, base: &BaseFacts, data: &DatasetFacts, machine: &MachineFacts) {
     let mut found = pictures(plan, data);
     found.extend(numbers(plan, base));
-    found.extend(limits(plan, base.class()));
+    found.extend(limits(plan, base.class(), machine));
     plan.warnings.extend(found);
 }
 
@@ -127,31 +127,57 @@ fn numbers(plan: &Plan, base: &BaseFacts) -> Vec<String> {
     found
 }
 
-fn limits(plan: &Plan, class: BaseClass) -> Vec<String> {
-    let mut found = Vec::new();
-    if plan.memory.needed_bytes > plan.memory_bytes {
-        let large = BaseClass::LARGE.contains(&class);
-        let remedy = match (plan.segments, plan.settings.train.batch) {
-            (Segments::One, _) => "set train.memory to low",
-            _ if large && plan.placement == Placement::Resident => "set memory.weights to stream",
-            _ if large && plan.quantise != Quantise::Int4 => "set base.quantise to int4",
-            (_, 2..) => "set train.batch to 1 and train.accumulation higher",
-            _ => "set dataset.resolution or network.rank lower",
-        };
-        found.push(format!(
-            "About {} of memory is needed, but {} has {}: {remedy}.",
-            bytes(plan.memory.needed_bytes),
-            plan.device,
-            bytes(plan.memory_bytes)
-        ));
-    }
-    if plan.disk_bytes > plan.disk_free_bytes {
+fn limits(plan: &Plan, class: BaseClass, machine: &MachineFacts) -> Vec<String> {
+    let mut found: Vec<String> = plan.lack_of_memory(BaseClass::LARGE.contains(&class)).into_iter().collect();
+    let (runs, caches) = (plan.disk_bytes - plan.cache_bytes, plan.cache_bytes);
+    if runs > plan.disk_free_bytes {
         found.push(format!(
             "About {} will be written, but only {} are free in {}: set save.keep lower, or choose another save.folder.",
-            bytes(plan.disk_bytes),
+            bytes(runs),
             bytes(plan.disk_free_bytes),
             plan.settings.save.folder
         ));
     }
+    if caches > machine.cache_free_bytes {
+        found.push(format!(
+            "Encoded pictures and captions take about {}, but only {} are free in {}: those that find no room are kept in \
+             memory and encoded again next time. Free some space, or set LORIKEET_CACHE to another folder.",
+            bytes(caches),
+            bytes(machine.cache_free_bytes),
+            machine.cache_folder.display()
+        ));
+    }
     found
+}
+
+impl Plan {
+    /// What is needed, what there is, and what to do, when the device has too little memory for the way that was chosen.
+    /// `large`: whether the base's weights can be streamed and quantised.
+    pub fn lack_of_memory(&self, large: bool) -> Option<String> {
+        let has = self.settings.train.memory_limit.unwrap_or(self.memory_bytes);
+        if self.memory.needed_bytes <= has {
+            return None;
+        }
+        let remedy = match (self.segments, self.settings.train.batch) {
+            (Segments::One, _) => "set train.memory to low",
+            _ if large && self.placement == Placement::Resident => "set memory.weights to stream",
+            (_, 2..) => "set train.batch to 1 and train.accumulation higher",
+            _ if self.settings.sample.every > 0 && self.previews_need_most() => {
+                "set sample.every to 0, or sample.width and sample.height lower"
+            }
+            _ => "set dataset.resolution or network.rank lower",
+        };
+        let whose = match self.settings.train.memory_limit {
+            Some(_) => "memory.limit allows".to_owned(),
+            None => format!("{} has", self.device),
+        };
+        let needed = bytes(self.memory.needed_bytes);
+        Some(format!("About {needed} of memory is needed, but {whose} {}: {remedy}.", bytes(has)))
+    }
+
+    fn previews_need_most(&self) -> bool {
+        let sum =
+            |stage| self.memory.parts.iter().filter(|part| part.stage == stage).map(|part| part.bytes).sum::<u64>();
+        sum(MemoryStage::Previews) > sum(MemoryStage::Training)
+    }
 }

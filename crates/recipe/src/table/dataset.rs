@@ -4,7 +4,7 @@ use super::{DEMO, any, on, to};
 use crate::setting::BaseClass::{self, Sd2, Sdxl};
 use crate::setting::{Choice, Fixed, Kind, Level, Preset, Setting, TextRule, When};
 
-pub(super) const BASE: [Setting; 5] = [
+pub(super) const BASE: [Setting; 6] = [
     Setting {
         id: "base.path",
         label: "Base model",
@@ -72,9 +72,25 @@ pub(super) const BASE: [Setting; 5] = [
             ),
         ],
     },
+    Setting {
+        id: "base.quantise_text",
+        label: "Quantise text encoders",
+        help: "Keeps the text encoders in fewer bits while captions are encoded, or all the time where they are trained.",
+        unit: "",
+        kind: Kind::Choice(&[
+            Choice { id: "same", label: "As the base" },
+            Choice { id: "none", label: "No" },
+            Choice { id: "int8", label: "8 bit" },
+            Choice { id: "int4", label: "4 bit" },
+        ]),
+        level: Level::Advanced,
+        when: When::On(BaseClass::LARGE),
+        zero_means: "",
+        defaults: &[any(Fixed::Text("same"), "Where the base must be small, so must T5, which is a third of FLUX.")],
+    },
 ];
 
-pub(super) const DATASET: [Setting; 15] = [
+pub(super) const DATASET: [Setting; 16] = [
     Setting {
         id: "dataset.folder",
         label: "Folder",
@@ -170,6 +186,21 @@ pub(super) const DATASET: [Setting; 15] = [
             ),
             to(Preset::Style, Fixed::Bool(true), "A mirrored picture has the same style, so this doubles the variety."),
         ],
+    },
+    Setting {
+        id: "dataset.caption_length",
+        label: "Caption length",
+        help: "How many tokens of a caption CLIP reads; beyond 75 in pieces that are put together, as other trainers do.",
+        unit: "tokens",
+        kind: Kind::Choice(&[
+            Choice { id: "75", label: "75" },
+            Choice { id: "150", label: "150" },
+            Choice { id: "225", label: "225" },
+        ]),
+        level: Level::Advanced,
+        when: When::On(BaseClass::SD),
+        zero_means: "",
+        defaults: &[any(Fixed::Text("75"), "What CLIP learned with; longer captions cost time in every step.")],
     },
     Setting {
         id: "dataset.caption_dropout",

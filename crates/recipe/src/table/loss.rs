@@ -3,7 +3,7 @@
 use super::{DEMO, any, on};
 use crate::setting::{BaseClass, Choice, Fixed, Kind, Level, Setting, When};
 
-pub(super) const LOSS: [Setting; 9] = [
+pub(super) const LOSS: [Setting; 14] = [
     Setting {
         id: "loss.prediction",
         label: "Prediction",
@@ -33,6 +33,53 @@ pub(super) const LOSS: [Setting; 9] = [
         when: When::On(BaseClass::SD),
         zero_means: "",
         defaults: &[any(Fixed::Text("auto"), "The base's configuration says it; only some single files do not.")],
+    },
+    Setting {
+        id: "loss.kind",
+        label: "Loss",
+        help: "How the distance between prediction and target counts: squared, or less and less for large errors.",
+        unit: "",
+        kind: Kind::Choice(&[
+            Choice { id: "l2", label: "Squared (L2)" },
+            Choice { id: "huber", label: "Huber" },
+            Choice { id: "smooth_l1", label: "Smooth L1" },
+        ]),
+        level: Level::Advanced,
+        when: When::Always,
+        zero_means: "",
+        defaults: &[any(
+            Fixed::Text("l2"),
+            "What bases are trained with; Huber helps where some pictures are spoiled or do not belong.",
+        )],
+    },
+    Setting {
+        id: "loss.huber_schedule",
+        label: "Huber schedule",
+        help: "At which noise the Huber threshold holds: everywhere, or growing to 1 where there is little noise.",
+        unit: "",
+        kind: Kind::Choice(&[
+            Choice { id: "constant", label: "Constant" },
+            Choice { id: "exponential", label: "Exponential" },
+            Choice { id: "snr", label: "By signal to noise" },
+        ]),
+        level: Level::Advanced,
+        when: When::Is("loss.kind", &["huber", "smooth_l1"]),
+        zero_means: "",
+        defaults: &[
+            any(Fixed::Text("snr"), "The default of kohya's scripts."),
+            on(BaseClass::FLUX, Fixed::Text("constant"), "Signal to noise is no measure for flow models."),
+        ],
+    },
+    Setting {
+        id: "loss.huber_c",
+        label: "Huber threshold",
+        help: "The error beyond which the loss grows straight rather than squared.",
+        unit: "",
+        kind: Kind::Float { min: 1e-4, max: 10.0 },
+        level: Level::Advanced,
+        when: When::Is("loss.kind", &["huber", "smooth_l1"]),
+        zero_means: "",
+        defaults: &[any(Fixed::Float(0.1), "The default of kohya's scripts.")],
     },
     Setting {
         id: "loss.weighting",
@@ -91,6 +138,31 @@ pub(super) const LOSS: [Setting; 9] = [
             Fixed::Float(0.0),
             "It changes the brightness of everything drawn; 0.03 to 0.1 where night scenes come out grey.",
         )],
+    },
+    Setting {
+        id: "loss.pyramid_iterations",
+        label: "Pyramid noise",
+        help: "Adds so many layers of ever coarser noise, so that large shapes and brightness are learned too; 6 to 10 is usual.",
+        unit: "layers",
+        kind: Kind::Int { min: 0, max: 16, step: 1 },
+        level: Level::Advanced,
+        when: When::On(BaseClass::SD),
+        zero_means: "off",
+        defaults: &[any(
+            Fixed::Int(0),
+            "It changes what the base was trained with; worth a try for very dark or bright styles.",
+        )],
+    },
+    Setting {
+        id: "loss.pyramid_discount",
+        label: "Pyramid discount",
+        help: "How much each coarser layer of noise counts of the one before.",
+        unit: "",
+        kind: Kind::Float { min: 0.0, max: 1.0 },
+        level: Level::Advanced,
+        when: When::All(&[When::Set("loss.pyramid_iterations"), When::On(BaseClass::SD)]),
+        zero_means: "off",
+        defaults: &[any(Fixed::Float(0.3), "The default of kohya's scripts.")],
     },
     Setting {
         id: "loss.timestep_sampling",

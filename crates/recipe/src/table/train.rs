@@ -97,7 +97,7 @@ pub(super) const NETWORK: [Setting; 6] = [
     },
 ];
 
-pub(super) const TRAIN: [Setting; 14] = [
+pub(super) const TRAIN: [Setting; 15] = [
     Setting {
         id: "train.steps",
         label: "Steps",
@@ -206,6 +206,23 @@ pub(super) const TRAIN: [Setting; 14] = [
             any(Fixed::Int(50), "The optimiser's averages are poor in the first steps, so these should be small."),
             on(DEMO, Fixed::Int(10), "The optimiser's averages are poor in the first steps; the run is short."),
         ],
+    },
+    Setting {
+        id: "train.optimiser",
+        label: "Optimiser",
+        help: "What turns gradients into steps; with 8-bit averages it takes 10 bytes for each trained number instead of 16.",
+        unit: "",
+        kind: Kind::Choice(&[
+            Choice { id: "adamw", label: "AdamW" },
+            Choice { id: "adamw8bit", label: "AdamW, 8-bit averages" },
+        ]),
+        level: Level::Advanced,
+        when: When::Always,
+        zero_means: "",
+        defaults: &[any(
+            Fixed::Text("adamw"),
+            "A LoRA is small beside its base; 8 bits save something worth while at high ranks only.",
+        )],
     },
     Setting {
         id: "train.weight_decay",

@@ -74,7 +74,7 @@ fn an_export_reads_back_the_same() {
     assert_eq!((&*file.metadata["modelspec.author"], &*file.metadata["modelspec.tags"]), ("Ada", "ink, line"));
     assert_eq!(file.metadata["modelspec.title"], "my ink");
 
-    let earlier = export(&request(folder.path(), Some(5), &folder.path().join("new/v1.5"), ExportDtype::Bf16)).unwrap();
+    let earlier = export(&request(folder.path(), Some(5), folder.path().join("new/v1.5"), ExportDtype::Bf16)).unwrap();
     assert_eq!(earlier.path, folder.path().join("new/v1.5.safetensors"));
     let file = lora::read(&earlier.path).unwrap();
     assert_eq!(file.modules[0].down.values[0], 5.0);
@@ -92,7 +92,7 @@ fn what_the_run_knew_of_its_pictures_is_told() {
     assert_eq!(facts.base_name, "demo-base");
     facts.save(folder.path()).unwrap();
     assert_eq!(RunFacts::load(folder.path()), facts);
-    let exported = export(&request(folder.path(), None, &folder.path().join("x"), ExportDtype::F16)).unwrap();
+    let exported = export(&request(folder.path(), None, folder.path().join("x"), ExportDtype::F16)).unwrap();
     let metadata = lora::read(&exported.path).unwrap().metadata;
     assert!(metadata["ss_tag_frequency"].contains("\"cat\":1"), "{}", metadata["ss_tag_frequency"]);
     assert!(metadata["ss_dataset_dirs"].contains("img_count"), "{}", metadata["ss_dataset_dirs"]);

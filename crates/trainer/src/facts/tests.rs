@@ -33,7 +33,7 @@ fn the_demo_base_is_described() {
         (facts.latent_channels as usize, facts.prediction),
         (base.latent_shape(128, 128)[0], Prediction::Velocity)
     );
-    assert_eq!(facts.denoiser.context_width() as usize, base.architecture.text_shape().width);
+    assert_eq!(facts.denoiser.context_width() as usize, base.architecture.text_shape(1).width);
     assert_eq!(facts.text[0].layers, 2);
     assert_eq!(facts.text[0].targets.len(), 12);
     // Two projections and ten linear layers in each transformer.

@@ -6,11 +6,11 @@ use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS, Outpu
 use lorikeet_models::flux::{FluxConfig, FluxTransformer};
 use lorikeet_models::t5::{T5Config, T5EncoderModel, T5Tokenizer};
 use lorikeet_nn::segmented::{Blocks, Side, State};
-use lorikeet_nn::{Context, LayerInfo};
+use lorikeet_nn::{Context, LayerInfo, Linear};
 use lorikeet_recipe::{DenoiserShape, FluxShape, TextFacts};
 
 use super::sd::{check_tokens, ids, load_clip};
-use super::{Architecture, Condition, Denoiser, TextEncoders, TextShape, TextStates, unet};
+use super::{Architecture, Condition, Denoiser, TextEncoders, TextShape, TextStates, matrices, unet};
 use crate::base::Weights;
 use crate::{Base, TrainError};
 
@@ -52,7 +52,7 @@ impl Architecture for Flux {
         self.config.size_multiple()
     }
 
-    fn text_shape(&self) -> TextShape {
+    fn text_shape(&self, _: usize) -> TextShape {
         TextShape { tokens: self.tokens, width: self.config.context_in_dim, pooled: Some(self.config.vec_in_dim) }
     }
 
@@ -62,8 +62,11 @@ impl Architecture for Flux {
     }
 
     fn text_facts(&self, model: &BaseModel) -> Result<Vec<TextFacts>, TrainError> {
+        let weights = model.part(Part::TextEncoder2)?;
+        let inside = |path: &str| path.contains(".layer.");
         let t5 = TextFacts {
-            params: model.part(Part::TextEncoder2)?.parameters(),
+            params: weights.parameters(),
+            matrices: matrices(&unet::layers(weights, Part::TextEncoder2.folder(), inside, |_| None)),
             layers: self.t5.num_layers as u64,
             width: self.t5.d_model as u64,
             tokens: self.tokens as u64,
@@ -135,6 +138,10 @@ struct Transformer(FluxTransformer);
 impl Blocks for Transformer {
     fn len(&self) -> usize {
         self.0.len()
+    }
+
+    fn linears(&self, block: usize) -> Vec<&Linear> {
+        self.0.linears(block)
     }
 
     fn run(&self, cx: &Context, block: usize, state: State, side: &Side) -> State {

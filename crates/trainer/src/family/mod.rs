@@ -8,7 +8,7 @@ mod unet;
 use burn::Tensor;
 use lorikeet_checkpoint::{BaseModel, Family, Part};
 use lorikeet_nn::segmented::{self, Blocks, Side};
-use lorikeet_nn::{Context, LayerInfo, LayerKind};
+use lorikeet_nn::{Context, LayerInfo, LayerKind, Storage};
 use lorikeet_recipe::{DenoiserShape, TargetFacts, TextFacts};
 
 use crate::{Base, TrainError};
@@ -107,7 +107,8 @@ pub trait Architecture {
     fn latent_channels(&self) -> usize;
     /// Sides of latents must be a multiple of this.
     fn size_multiple(&self) -> usize;
-    fn text_shape(&self) -> TextShape;
+    /// Of a caption of which CLIP reads `rows` rows of 75 tokens; families that read otherwise have one shape.
+    fn text_shape(&self, rows: usize) -> TextShape;
     fn text_facts(&self, model: &BaseModel) -> Result<Vec<TextFacts>, TrainError>;
     /// What the states of a caption depend on beside the caption: names the weights and how they are used.
     fn text_key(&self, model: &BaseModel) -> Result<String, TrainError>;
@@ -123,6 +124,15 @@ pub trait Architecture {
     fn text_targets(&self, model: &BaseModel) -> Result<Vec<LayerInfo>, TrainError>;
     fn load_denoiser(&self, base: &Base) -> Result<Box<dyn Denoiser>, TrainError>;
     fn load_text(&self, base: &Base) -> Result<Box<dyn TextEncoders>, TrainError>;
+}
+
+/// Weights in matrices that are packed or streamed where a run asks for it.
+pub(crate) fn matrices(layers: &[LayerInfo]) -> u64 {
+    let size = |layer: &LayerInfo| match layer.kind {
+        LayerKind::Linear { inputs, outputs } => inputs * outputs,
+        LayerKind::Conv2d { .. } => 0,
+    };
+    layers.iter().map(size).filter(|size| *size >= Storage::SMALLEST).map(|size| size as u64).sum()
 }
 
 /// As plans count them.

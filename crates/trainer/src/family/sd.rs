@@ -6,7 +6,9 @@ use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
 use lorikeet_adapters::{convolution_targets, text_encoder_targets, transformer_targets};
 use lorikeet_checkpoint::{BaseModel, Family, Part};
-use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS, LENGTH, PAD_OPEN_CLIP};
+use lorikeet_models::clip::{
+    ClipConfig, ClipTextModel, ClipTokenizer, EOS, LENGTH, PAD_OPEN_CLIP, TEXT_LENGTH, join_chunks,
+};
 use lorikeet_models::unet::UNetConfig;
 use lorikeet_nn::{Context, LayerInfo};
 use lorikeet_recipe::{DenoiserShape, TextFacts};
@@ -71,8 +73,8 @@ impl Architecture for StableDiffusion {
         self.unet.size_multiple()
     }
 
-    fn text_shape(&self) -> TextShape {
-        TextShape { tokens: LENGTH, width: self.clip.hidden_size, pooled: None }
+    fn text_shape(&self, rows: usize) -> TextShape {
+        TextShape { tokens: joined_length(rows), width: self.clip.hidden_size, pooled: None }
     }
 
     fn text_facts(&self, model: &BaseModel) -> Result<Vec<TextFacts>, TrainError> {
@@ -115,6 +117,7 @@ impl Architecture for StableDiffusion {
         Ok(Box::new(Clip {
             model: load_clip(base, Part::TextEncoder, &self.clip)?,
             tokenizer: ClipTokenizer::embedded(self.padding)?,
+            rows: base.caption_rows,
             device: base.device.clone(),
         }))
     }
@@ -123,19 +126,26 @@ impl Architecture for StableDiffusion {
 struct Clip {
     model: ClipTextModel,
     tokenizer: ClipTokenizer,
+    /// Of a caption.
+    rows: usize,
     device: Device,
 }
 
 impl TextEncoders for Clip {
     fn encode(&self, cx: &Context, captions: &[&str]) -> TextStates {
-        let rows = captions.iter().map(|caption| self.tokenizer.encode(caption));
+        let rows = captions.iter().flat_map(|caption| self.tokenizer.encode_chunks(caption, self.rows));
         let states = self.model.forward(cx, ids(rows, &self.device), CLIP_SKIP);
-        TextStates { states, pooled: None }
+        TextStates { states: join_chunks(states, self.rows), pooled: None }
     }
 
     fn targets(&self) -> Vec<LayerInfo> {
         text_encoder_targets(&self.model.layers())
     }
+}
+
+/// Tokens of a caption that CLIP reads in so many rows, see [`join_chunks`].
+pub(super) fn joined_length(rows: usize) -> usize {
+    rows * TEXT_LENGTH + 2
 }
 
 /// Rows of equal length as `[rows, length]`.

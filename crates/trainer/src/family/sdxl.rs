@@ -4,12 +4,14 @@ use burn::Tensor;
 use burn::tensor::Device;
 use lorikeet_adapters::{convolution_targets, text_encoder_targets, transformer_targets};
 use lorikeet_checkpoint::{BaseModel, Part};
-use lorikeet_models::clip::{ClipConfig, ClipTextModel, ClipTokenizer, EOS, LENGTH, Output, PAD_OPEN_CLIP, first_end};
+use lorikeet_models::clip::{
+    ClipConfig, ClipTextModel, ClipTokenizer, EOS, Output, PAD_OPEN_CLIP, first_end, join_chunks,
+};
 use lorikeet_models::unet::UNetConfig;
 use lorikeet_nn::{Context, LayerInfo};
 use lorikeet_recipe::{DenoiserShape, TextFacts};
 
-use super::sd::{check_tokens, ids, load_clip};
+use super::sd::{check_tokens, ids, joined_length, load_clip};
 use super::{Architecture, Denoiser, TextEncoders, TextShape, TextStates, unet};
 use crate::{Base, TrainError};
 
@@ -59,8 +61,8 @@ impl Architecture for Sdxl {
         self.unet.size_multiple()
     }
 
-    fn text_shape(&self) -> TextShape {
-        TextShape { tokens: LENGTH, width: self.unet.cross_attention_dim, pooled: Some(self.pooled) }
+    fn text_shape(&self, rows: usize) -> TextShape {
+        TextShape { tokens: joined_length(rows), width: self.unet.cross_attention_dim, pooled: Some(self.pooled) }
     }
 
     fn text_key(&self, model: &BaseModel) -> Result<String, TrainError> {
@@ -106,6 +108,7 @@ impl Architecture for Sdxl {
         Ok(Box::new(TwoClips {
             models: [load_clip(base, PARTS[0], &self.clips[0])?, load_clip(base, PARTS[1], &self.clips[1])?],
             tokenizers: [ClipTokenizer::embedded(EOS)?, ClipTokenizer::embedded(PAD_OPEN_CLIP)?],
+            rows: base.caption_rows,
             device: base.device.clone(),
         }))
     }
@@ -114,18 +117,24 @@ impl Architecture for Sdxl {
 struct TwoClips {
     models: [ClipTextModel; 2],
     tokenizers: [ClipTokenizer; 2],
+    /// Of a caption.
+    rows: usize,
     device: Device,
 }
 
 impl TextEncoders for TwoClips {
-    /// The states of both side by side; the pooled state is the second one's.
+    /// The states of both side by side; the pooled state is the second one's, of a long caption that of its first row.
     fn encode(&self, cx: &Context, captions: &[&str]) -> TextStates {
         let [first, second] = [0, 1].map(|i| {
-            let rows: Vec<Vec<u32>> = captions.iter().map(|caption| self.tokenizers[i].encode(caption)).collect();
+            let rows = captions.iter().flat_map(|caption| self.tokenizers[i].encode_chunks(caption, self.rows));
+            let rows: Vec<Vec<u32>> = rows.collect();
             let ends: Vec<usize> = rows.iter().map(|row| first_end(row)).collect();
-            self.models[i].encode(cx, ids(rows.into_iter(), &self.device), &ends, &Output::SDXL)
+            let (states, pooled) = self.models[i].encode(cx, ids(rows.into_iter(), &self.device), &ends, &Output::SDXL);
+            (join_chunks(states, self.rows), pooled)
         });
-        TextStates { states: Tensor::cat(vec![first.0, second.0], 2), pooled: Some(second.1) }
+        let [_, width] = second.1.dims();
+        let pooled = second.1.reshape([captions.len(), self.rows * width]).narrow(1, 0, width);
+        TextStates { states: Tensor::cat(vec![first.0, second.0], 2), pooled: Some(pooled) }
     }
 
     fn targets(&self) -> Vec<LayerInfo> {

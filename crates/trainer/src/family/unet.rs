@@ -4,11 +4,11 @@ use lorikeet_checkpoint::{BaseModel, Component, Part};
 use lorikeet_models::clip::{ClipConfig, LENGTH};
 use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
 use lorikeet_nn::segmented::{Blocks, Side, State};
-use lorikeet_nn::{Context, LayerInfo, LayerKind};
+use lorikeet_nn::{Context, LayerInfo, LayerKind, Linear};
 use lorikeet_recipe::{DenoiserShape, TextFacts, UnetShape};
 use serde_json::Value;
 
-use super::{Condition, Denoiser, Sizes, TextStates, target_facts};
+use super::{Condition, Denoiser, Sizes, TextStates, matrices, target_facts};
 use crate::base::Weights;
 use crate::{Base, TrainError};
 
@@ -23,6 +23,10 @@ pub(super) fn load(config: &UNetConfig, base: &Base) -> Result<UNet, TrainError>
 impl Blocks for UNet {
     fn len(&self) -> usize {
         self.0.len()
+    }
+
+    fn linears(&self, block: usize) -> Vec<&Linear> {
+        self.0.linears(block)
     }
 
     fn run(&self, cx: &Context, block: usize, state: State, side: &Side) -> State {
@@ -101,12 +105,14 @@ pub(super) fn clip_layers(model: &BaseModel, part: Part) -> Result<Vec<LayerInfo
 
 /// A CLIP text encoder for the plan.
 pub(super) fn clip_facts(model: &BaseModel, part: Part, clip: &ClipConfig) -> Result<TextFacts, TrainError> {
+    let layers = clip_layers(model, part)?;
     Ok(TextFacts {
         params: model.part(part)?.parameters(),
+        matrices: matrices(&layers),
         layers: clip.num_hidden_layers as u64,
         width: clip.hidden_size as u64,
         tokens: LENGTH as u64,
-        targets: target_facts(&clip_layers(model, part)?),
+        targets: target_facts(&layers),
     })
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod memory;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,12 +18,23 @@ use lorikeet_trainer::{Host, SampleRequest, SamplerKind, sample, train};
 struct Face {
     run_dir: PathBuf,
     events: Vec<Event>,
+    /// Panics after this step, as a killed process would end.
+    kill_after: Option<u64>,
+}
+
+impl Face {
+    fn losses(&self) -> Vec<f32> {
+        self.events.iter().filter_map(|e| if let Event::Step(step) = e { Some(step.loss) } else { None }).collect()
+    }
 }
 
 impl Host for Face {
     fn event(&mut self, event: Event) {
         if let Event::Planned { plan } = &event {
             fs::write(self.run_dir.join("plan.json"), serde_json::to_string(plan).unwrap()).unwrap();
+        }
+        if let Event::Step(step) = &event {
+            assert!(self.kill_after != Some(step.step), "killed");
         }
         self.events.push(event);
     }
@@ -85,11 +98,10 @@ fn run(family: &str, prefixes: &[&str], parts: &[&str]) {
     fs::create_dir(&run_dir).unwrap();
     let recipe = recipe(family, folder.path());
     recipe.save(&run_dir.join("recipe.toml")).unwrap();
-    let mut face = Face { run_dir: run_dir.clone(), events: Vec::new() };
+    let mut face = Face { run_dir: run_dir.clone(), ..Face::default() };
     let done = train(&recipe, &run_dir, &mut face).unwrap();
 
-    let losses: Vec<f32> =
-        face.events.iter().filter_map(|e| if let Event::Step(step) = e { Some(step.loss) } else { None }).collect();
+    let losses = face.losses();
     assert!(losses.len() == 3 && losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
     let previews: Vec<&PathBuf> = face
         .events
@@ -135,7 +147,7 @@ fn run(family: &str, prefixes: &[&str], parts: &[&str]) {
             out_dir: folder.path().join("out"),
             noise_out: None,
         };
-        let mut face = Face { run_dir: run_dir.clone(), events: Vec::new() };
+        let mut face = Face { run_dir: run_dir.clone(), ..Face::default() };
         pixels(&sample(&request, &mut face).unwrap()[0])
     };
     let alone = draw(Vec::new());

@@ -1,0 +1,145 @@
+//! One optimiser step.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use lorikeet_dataset::{Item, caption_for, epoch_batches};
+use lorikeet_nn::device;
+use lorikeet_protocol::{Event, Step};
+
+use super::Run;
+use crate::meter::resident_bytes;
+use crate::optim::{self, AdamWConfig, Gradients};
+use crate::step::MicroBatch;
+use crate::{Host, TrainError, lr};
+
+impl Run<'_> {
+    /// Its micro-batches, then AdamW.
+    pub(super) fn one_step(&mut self, host: &mut dyn Host) -> Result<(), TrainError> {
+        let begun = Instant::now();
+        let epoch = self.step / self.plan.steps_per_epoch;
+        let batches = self.micro_batches(epoch);
+        self.gauge.take_recent();
+        let (loss, mut gradients, norm) = loop {
+            match self.gradients(&batches) {
+                Err(error) if error.lacks_memory() => {
+                    let over_budget = matches!(error, TrainError::OverBudget { .. });
+                    if !self.lower(&error.to_string(), host)? && !over_budget {
+                        return Err(error);
+                    }
+                }
+                other => break other?,
+            }
+        };
+        let (plan, settings) = (&self.plan, &self.plan.settings);
+        if !loss.is_finite() || !norm.is_finite() {
+            let what = if loss.is_finite() { "gradients" } else { "loss" };
+            let pictures = batches.iter().flat_map(|batch| &batch.items);
+            let names: BTreeSet<String> = pictures
+                .filter_map(|item| self.pictures.train.images.get(item.image))
+                .map(|picture| picture.path.display().to_string())
+                .collect();
+            return Err(TrainError::Diverged {
+                what,
+                step: self.step + 1,
+                pictures: names.into_iter().collect::<Vec<_>>().join(", "),
+                last_save: self.last_save.clone(),
+            });
+        }
+        if let Some(limit) = settings.train.clip_norm {
+            optim::clip(&mut gradients, norm, limit);
+        }
+        let train = &settings.train;
+        let factor = lr::factor(train.schedule, self.step, plan.steps, train.warmup);
+        let config = AdamWConfig {
+            beta1: train.beta1,
+            beta2: train.beta2,
+            epsilon: train.epsilon,
+            weight_decay: train.weight_decay,
+        };
+        self.adamw.step(&config, &mut self.stepper.set, gradients, |name| {
+            let rate = if name.starts_with("text_encoder.") { train.text_encoder_lr } else { train.learning_rate };
+            rate * factor
+        });
+        self.step += 1;
+        let smoothed = self.loss.add(loss);
+        let seconds = begun.elapsed().as_secs_f64();
+        self.pace.push(seconds);
+        let latest = &self.pace[self.pace.len().saturating_sub(20)..];
+        let mean = latest.iter().sum::<f64>() / latest.len() as f64;
+        let reserved = device::memory_reserved(&self.stepper.base.device);
+        self.device_peak = self.device_peak.max(reserved);
+        host.event(Event::Step(Step {
+            step: self.step,
+            steps: plan.steps,
+            epoch: epoch + 1,
+            epochs: plan.epochs,
+            loss,
+            smoothed,
+            learning_rate: train.learning_rate * factor,
+            grad_norm: norm,
+            seconds,
+            seconds_left: mean * (plan.steps - self.step) as f64,
+            memory_bytes: resident_bytes(),
+            device_memory_bytes: device::memory_in_use(&self.stepper.base.device),
+        }));
+        self.lower_if_the_step_came_too_far(host)
+    }
+
+    /// Loss, gradients and their norm, as means over the micro-batches.
+    fn gradients(&self, batches: &[MicroBatch]) -> Result<(f32, Gradients, f32), TrainError> {
+        let count = batches.len();
+        let seed = self.plan.settings.train.seed;
+        let losses = self.stepper.step(batches, &self.latents, seed, self.step, &self.gauge)?;
+        let loss = losses.iter().map(|loss| loss / count as f32).sum();
+        let mut gradients = self.stepper.set.take_gradients();
+        if count > 1 {
+            for gradient in gradients.values_mut().flatten() {
+                *gradient = gradient.clone() / count as f64;
+            }
+        }
+        let norm = optim::global_norm(&gradients)?;
+        Ok((loss, gradients, norm))
+    }
+
+    /// What a step had between two blocks shows only in the gauge.
+    fn lower_if_the_step_came_too_far(&mut self, host: &mut dyn Host) -> Result<(), TrainError> {
+        let used = self.gauge.take_recent();
+        match self.stepper.budget {
+            Some(budget) if used > budget && self.step < self.plan.steps => {
+                let why = TrainError::OverBudget { used, budget }.to_string();
+                self.lower(&why, host).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the next step trains on.
+    fn micro_batches(&self, epoch: u64) -> Vec<MicroBatch> {
+        let train = &self.plan.settings.train;
+        let images = &self.pictures.train.images;
+        let buckets: Vec<(u32, u32)> = self.pictures.train_placements.iter().map(|place| place.bucket).collect();
+        let repeats: Vec<u32> = images.iter().map(|picture| picture.repeats).collect();
+        let batches = epoch_batches(&buckets, &repeats, train.batch as usize, train.seed, epoch);
+        let each = train.accumulation as usize;
+        // Pictures that could not be decoded make an epoch shorter than planned: it starts over.
+        let first = (self.step % self.plan.steps_per_epoch) as usize * each;
+        let place = |offset: usize| (first + offset) % batches.len().max(1);
+        let last = (batches.len().saturating_sub(first)).clamp(1, each);
+        let flip = self.plan.settings.dataset.flip;
+        (0..last)
+            .filter_map(|offset| batches.get(place(offset)))
+            .map(|items| MicroBatch {
+                captions: items.iter().map(|item| self.caption(item, epoch)).collect(),
+                flipped: items.iter().map(|item| flip && item.flipped(train.seed, epoch)).collect(),
+                items: items.clone(),
+                epoch,
+            })
+            .collect()
+    }
+
+    fn caption(&self, item: &Item, epoch: u64) -> String {
+        let picture = &self.pictures.train.images[item.image];
+        caption_for(picture, &self.pictures.captions, self.plan.settings.train.seed, epoch, item.key())
+    }
+}
