@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use lorikeet_dataset::{CaptionEdit, Fix};
 use lorikeet_protocol::{Command, ExportDtype, ExportRequest};
 use lorikeet_recipe::Preset;
 
 use crate::app::StudioApp;
 use crate::draft::Load;
+use crate::kit::Tone;
 use crate::pages::{ExportForm, Page};
+use crate::palette::Palette;
 use crate::prefs::Theme;
 use crate::state::{Asked, Phase};
 use crate::work::Choose;
@@ -43,6 +46,26 @@ pub(crate) enum Action {
     Device(String),
     Welcome(bool),
     Enlarge(Option<(usize, u64)>),
+    /// Opens or closes the command palette.
+    Palette(bool),
+    Undo,
+    Redo,
+    AskStop,
+    /// Looks for models in the usual places.
+    FindModels,
+    /// A file for a part of the base, by id of its setting; empty: that of the base.
+    UsePart(&'static str, String),
+    /// On the Training page, brought into view.
+    ShowSetting(&'static str),
+    ResetRecipe,
+    /// Looks at the folder again without hiding what is known.
+    Refresh,
+    CheckPictures,
+    SelectAll,
+    /// By path of the pictures.
+    EditCaptions(CaptionEdit, Vec<PathBuf>),
+    SetAside(Vec<PathBuf>),
+    Mend(Fix, Vec<PathBuf>),
 }
 
 impl StudioApp {
@@ -50,7 +73,11 @@ impl StudioApp {
         match action {
             Action::Go(page) => {
                 self.to_top = self.page != page;
+                self.commit_caption();
                 self.page = page;
+                if page == Page::Model && matches!(self.models, Load::Nothing) {
+                    self.perform(Action::FindModels);
+                }
                 if page == Page::Runs && !matches!(self.runs, Load::Loading(_)) {
                     self.perform(Action::ListRuns);
                 }
@@ -123,6 +150,40 @@ impl StudioApp {
             }
             Action::Welcome(show) => self.prefs.welcome = show,
             Action::Enlarge(which) => self.enlarged = which,
+            Action::Palette(open) => self.palette = open.then(Palette::default),
+            Action::Undo => self.step_back(false),
+            Action::Redo => self.step_back(true),
+            Action::FindModels => {
+                self.models = Load::Loading(0);
+                self.work.find_models();
+            }
+            Action::UsePart(id, path) => {
+                if path.is_empty() {
+                    self.draft.reset(id);
+                } else if let Err(error) = self.draft.set_text(id, path) {
+                    self.toasts.add(Tone::Error, error);
+                }
+            }
+            Action::AskStop => self.confirm_stop = true,
+            Action::ShowSetting(id) => self.show_setting(id),
+            Action::ResetRecipe => self.replace_recipe(self.draft.emptied()),
+            Action::Refresh => self.refresh(),
+            Action::CheckPictures => {
+                if let Some(data) = self.draft.data.ready() {
+                    self.health.check(data);
+                }
+                self.page = Page::Dataset;
+            }
+            Action::SelectAll => {
+                if let Some(data) = self.draft.data.ready() {
+                    let shown = self.browse.visible(data, self.draft.generation, &self.trigger).to_vec();
+                    self.browse.select(shown.into_iter().map(|index| data.images[index].path.clone()));
+                }
+                self.page = Page::Dataset;
+            }
+            Action::EditCaptions(edit, pictures) => self.edit_captions(edit, &pictures),
+            Action::SetAside(pictures) => self.set_aside(pictures),
+            Action::Mend(fix, pictures) => self.mend(fix, &pictures),
         }
     }
 }

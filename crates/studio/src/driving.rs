@@ -42,6 +42,32 @@ impl StudioApp {
         self.perform(Action::OpenExport);
     }
 
+    /// Selects pictures by their places on screen.
+    pub fn select_pictures(&mut self, places: &[usize]) {
+        let Some(data) = self.draft.data.ready() else { return };
+        let shown = self.browse.visible(data, self.draft.generation, &self.trigger).to_vec();
+        self.browse.select(places.iter().filter_map(|at| Some(data.images.get(*shown.get(*at)?)?.path.clone())));
+    }
+
+    /// Captions as tags rather than text.
+    pub fn show_tags(&mut self, chips: bool) {
+        self.browse.chips = chips;
+    }
+
+    /// As choosing a file for a part of the base, by id of its setting.
+    pub fn use_part(&mut self, id: &'static str, path: String) {
+        self.perform(Action::UsePart(id, path));
+    }
+
+    pub fn open_palette(&mut self, open: bool) {
+        self.perform(Action::Palette(open));
+    }
+
+    /// Tiles of pictures drawn in the last frame, and how often their order was made.
+    pub fn grid_work(&self) -> (usize, u64) {
+        (self.drawn_tiles, self.browse.made)
+    }
+
     pub fn cancel_export(&mut self) {
         self.export = None;
     }

@@ -11,6 +11,7 @@ use crate::draft::Load;
 use crate::format;
 use crate::kit::{Icon, Tokens, buttons::focus_ring, primary_button, text_button, theme, tokens};
 use crate::pages::{self, Page};
+use crate::palette;
 use crate::state::Phase;
 
 pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
@@ -49,6 +50,7 @@ pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
         });
     lines(ui, t);
     pages::dialogs(app, ui.ctx());
+    palette::show(app, ui.ctx());
     drop_overlay(ui.ctx());
 }
 

@@ -1,5 +1,6 @@
 //! Everything that may wait for a disk or a person, on threads of its own. Answers come back through [`Work::answers`].
 
+use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,13 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::SystemTime;
 
-use lorikeet_dataset::{Dataset, ScanOptions};
+use lorikeet_checkpoint::{Found, PartFiles};
+use lorikeet_dataset::{Dataset, Finding, Look, ScanOptions, Watch};
 use lorikeet_recipe::Recipe;
 
 use crate::base::{self, Base};
+use crate::edits::{self, FileJob, FilesDone};
+use crate::health::Key;
 
 /// What a native dialog is opened for.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +31,8 @@ pub enum Choose {
     RecipeToSave(String),
     /// A folder for the setting of this id.
     SettingFolder(&'static str),
+    /// A model file for the setting of this id.
+    SettingFile(&'static str),
 }
 
 /// The path that a person chose, or none.
@@ -52,6 +58,12 @@ pub(crate) enum Answer {
         ticket: u64,
         result: Result<Base, String>,
     },
+    Looked(Vec<(PathBuf, Look)>),
+    Examined {
+        key: Key,
+        findings: Vec<Finding>,
+    },
+    Files(FilesDone),
     Example {
         index: usize,
         pictures: Vec<PathBuf>,
@@ -64,6 +76,8 @@ pub(crate) enum Answer {
     RecipeRead(Result<Box<Recipe>, String>),
     RecipeSaved(Result<PathBuf, String>),
     Runs(Result<Vec<RunEntry>, String>),
+    /// Bases and parts in the usual places.
+    Models(Vec<Found>),
     NotOpened(String),
     /// The job has nothing to say.
     Done,
@@ -134,11 +148,34 @@ impl Work {
         ticket
     }
 
-    pub(crate) fn inspect(&mut self, path: PathBuf) -> u64 {
+    pub(crate) fn inspect(&mut self, path: PathBuf, files: PartFiles) -> u64 {
         self.ticket += 1;
         let ticket = self.ticket;
-        self.spawn(move || Answer::Inspected { ticket, result: base::inspect(&path) });
+        self.spawn(move || Answer::Inspected { ticket, result: base::inspect(&path, &files) });
         ticket
+    }
+
+    /// Decodes pictures for the doctor.
+    pub(crate) fn look(&mut self, pictures: Vec<PathBuf>, edge: u32) {
+        self.spawn(move || Answer::Looked(lorikeet_dataset::look_at_all(pictures, edge)));
+    }
+
+    /// Thinks a dataset over.
+    pub(crate) fn examine(&mut self, data: Arc<Dataset>, looks: Arc<HashMap<PathBuf, Look>>, key: Key) {
+        self.spawn(move || {
+            let held = (!key.validation.is_empty())
+                .then(|| lorikeet_dataset::scan(Path::new(&key.validation), &ScanOptions::default()).ok())
+                .flatten();
+            let looks = with_looks(&looks, held.as_ref(), key.rules.width);
+            let watch = Watch { rules: &key.rules, trigger: &key.trigger, validation: held.as_ref(), looks: &looks };
+            let findings = lorikeet_dataset::examine(&data, &watch);
+            Answer::Examined { key, findings }
+        });
+    }
+
+    /// Changes files. One at a time: the caller waits for the answer.
+    pub(crate) fn files(&mut self, job: FileJob, roots: [PathBuf; 2], options: ScanOptions) {
+        self.spawn(move || Answer::Files(edits::run(job, &roots, &options)));
     }
 
     /// The first pictures of an example, for its tile.
@@ -168,6 +205,11 @@ impl Work {
         self.spawn(move || Answer::RecipeSaved(recipe.save(&path).map(|()| path).map_err(|error| error.to_string())));
     }
 
+    /// Looks for models where other programs keep them.
+    pub(crate) fn find_models(&mut self) {
+        self.spawn(|| Answer::Models(lorikeet_checkpoint::discover(&lorikeet_checkpoint::usual_roots())));
+    }
+
     pub(crate) fn list_runs(&mut self, folder: PathBuf) {
         self.spawn(move || Answer::Runs(list_runs(&folder)));
     }
@@ -184,6 +226,19 @@ impl Work {
             }
         });
     }
+}
+
+/// Validation pictures are few and looked at with the others, once those are.
+fn with_looks<'a>(
+    looks: &'a HashMap<PathBuf, Look>,
+    held: Option<&Dataset>,
+    edge: u32,
+) -> std::borrow::Cow<'a, HashMap<PathBuf, Look>> {
+    let Some(held) = held.filter(|_| !looks.is_empty()) else { return std::borrow::Cow::Borrowed(looks) };
+    let unknown = held.images.iter().map(|picture| picture.path.clone()).filter(|path| !looks.contains_key(path));
+    let mut all = looks.clone();
+    all.extend(lorikeet_dataset::look_at_all(unknown.collect(), edge));
+    std::borrow::Cow::Owned(all)
 }
 
 fn classify(path: PathBuf) -> Dropped {
@@ -257,7 +312,7 @@ pub(crate) fn native_dialogs() -> Chooser {
             Choose::RunsFolder => Box::pin(dialog.set_title("Choose a folder for runs").pick_folder()),
             Choose::BaseFolder => Box::pin(dialog.set_title("Choose a model folder").pick_folder()),
             Choose::SettingFolder(_) => Box::pin(dialog.set_title("Choose a folder").pick_folder()),
-            Choose::BaseFile => Box::pin(
+            Choose::BaseFile | Choose::SettingFile(_) => Box::pin(
                 dialog
                     .set_title("Choose a model file")
                     .add_filter("Models", &["safetensors"])

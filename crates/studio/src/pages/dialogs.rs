@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use egui::{Align, Context, Frame, Id, Key, Layout, Modal, RichText, Sense, TextEdit, Ui, vec2};
+use egui::{Align, Context, Key, Layout, RichText, Sense, TextEdit, vec2};
 use lorikeet_protocol::ExportDtype;
 
 use super::{picture, plan};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::format;
-use crate::kit::{Icon, Tokens, buttons::segmented, card::hint, icon_button, primary_button, row, text_button, theme};
+use crate::kit::{
+    Icon, Tokens, buttons::segmented, card::hint, icon_button, modal, modal::title, primary_button, row, text_button,
+    theme,
+};
 use crate::pictures::PREVIEW;
 use crate::state::State;
 use crate::work::Choose;
@@ -49,21 +52,6 @@ pub(crate) fn dialogs(app: &mut StudioApp, ctx: &Context) {
     if let Some((prompt, step)) = app.enlarged {
         enlarged(app, ctx, prompt, step);
     }
-}
-
-fn title(ui: &mut Ui, text: &str) {
-    let t = Tokens::get(ui);
-    ui.label(RichText::new(text).text_style(theme::title()).color(t.text));
-    ui.add_space(4.0);
-}
-
-fn modal<R>(ctx: &Context, id: &str, content: impl FnOnce(&mut Ui) -> R) -> (R, bool) {
-    let shade = Tokens::of(ctx.theme()).shade;
-    let style = ctx.style_of(ctx.theme());
-    let frame = Frame::window(&style).inner_margin(20);
-    let shown = Modal::new(Id::unique(id)).backdrop_color(shade).frame(frame).show(ctx, content);
-    let close = shown.should_close();
-    (shown.inner, close)
 }
 
 fn export(app: &mut StudioApp, ctx: &Context) {

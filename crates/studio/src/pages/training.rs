@@ -6,7 +6,6 @@ use lorikeet_recipe::{Level, Preset, SECTIONS, Section, Setting, setting};
 use super::{column, fields, plan};
 use crate::actions::Action;
 use crate::app::StudioApp;
-use crate::draft::Draft;
 use crate::format;
 use crate::kit::{Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, quiet_button, theme, tokens};
 use crate::work::Choose;
@@ -18,7 +17,17 @@ const ON_TOP: [&str; 2] = ["dataset.trigger", "save.name"];
 #[derive(Default)]
 pub(crate) struct AdvancedView {
     pub(crate) open: bool,
-    filter: String,
+    pub(crate) filter: String,
+    /// The setting that is to be brought into view.
+    pub(crate) wanted: Option<&'static str>,
+}
+
+impl AdvancedView {
+    pub(crate) fn find(&mut self, id: &'static str) {
+        self.open |= setting(id).is_some_and(|setting| setting.level == Level::Advanced);
+        self.filter.clear();
+        self.wanted = Some(id);
+    }
 }
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
@@ -58,7 +67,7 @@ fn teach(app: &mut StudioApp, ui: &mut Ui) {
         });
         for id in ON_TOP {
             if let Some(setting) = setting(id) {
-                fields::field(ui, &mut app.draft, &app.state, &mut app.actions, setting);
+                fields::field(ui, app, setting);
             }
         }
     });
@@ -100,7 +109,7 @@ fn basic(app: &mut StudioApp, ui: &mut Ui, section: &'static Section) {
     }
     card(ui, section.label, |ui| {
         for setting in section.settings.iter().filter(wanted) {
-            fields::field(ui, &mut app.draft, &app.state, &mut app.actions, setting);
+            fields::field(ui, app, setting);
             if setting.id == "network.alpha" {
                 scale(app, ui);
             }
@@ -145,7 +154,7 @@ fn advanced(app: &mut StudioApp, ui: &mut Ui) {
     let settings =
         || SECTIONS.iter().flat_map(|s| s.settings).filter(|s| s.level == Level::Advanced && fields::in_form(s));
     let changed = settings().filter(|s| app.draft.recipe.is_set(s.id)).count() as u64;
-    let AdvancedView { open, mut filter } = std::mem::take(&mut app.advanced);
+    let AdvancedView { open, mut filter, wanted } = std::mem::take(&mut app.advanced);
     let mut toggled = false;
     card_with(
         ui,
@@ -179,24 +188,17 @@ fn advanced(app: &mut StudioApp, ui: &mut Ui) {
             });
             let mut found = false;
             for section in SECTIONS {
-                found |= advanced_section(ui, &mut app.draft, &app.state, &mut app.actions, section, &filter);
+                found |= advanced_section(ui, app, section, &filter);
             }
             if !found {
                 hint(ui, "No setting is called that");
             }
         },
     );
-    app.advanced = AdvancedView { open: open != toggled, filter };
+    app.advanced = AdvancedView { open: open != toggled, filter, wanted };
 }
 
-fn advanced_section(
-    ui: &mut Ui,
-    draft: &mut Draft,
-    state: &crate::state::State,
-    actions: &mut Vec<Action>,
-    section: &'static Section,
-    filter: &str,
-) -> bool {
+fn advanced_section(ui: &mut Ui, app: &mut StudioApp, section: &'static Section, filter: &str) -> bool {
     let t = Tokens::get(ui);
     let filter = filter.trim().to_lowercase();
     let matches = |setting: &Setting| {
@@ -210,7 +212,7 @@ fn advanced_section(
             ui.label(RichText::new(section.label).text_style(theme::section()).color(t.dim));
             found = true;
         }
-        fields::field(ui, draft, state, actions, setting);
+        fields::field(ui, app, setting);
     }
     found
 }
