@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lorikeet_dataset::{CaptionEdit, Fix};
 use lorikeet_protocol::{Command, ExportDtype, ExportRequest};
-use lorikeet_recipe::Preset;
+use lorikeet_recipe::{Import, Preset};
 
 use crate::app::StudioApp;
 use crate::draft::Load;
@@ -58,6 +58,7 @@ pub(crate) enum Action {
     /// On the Training page, brought into view.
     ShowSetting(&'static str),
     ResetRecipe,
+    UseImport(Box<Import>),
     /// Looks at the folder again without hiding what is known.
     Refresh,
     CheckPictures,
@@ -166,6 +167,7 @@ impl StudioApp {
             }
             Action::AskStop => self.confirm_stop = true,
             Action::ShowSetting(id) => self.show_setting(id),
+            Action::UseImport(import) => self.use_import(&import),
             Action::ResetRecipe => self.replace_recipe(self.draft.emptied()),
             Action::Refresh => self.refresh(),
             Action::CheckPictures => {

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lorikeet_dataset::Dataset;
-use lorikeet_recipe::Recipe;
+use lorikeet_recipe::{Import, Recipe};
 
 use crate::app::StudioApp;
 use crate::draft::{Draft, Load};
 use crate::kit::Tone;
 use crate::pages::Page;
-use crate::work::{Answer, Choose, Dropped};
+use crate::work::{Answer, Choose, Dropped, Read};
 
 /// What decides which base it is.
 const BASE_IDS: [&str; 4] = ["base.path", "base.vae", "base.text_encoder", "base.text_encoder_2"];
@@ -45,7 +45,8 @@ impl StudioApp {
             Answer::Chosen { what, path: Some(path) } => self.chosen(what, path),
             Answer::Chosen { path: None, .. } => {}
             Answer::Dropped(dropped) => self.dropped(dropped),
-            Answer::RecipeRead(Ok(recipe)) => self.use_recipe(*recipe),
+            Answer::RecipeRead(Ok(Read::Recipe(recipe))) => self.use_recipe(*recipe),
+            Answer::RecipeRead(Ok(Read::Import(import))) => self.imported = Some(*import),
             Answer::RecipeSaved(Ok(path)) => self.toasts.add(Tone::Ok, format!("Saved {}", path.display())),
             Answer::RecipeRead(Err(error)) | Answer::RecipeSaved(Err(error)) => self.toasts.add(Tone::Error, error),
             Answer::Models(found) => self.models = Load::Ready(found),
@@ -141,6 +142,17 @@ impl StudioApp {
         }
         self.draft.generation += 1;
         self.draft.touch();
+    }
+
+    /// What was not in the other program's file stays as it is here: base, pictures and names.
+    pub(crate) fn use_import(&mut self, import: &Import) {
+        let mut recipe = self.draft.emptied();
+        for (id, value) in import.recipe.typed() {
+            // It held in the recipe it comes from.
+            recipe.set(id, value.clone()).ok();
+        }
+        self.replace_recipe(recipe);
+        self.page = Page::Training;
     }
 
     /// Undo and redo; a folder or base that changes with it is looked at again.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use egui::{Context, Ui};
 use lorikeet_checkpoint::{Found, PartFiles};
 use lorikeet_protocol::{Command, Engine, Event};
-use lorikeet_recipe::{Recipe, Value};
+use lorikeet_recipe::{Import, Recipe, Value};
 
 use crate::actions::Action;
 use crate::browse::Browse;
@@ -58,6 +58,8 @@ pub struct StudioApp {
     pub(crate) advanced: AdvancedView,
     pub(crate) log_scale: bool,
     pub(crate) palette: Option<Palette>,
+    /// Settings of another program, not used yet.
+    pub(crate) imported: Option<Import>,
     pub(crate) history: History,
     pub(crate) browse: Browse,
     pub(crate) health: Health,
@@ -105,6 +107,7 @@ impl StudioApp {
             advanced: AdvancedView::default(),
             log_scale: false,
             palette: None,
+            imported: None,
             history: History::default(),
             browse: Browse::default(),
             health: Health::default(),

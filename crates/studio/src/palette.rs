@@ -125,7 +125,14 @@ fn row(ui: &mut Ui, command: &Command, on: bool, moved: bool) -> bool {
 impl StudioApp {
     /// Whether a dialog lies over the pages.
     pub(crate) fn covered(&self) -> bool {
-        self.palette.is_some() || self.export.is_some() || self.confirm_stop || self.enlarged.is_some()
+        let dialogs = [
+            self.palette.is_some(),
+            self.export.is_some(),
+            self.confirm_stop,
+            self.enlarged.is_some(),
+            self.imported.is_some(),
+        ];
+        dialogs.contains(&true)
     }
 
     pub(crate) fn show_setting(&mut self, id: &'static str) {

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use lorikeet_checkpoint::{Found, PartFiles};
 use lorikeet_dataset::{Dataset, Finding, Look, ScanOptions, Watch};
-use lorikeet_recipe::Recipe;
+use lorikeet_recipe::{Import, Preset, Recipe};
 
 use crate::base::{self, Base};
 use crate::edits::{self, FileJob, FilesDone};
@@ -73,7 +73,7 @@ pub(crate) enum Answer {
         path: Option<PathBuf>,
     },
     Dropped(Dropped),
-    RecipeRead(Result<Box<Recipe>, String>),
+    RecipeRead(Result<Read, String>),
     RecipeSaved(Result<PathBuf, String>),
     Runs(Result<Vec<RunEntry>, String>),
     /// Bases and parts in the usual places.
@@ -81,6 +81,13 @@ pub(crate) enum Answer {
     NotOpened(String),
     /// The job has nothing to say.
     Done,
+}
+
+/// Settings from a file.
+pub(crate) enum Read {
+    Recipe(Box<Recipe>),
+    /// Of another program.
+    Import(Box<Import>),
 }
 
 /// A run folder in the list of runs.
@@ -198,7 +205,7 @@ impl Work {
     }
 
     pub(crate) fn read_recipe(&mut self, path: PathBuf) {
-        self.spawn(move || Answer::RecipeRead(Recipe::load(&path).map(Box::new).map_err(|error| error.to_string())));
+        self.spawn(move || Answer::RecipeRead(read_recipe(&path)));
     }
 
     pub(crate) fn save_recipe(&mut self, recipe: Recipe, path: PathBuf) {
@@ -241,6 +248,20 @@ fn with_looks<'a>(
     std::borrow::Cow::Owned(all)
 }
 
+/// A recipe of ours, or else what another trainer saved.
+fn read_recipe(path: &Path) -> Result<Read, String> {
+    let error = match Recipe::load(path) {
+        Ok(recipe) => return Ok(Read::Recipe(Box::new(recipe))),
+        Err(error) => error,
+    };
+    match lorikeet_recipe::import(path, Preset::default()) {
+        Ok(import) => Ok(Read::Import(Box::new(import))),
+        // A JSON file is never a recipe of ours, so what the import says of it is what counts.
+        Err(import) if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) => Err(import.to_string()),
+        Err(_) => Err(error.to_string()),
+    }
+}
+
 fn classify(path: PathBuf) -> Dropped {
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     if path.is_dir() {
@@ -248,7 +269,7 @@ fn classify(path: PathBuf) -> Dropped {
     } else {
         match extension.as_str() {
             "safetensors" | "ckpt" | "gguf" | "pt" | "bin" => Dropped::Base(path),
-            "toml" => Dropped::Recipe(path),
+            "toml" | "json" => Dropped::Recipe(path),
             "png" | "jpg" | "jpeg" | "webp" | "bmp" | "txt" | "caption" => match path.parent() {
                 Some(folder) => Dropped::Pictures(folder.to_owned()),
                 None => Dropped::Unknown(path),
@@ -319,9 +340,12 @@ pub(crate) fn native_dialogs() -> Chooser {
                     .add_filter("All files", &["*"])
                     .pick_file(),
             ),
-            Choose::RecipeToOpen => {
-                Box::pin(dialog.set_title("Open recipe").add_filter("Recipes", &["toml"]).pick_file())
-            }
+            Choose::RecipeToOpen => Box::pin(
+                dialog
+                    .set_title("Open or import recipe")
+                    .add_filter("Recipes, and settings of kohya and OneTrainer", &["toml", "json"])
+                    .pick_file(),
+            ),
             Choose::RecipeToSave(name) => Box::pin(
                 dialog
                     .set_title("Save recipe")

@@ -30,7 +30,7 @@ pub(super) const NETWORK: [Setting; 6] = [
         help: "The LoRA counts alpha / rank times, so a smaller alpha means a weaker LoRA and slower learning.",
         unit: "",
         kind: Kind::Float { min: 0.0, max: 512.0 },
-        level: Level::Basic,
+        level: Level::Advanced,
         when: When::Always,
         zero_means: "same as rank",
         defaults: &[any(
@@ -106,7 +106,7 @@ pub(super) const TRAIN: [Setting; 14] = [
         help: "How many pictures are looked at together; more is steadier and needs more memory.",
         unit: "pictures",
         kind: Kind::Int { min: 1, max: 64, step: 1 },
-        level: Level::Basic,
+        level: Level::Advanced,
         when: When::Always,
         zero_means: "",
         defaults: &[

@@ -49,6 +49,7 @@ pub(crate) fn dialogs(app: &mut StudioApp, ctx: &Context) {
     if app.confirm_stop {
         stop(app, ctx);
     }
+    super::import::show(app, ctx);
     if let Some((prompt, step)) = app.enlarged {
         enlarged(app, ctx, prompt, step);
     }

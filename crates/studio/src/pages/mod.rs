@@ -3,6 +3,7 @@
 mod dataset;
 mod dialogs;
 mod fields;
+mod import;
 mod model;
 mod monitor;
 mod picture;

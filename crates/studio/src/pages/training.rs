@@ -44,7 +44,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             plan::show(app, ui);
         }
         ui.horizontal(|ui| {
-            if quiet_button(ui, Icon::FolderOpen, "Open recipe…").clicked() {
+            if quiet_button(ui, Icon::FolderOpen, "Open or import recipe…").clicked() {
                 app.actions.push(Action::Choose(Choose::RecipeToOpen));
             }
             if quiet_button(ui, Icon::Save, "Save recipe…").clicked() {
@@ -110,9 +110,6 @@ fn basic(app: &mut StudioApp, ui: &mut Ui, section: &'static Section) {
     card(ui, section.label, |ui| {
         for setting in section.settings.iter().filter(wanted) {
             fields::field(ui, app, setting);
-            if setting.id == "network.alpha" {
-                scale(app, ui);
-            }
         }
         if section.id == "train"
             && let Some(plan) = &app.state.plan
@@ -213,6 +210,9 @@ fn advanced_section(ui: &mut Ui, app: &mut StudioApp, section: &'static Section,
             found = true;
         }
         fields::field(ui, app, setting);
+        if setting.id == "network.alpha" {
+            scale(app, ui);
+        }
     }
     found
 }
