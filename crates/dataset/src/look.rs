@@ -104,8 +104,12 @@ fn sharpness(grey: &[f32], width: usize, height: usize) -> Option<f32> {
         for at in REACH..length.saturating_sub(REACH) {
             let span = (values(at + REACH) - values(at - REACH)).abs();
             if span >= EDGE {
-                let steps = (at - REACH..at + REACH).map(|i| (values(i + 1) - values(i)).abs());
-                found.push((steps.fold(0.0, f32::max) / span).min(1.0));
+                let step = |i: usize| (values(i + 1) - values(i)).abs();
+                let most = (at - REACH..at + REACH).map(step).fold(0.0, f32::max);
+                // Only from its middle is the whole of an edge in reach.
+                if step(at - 1).max(step(at)) >= most {
+                    found.push((most / span).min(1.0));
+                }
             }
         }
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lorikeet_dataset::{CaptionEdit, Fix};
-use lorikeet_protocol::{Command, ExportDtype, ExportRequest};
+use lorikeet_protocol::Command;
 use lorikeet_recipe::{Import, Preset};
 
 use crate::app::StudioApp;
@@ -27,11 +27,12 @@ pub(crate) enum Action {
     /// Goes on with a run from its last save.
     ResumeRun(PathBuf),
     OpenExport,
-    Export {
-        to: PathBuf,
-        dtype: ExportDtype,
-        step: Option<u64>,
-    },
+    /// As the dialog says.
+    Export,
+    /// Shows a run that is over.
+    OpenRun(PathBuf),
+    UseRecipeOf(PathBuf),
+    DeleteRun(PathBuf),
     Choose(Choose),
     /// By path as typed.
     UseFolder(PathBuf),
@@ -118,16 +119,15 @@ impl StudioApp {
             Action::OpenExport => {
                 if let Some(run_dir) = self.state.run_dir.clone() {
                     self.state.export_failure = None;
-                    self.export = Some(ExportForm::suggest(&run_dir, &self.draft.name(), &self.state));
+                    self.export = Some(ExportForm::suggest(&run_dir, &self.draft.name(), &self.trigger, &self.state));
                 }
             }
-            Action::Export { to, dtype, step } => {
-                if let Some(run_dir) = self.state.run_dir.clone() {
+            Action::Export => {
+                if let (Some(run_dir), Some(form)) = (self.state.run_dir.clone(), &mut self.export) {
+                    (form.sent, form.checking, form.checked) = (true, false, None);
+                    let request = form.request(run_dir);
                     self.state.asking(Asked::Export);
-                    self.send(Command::Export(ExportRequest { run_dir, step, to, dtype, ..Default::default() }));
-                    if let Some(form) = &mut self.export {
-                        form.sent = true;
-                    }
+                    self.send(Command::Export(request));
                 }
             }
             Action::Choose(what) => self.work.choose(&self.chooser, what),
@@ -167,6 +167,13 @@ impl StudioApp {
             }
             Action::AskStop => self.confirm_stop = true,
             Action::ShowSetting(id) => self.show_setting(id),
+            Action::OpenRun(path) => {
+                if !self.state.active() {
+                    self.work.read_run(path);
+                }
+            }
+            Action::UseRecipeOf(path) => self.work.read_recipe(path.join("recipe.toml")),
+            Action::DeleteRun(path) => self.work.delete_run(path),
             Action::UseImport(import) => self.use_import(&import),
             Action::ResetRecipe => self.replace_recipe(self.draft.emptied()),
             Action::Refresh => self.refresh(),

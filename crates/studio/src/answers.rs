@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lorikeet_dataset::Dataset;
+use lorikeet_protocol::{Event, Failure};
 use lorikeet_recipe::{Import, Recipe};
 
+use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::{Draft, Load};
 use crate::kit::Tone;
 use crate::pages::Page;
+use crate::state::{Phase, State};
 use crate::work::{Answer, Choose, Dropped, Read};
 
 /// What decides which base it is.
@@ -49,6 +52,25 @@ impl StudioApp {
             Answer::RecipeRead(Ok(Read::Import(import))) => self.imported = Some(*import),
             Answer::RecipeSaved(Ok(path)) => self.toasts.add(Tone::Ok, format!("Saved {}", path.display())),
             Answer::RecipeRead(Err(error)) | Answer::RecipeSaved(Err(error)) => self.toasts.add(Tone::Error, error),
+            Answer::RunRead { path, result: Ok(told) } => self.look_back(path, told),
+            Answer::Deleted(Ok(path)) => {
+                if self.state.run_dir.as_ref() == Some(&path) && !self.state.active() {
+                    self.state = State::default();
+                    self.draft.touch();
+                }
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                self.toasts.add(Tone::Ok, format!("{name} is in the trash"));
+                self.perform(Action::ListRuns);
+            }
+            Answer::Written(Ok(path)) => self.toasts.add(Tone::Ok, format!("Saved {}", path.display())),
+            Answer::RunRead { result: Err(error), .. } | Answer::Deleted(Err(error)) | Answer::Written(Err(error)) => {
+                self.toasts.add(Tone::Error, error);
+            }
+            Answer::ExportChecked(result) => {
+                if let Some(form) = &mut self.export {
+                    form.checked = Some(result);
+                }
+            }
             Answer::Models(found) => self.models = Load::Ready(found),
             Answer::Runs(result) => self.runs = result.map_or_else(Load::Failed, Load::Ready),
             Answer::NotOpened(error) => self.toasts.add(Tone::Warn, error),
@@ -62,6 +84,12 @@ impl StudioApp {
             Choose::ExportFile(_) => {
                 if let Some(form) = &mut self.export {
                     form.to = path.to_string_lossy().into_owned();
+                }
+            }
+            Choose::PlotPicture(_) => self.picture_to = Some(path),
+            Choose::PlotTable(_) => {
+                if let Some(run_dir) = self.state.run_dir.clone() {
+                    self.work.write_csv(run_dir, path);
                 }
             }
             Choose::RunsFolder => {
@@ -142,6 +170,28 @@ impl StudioApp {
         }
         self.draft.generation += 1;
         self.draft.touch();
+    }
+
+    /// Shows a run that is over as if it had just ended.
+    fn look_back(&mut self, path: PathBuf, told: Vec<Event>) {
+        if self.state.active() {
+            return;
+        }
+        self.state = State::default();
+        told.into_iter().for_each(|event| self.state.apply(event));
+        if self.state.active() {
+            self.state.phase = Phase::Failed(Failure {
+                what: "This run was interrupted".to_owned(),
+                why: "The program ended before the run did".to_owned(),
+                todo: "Continue it from its last save, or export that".to_owned(),
+                last_save: self.state.saves.values().next_back().cloned(),
+            });
+        }
+        self.state.run_dir = Some(path);
+        // What happened then is no news.
+        self.state.take_messages();
+        self.draft.touch();
+        self.perform(Action::Go(Page::Monitor));
     }
 
     /// What was not in the other program's file stays as it is here: base, pictures and names.

@@ -17,12 +17,13 @@ use crate::edits::FileJob;
 use crate::health::Health;
 use crate::history::History;
 use crate::kit::{Tone, theme, toast::Toasts};
-use crate::pages::{AdvancedView, ExportForm, Page, Shapes};
+use crate::pages::{AdvancedView, Compare, ExportForm, Page, Shapes};
 use crate::palette::Palette;
 use crate::pictures::Pictures;
 use crate::prefs::{self, Prefs};
+use crate::run_files::RunEntry;
 use crate::state::{Asked, Message, State};
-use crate::work::{Chooser, RunEntry, Work, native_dialogs};
+use crate::work::{Chooser, Work, native_dialogs};
 use crate::{StartUp, shell};
 
 /// Seconds without a change before a plan is asked for.
@@ -54,7 +55,13 @@ pub struct StudioApp {
     pub(crate) export: Option<ExportForm>,
     /// Index of prompt, and step, of the preview shown large.
     pub(crate) enlarged: Option<(usize, u64)>,
+    pub(crate) compare: Compare,
     pub(crate) confirm_stop: bool,
+    /// The run that is to go to the trash.
+    pub(crate) confirm_delete: Option<PathBuf>,
+    pub(crate) run_search: String,
+    /// Where the loss plot is to be saved as a picture, once it is drawn.
+    pub(crate) picture_to: Option<PathBuf>,
     pub(crate) advanced: AdvancedView,
     pub(crate) log_scale: bool,
     pub(crate) palette: Option<Palette>,
@@ -103,7 +110,11 @@ impl StudioApp {
             inspected_files: PartFiles::default(),
             export: None,
             enlarged: None,
+            compare: Compare::default(),
             confirm_stop: false,
+            confirm_delete: None,
+            run_search: String::new(),
+            picture_to: None,
             advanced: AdvancedView::default(),
             log_scale: false,
             palette: None,
@@ -290,8 +301,11 @@ impl StudioApp {
                 self.perform(Action::ListRuns);
             }
         }
-        if self.state.exported.is_some() && self.export.as_ref().is_some_and(|form| form.sent) {
-            self.export = None;
+        if let (Some(path), Some(form)) = (&self.state.exported, &mut self.export)
+            && form.sent
+            && !std::mem::replace(&mut form.checking, true)
+        {
+            self.work.check_export(path.clone());
         }
         for message in self.state.take_messages() {
             match message {

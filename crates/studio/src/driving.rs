@@ -59,6 +59,34 @@ impl StudioApp {
         self.perform(Action::UsePart(id, path));
     }
 
+    /// As its cross.
+    pub fn close_welcome(&mut self) {
+        self.perform(Action::Welcome(false));
+    }
+
+    /// As dropping a recipe or another trainer's settings.
+    pub fn open_recipe(&mut self, file: PathBuf) {
+        self.work.read_recipe(file);
+    }
+
+    pub fn cancel_import(&mut self) {
+        self.imported = None;
+    }
+
+    pub fn use_example_at(&mut self, index: usize) {
+        self.perform(Action::UseExample(index));
+    }
+
+    /// Previews compared with a slider.
+    pub fn wipe(&mut self, wipe: bool) {
+        self.compare.wipe = wipe;
+    }
+
+    /// As the button of the export dialog.
+    pub fn send_export(&mut self) {
+        self.perform(Action::Export);
+    }
+
     pub fn open_palette(&mut self, open: bool) {
         self.perform(Action::Palette(open));
     }

@@ -5,6 +5,7 @@
 //! collect `Action`s; whatever may wait for a disk or a person happens on other threads (`work`).
 
 mod actions;
+pub mod advice;
 mod answers;
 mod app;
 mod base;
@@ -21,6 +22,7 @@ mod pages;
 mod palette;
 mod pictures;
 mod prefs;
+mod run_files;
 pub mod series;
 mod shell;
 pub mod state;

@@ -131,6 +131,7 @@ impl StudioApp {
             self.confirm_stop,
             self.enlarged.is_some(),
             self.imported.is_some(),
+            self.confirm_delete.is_some(),
         ];
         dialogs.contains(&true)
     }

@@ -83,11 +83,16 @@ fn flat_pictures_of_other_colours_are_no_copies_and_have_no_blur() {
 #[test]
 fn blur_is_told_from_sharpness_at_the_size_that_is_trained_at() {
     let folder = tempfile::tempdir().unwrap();
-    let sharp = drawing(1, 512);
-    put(folder.path(), "sharp.png", encode(&sharp.clone().into(), ImageFormat::Png));
+    let disc = |radius: i32| {
+        RgbImage::from_fn(512, 512, |x, y| {
+            let (x, y) = (x as i32 - 256, y as i32 - 256);
+            image::Rgb(if x * x + y * y < radius * radius { [20, 30, 60] } else { [230, 220, 200] })
+        })
+    };
+    put(folder.path(), "sharp.png", encode(&disc(100).into(), ImageFormat::Png));
     // At a quarter of the size 3 px are less than one and cannot be seen; 16 px are four.
-    put(folder.path(), "fine.png", encode(&imageops::blur(&drawing(2, 512), 3.0).into(), ImageFormat::Png));
-    put(folder.path(), "soft.png", encode(&imageops::blur(&drawing(0, 512), 16.0).into(), ImageFormat::Png));
+    put(folder.path(), "fine.png", encode(&imageops::blur(&disc(140), 3.0).into(), ImageFormat::Png));
+    put(folder.path(), "soft.png", encode(&imageops::blur(&disc(180), 16.0).into(), ImageFormat::Png));
     assert_eq!(of(&findings(&data(folder.path()), "", None), Kind::Blurred), ["soft.png"]);
 }
 

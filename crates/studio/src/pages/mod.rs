@@ -1,7 +1,9 @@
 //! The pages in the order one works through them.
 
+mod compare;
 mod dataset;
 mod dialogs;
+mod export;
 mod fields;
 mod import;
 mod model;
@@ -19,9 +21,11 @@ use egui::Ui;
 use crate::app::StudioApp;
 use crate::kit::Icon;
 
+pub(crate) use compare::Compare;
 pub(crate) use dataset::Shapes;
 pub(crate) use dataset::sentence;
-pub(crate) use dialogs::{ExportForm, dialogs};
+pub(crate) use dialogs::dialogs;
+pub(crate) use export::ExportForm;
 pub(crate) use fields::in_form as settings_in_form;
 pub(crate) use training::AdvancedView;
 

@@ -34,7 +34,7 @@ fn a_caption_is_typed_saved_with_enter_and_undone() {
     let mut harness = opened(folder.path());
     harness.get_by_label("0.png: thing 0").click();
     harness.run_steps(3);
-    harness.get_by_role_and_label(Role::MultilineTextInput, "Caption").focus();
+    harness.get_by_role_and_label(Role::TextInput, "Caption").focus();
     harness.run_steps(2);
     harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
     harness.run_steps(1);

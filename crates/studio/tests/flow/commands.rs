@@ -96,10 +96,10 @@ fn undoing_another_folder_looks_at_the_former_again() {
     let folder = tempfile::tempdir().unwrap();
     crate::pictures(folder.path(), 2);
     let mut harness = studio(&Fake::default(), (1280.0, 800.0));
-    harness.get_by_label_contains("24 pictures");
+    harness.get_by_label_contains("24 pictures ·");
     crate::drop_path(&mut harness, folder.path());
     harness.get_by_label_contains("2 pictures · all with captions");
     ctrl(&mut harness, Key::Z);
     settle(&mut harness);
-    harness.get_by_label_contains("24 pictures");
+    harness.get_by_label_contains("24 pictures ·");
 }

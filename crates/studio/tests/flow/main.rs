@@ -6,7 +6,9 @@ mod captions;
 mod commands;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod load;
 mod model;
+mod results;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -30,9 +32,15 @@ impl egui::DroppedFile for File {
 }
 
 pub(crate) fn studio<'a>(engine: &Fake, size: (f32, f32)) -> Harness<'a, StudioApp> {
+    studio_in(engine, size, Path::new("runs"))
+}
+
+/// With runs in a folder.
+pub(crate) fn studio_in<'a>(engine: &Fake, size: (f32, f32), runs: &Path) -> Harness<'a, StudioApp> {
+    let runs = runs.to_owned();
     let engine = engine.clone();
     let mut harness = Harness::builder().with_size(size).with_max_steps(64).build_eframe(move |cc| {
-        StudioApp::new(&cc.egui_ctx, Box::new(engine), fake::start("runs".into()))
+        StudioApp::new(&cc.egui_ctx, Box::new(engine), fake::start(runs))
             .with_dialogs(Box::new(|_| Box::pin(std::future::ready(Some(PathBuf::from("/exports/ink.safetensors"))))))
     });
     settle(&mut harness);
