@@ -102,7 +102,7 @@ fn broken(dataset: &Dataset) -> Option<Finding> {
     } else {
         format!("{} files cannot be used", files.len())
     };
-    let why = format!("They are left out of training. {name}: {}", first.reason);
+    let why = format!("Left out {name}: {}", first.reason);
     finding(Kind::Broken, what, &why, files.clone(), Some(Fix::SetAside(files)))
 }
 
@@ -191,14 +191,14 @@ fn shapes(dataset: &Dataset, rules: &BucketRules) -> Vec<Finding> {
     let small = finding(
         Kind::TooSmall,
         format!("{} much smaller than the resolution", pictures_are(small.len())),
-        "They are enlarged to be trained on, and the LoRA learns the blur that comes of it",
+        "Small pictures are enlarged to be trained on, and the LoRA learns the blur that comes of it",
         small.clone(),
         Some(Fix::SetAside(small)),
     );
     let odd = finding(
         Kind::OddShape,
         format!("{} cut by more than a quarter", pictures_are(odd.len())),
-        "No bucket has their shape, so much is cut off at the sides; crop them to the subject yourself, or turn aspect buckets on",
+        "No bucket has such a shape, so much is cut off at the sides; crop to the subject yourself, or turn aspect buckets on",
         odd,
         None,
     );
@@ -221,7 +221,7 @@ fn captions(dataset: &Dataset, trigger: &str) -> Vec<Finding> {
     findings.extend(finding(
         Kind::NoTrigger,
         format!("{} a caption without the trigger word", pictures_have(untriggered.len())),
-        "Training puts the word in front of them; written into the captions, other programs see it too",
+        "Training puts the word in front; written into the captions, other programs see it too",
         untriggered,
         Some(Fix::Captions(CaptionEdit::AddTrigger(trigger.trim().to_owned()))),
     ));

@@ -16,6 +16,8 @@ use crate::{
 pub struct Look {
     hash: [u64; 4],
     colour: [u8; 3],
+    /// Width over height.
+    aspect: f32,
     /// How much of an edge happens from one pixel to the next, 0 to 1, at the sharpest edges. `None`: no edges.
     sharpness: Option<f32>,
 }
@@ -27,6 +29,8 @@ const NOISE: f32 = 3.0;
 const ALIKE: f32 = 0.14;
 /// Of 255, by channel.
 const COLOUR: u8 = 20;
+/// A crop changes the shape a little; a picture of quite another shape shows something else.
+const STRETCHED: f32 = 1.3;
 /// A picture blurred by 2 px spreads its edges so that a fifth of one falls between two pixels.
 const SHARP: f32 = 0.2;
 
@@ -43,7 +47,8 @@ pub(crate) fn alike(a: &Look, b: &Look) -> bool {
         a.hash.iter().zip(&b.hash).map(|(a, b)| bits(*a, *b).count_ones()).sum::<u32>() as f32
     };
     let colours = a.colour.iter().zip(&b.colour).all(|(a, b)| a.abs_diff(*b) <= COLOUR);
-    colours && count(|a, b| a ^ b) <= (ALIKE * count(|a, b| a | b)).max(2.0)
+    let shapes = (a.aspect / b.aspect).max(b.aspect / a.aspect) <= STRETCHED;
+    colours && shapes && count(|a, b| a ^ b) <= (ALIKE * count(|a, b| a | b)).max(2.0)
 }
 
 /// Decodes the picture and looks at it as it is trained at: shrunk to about the area of a square with that edge.
@@ -69,7 +74,7 @@ pub fn look(path: &Path, edge: u32) -> Result<Look, DatasetError> {
             }
         }
     }
-    Ok(Look { hash, colour, sharpness })
+    Ok(Look { hash, colour, aspect: width as f32 / height as f32, sharpness })
 }
 
 /// [`look`] at many; those that cannot be decoded are left out.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lorikeet_checkpoint::{Family, Found, Part, PartFiles};
+use lorikeet_checkpoint::{Family, Found, Part, PartFiles, Prediction};
 use lorikeet_recipe::BaseClass;
 
 use crate::format;
@@ -58,7 +58,12 @@ pub(crate) fn inspect(path: &Path, files: &PartFiles) -> Result<Base, String> {
         facts.push(("Made for".to_owned(), format!("{pixels} × {pixels} px")));
     }
     if let Some(prediction) = found.prediction {
-        facts.push(("Prediction".to_owned(), prediction.name().to_owned()));
+        let words = match prediction {
+            Prediction::Epsilon => "Noise (epsilon)",
+            Prediction::V => "Velocity (v)",
+            Prediction::Flow => "Straight to the picture (flow)",
+        };
+        facts.push(("Predicts".to_owned(), words.to_owned()));
     }
     for part in &found.parts {
         let types: Vec<_> = part.dtypes.keys().map(ToString::to_string).collect();

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use lorikeet_dataset::{Dataset, has_trigger};
+use lorikeet_dataset::{CaptionEdit, Dataset, has_trigger, tag_counts};
 
 /// Which pictures are shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub(crate) enum Show {
     NoCaption,
     NoTrigger,
     /// Those of a finding of the doctor, or of a tag, with its words.
-    These(String, Vec<PathBuf>),
+    These(String, Arc<Vec<PathBuf>>),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +62,18 @@ pub(crate) struct Typing {
     pub(crate) text: String,
 }
 
+/// What is known of the selected pictures, made anew when they change.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    key: Option<(u64, u64, String, String, String)>,
+    /// Of the selected pictures.
+    pub(crate) indices: Vec<usize>,
+    pub(crate) tags: Vec<(String, usize)>,
+    /// Captions without the trigger word, and those that a replacement changes.
+    pub(crate) lacking: usize,
+    pub(crate) changed: usize,
+}
+
 /// Fields of the card for many pictures.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bulk {
@@ -80,11 +93,14 @@ pub(crate) struct Browse {
     pub(crate) typing: Typing,
     pub(crate) new_tag: String,
     pub(crate) bulk: Bulk,
+    pub(crate) summary: Summary,
     /// The caption field is to get the keyboard.
     pub(crate) focus_caption: bool,
     /// The grid is to show the current picture.
     pub(crate) scroll: bool,
     selected: BTreeSet<PathBuf>,
+    /// Counts the changes of `selected`.
+    version: u64,
     current: Option<PathBuf>,
     /// Where a range begins.
     anchor: Option<PathBuf>,
@@ -125,7 +141,8 @@ impl Browse {
 
     /// Another folder: nothing is selected in it.
     pub(crate) fn clear(&mut self) {
-        *self = Self { order: self.order, chips: self.chips, made: self.made, ..Self::default() };
+        let (order, chips) = (self.order, self.chips);
+        *self = Self { order, chips, made: self.made, version: self.version + 1, ..Self::default() };
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -146,12 +163,14 @@ impl Browse {
     }
 
     pub(crate) fn select_only(&mut self, path: &Path) {
+        self.version += 1;
         self.selected = BTreeSet::from([path.to_owned()]);
         self.current = Some(path.to_owned());
         self.anchor = self.current.clone();
     }
 
     pub(crate) fn toggle(&mut self, path: &Path) {
+        self.version += 1;
         if !self.selected.remove(path) {
             self.selected.insert(path.to_owned());
         }
@@ -161,6 +180,7 @@ impl Browse {
 
     /// All from where the range began to this one.
     pub(crate) fn extend(&mut self, path: &Path, data: &Dataset) {
+        self.version += 1;
         let place = |path: &Path| self.visible.iter().position(|index| data.images[*index].path == path);
         let from = self.anchor.as_deref().and_then(place);
         if let (Some(from), Some(to)) = (from, place(path)) {
@@ -173,13 +193,35 @@ impl Browse {
     }
 
     pub(crate) fn select(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        self.version += 1;
         self.selected = paths.into_iter().collect();
         self.current = self.selected.first().cloned();
         self.anchor = self.current.clone();
     }
 
+    /// Brings [`Browse::summary`] up to date.
+    pub(crate) fn summarise(&mut self, data: &Dataset, generation: u64, trigger: &str) {
+        let Bulk { find, with, .. } = &self.bulk;
+        let key = (generation, self.version, trigger.to_owned(), find.clone(), with.clone());
+        if self.summary.key.as_ref() == Some(&key) {
+            return;
+        }
+        let indices: Vec<usize> =
+            (0..data.images.len()).filter(|index| self.selected.contains(&data.images[*index].path)).collect();
+        let replace = CaptionEdit::Replace { find: find.clone(), with: with.clone() };
+        let captions = || indices.iter().map(|index| data.images[*index].caption.as_str());
+        self.summary = Summary {
+            tags: tag_counts(indices.iter().map(|index| &data.images[*index])),
+            lacking: captions().filter(|caption| !has_trigger(caption, trigger)).count(),
+            changed: captions().filter(|caption| replace.apply(caption) != *caption).count(),
+            indices,
+            key: Some(key),
+        };
+    }
+
     /// Pictures that are gone are selected no more.
     pub(crate) fn retain(&mut self, data: &Dataset) {
+        self.version += 1;
         let there: std::collections::HashSet<&Path> =
             data.images.iter().map(|picture| picture.path.as_path()).collect();
         self.selected.retain(|path| there.contains(path.as_path()));

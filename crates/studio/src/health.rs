@@ -26,6 +26,8 @@ pub(crate) struct Health {
     looking: bool,
     /// What the findings were made from.
     key: Option<Key>,
+    /// Whether all pictures are known, and of which dataset and how many looks that is said.
+    known: Option<((u64, usize), bool)>,
     /// Findings are awaited.
     examining: bool,
 }
@@ -48,9 +50,14 @@ impl Health {
             .then(|| (self.total.saturating_sub(self.waiting.len()) as u64, self.total as u64))
     }
 
-    /// Whether the pixels of all these pictures are known.
-    pub(crate) fn knows(&self, data: &Dataset) -> bool {
-        data.images.iter().all(|picture| self.looks.contains_key(&picture.path))
+    /// Whether the pixels of all these pictures are known. Counted when pictures or looks change.
+    pub(crate) fn knows(&mut self, data: &Dataset, generation: u64) -> bool {
+        let state = (generation, self.looks.len());
+        if self.known.is_none_or(|(known_at, _)| known_at != state) {
+            let all = data.images.iter().all(|picture| self.looks.contains_key(&picture.path));
+            self.known = Some((state, all));
+        }
+        self.known.is_some_and(|(_, all)| all)
     }
 
     /// Another folder.

@@ -1,11 +1,11 @@
 //! What lies over the pages.
 
-use egui::{Align, Context, Layout, RichText};
+use egui::{Context, RichText};
 
 use super::{compare, export, import, runs};
 use crate::actions::Action;
 use crate::app::StudioApp;
-use crate::kit::{Icon, Tokens, modal, modal::title, primary_button, text_button};
+use crate::kit::{Icon, Tokens, modal, modal::actions, modal::title, primary_button, text_button};
 
 pub(crate) fn dialogs(app: &mut StudioApp, ctx: &Context) {
     export::show(app, ctx);
@@ -33,9 +33,8 @@ fn stop(app: &mut StudioApp, ctx: &Context) {
             )
             .wrap(),
         );
-        ui.add_space(8.0);
         let mut decided = false;
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        actions(ui, |ui| {
             if primary_button(ui, Icon::Square, "Stop and save", true).clicked() {
                 app.actions.push(Action::Stop);
                 decided = true;

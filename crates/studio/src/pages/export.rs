@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use egui::{Align, ComboBox, Context, Layout, Margin, Response, RichText, TextEdit, Ui};
+use egui::{ComboBox, Context, Margin, Response, RichText, TextEdit, Ui};
 use lorikeet_checkpoint::lora::{Checked, Consumer};
 use lorikeet_protocol::{About, ExportDtype, ExportNames};
 
@@ -11,8 +11,8 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, Tone, buttons::segmented, card::fact, card::hint, icon_button, modal, modal::title, notice,
-    primary_button, progress, row, text_button,
+    Icon, Tokens, Tone, buttons::segmented, card::fact, card::hint, icon_button, modal, modal::actions, modal::title,
+    notice, primary_button, progress, row, text_button,
 };
 use crate::state::State;
 use crate::work::Choose;
@@ -94,9 +94,8 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
         if let Some(failure) = &app.state.export_failure {
             plan::failure_text(ui, failure);
         }
-        ui.add_space(8.0);
         let mut keep = true;
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        actions(ui, |ui| {
             let ready = !form.to.trim().is_empty() && !exporting;
             let text = if exporting { "Exporting…" } else { "Export" };
             if primary_button(ui, Icon::Share, text, ready).clicked() {
@@ -208,9 +207,8 @@ fn done(app: &mut StudioApp, ui: &mut Ui, form: &ExportForm) -> bool {
             }
         }
     }
-    ui.add_space(8.0);
     let mut keep = true;
-    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+    actions(ui, |ui| {
         if primary_button(ui, Icon::Check, "Done", true).clicked() {
             keep = false;
         }
@@ -223,8 +221,8 @@ fn done(app: &mut StudioApp, ui: &mut Ui, form: &ExportForm) -> bool {
 
 fn verdict_line(ui: &mut Ui, consumer: Consumer, problem: Option<&str>) {
     match problem {
-        None => notice(ui, Tone::Ok, format!("{} reads it", consumer.label())),
-        Some(problem) => notice(ui, Tone::Warn, format!("{}: {problem}", consumer.label())),
+        None => notice(ui, Tone::Ok, format!("Good for {}", consumer.label())),
+        Some(problem) => notice(ui, Tone::Warn, format!("Not for {}: {problem}", consumer.label())),
     };
 }
 

@@ -30,6 +30,11 @@ pub(crate) fn in_form(setting: &Setting) -> bool {
     !ELSEWHERE.contains(&setting.id)
 }
 
+/// Whether the setting is about the base at hand. One that was typed is shown anyhow.
+pub(super) fn concerns(draft: &Draft, setting: &Setting) -> bool {
+    draft.recipe.is_set(setting.id) || setting.when.bases().is_none_or(|bases| bases.contains(&draft.class()))
+}
+
 /// The row, greyed while the setting has no effect, with what is wrong below it.
 pub(super) fn field(ui: &mut Ui, app: &mut StudioApp, setting: &'static Setting) {
     let t = Tokens::get(ui);
@@ -125,7 +130,8 @@ pub(super) fn shown(setting: &Setting, value: &Value) -> String {
         (Value::Text(text), _) => text.clone(),
         (Value::List(items), _) => items.join(", "),
     };
-    if setting.unit.is_empty() { text } else { format!("{text} {}", setting.unit) }
+    // Units are in the plural.
+    if setting.unit.is_empty() || text == "1" { text } else { format!("{text} {}", setting.unit) }
 }
 
 fn choice_label<'a>(choices: &[Choice], id: &'a str) -> &'a str {

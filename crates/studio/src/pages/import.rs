@@ -6,7 +6,9 @@ use lorikeet_recipe::{Import, Left, Taken, setting};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::format;
-use crate::kit::{Icon, Tokens, Tone, card::hint, modal, modal::title, notice, primary_button, text_button, theme};
+use crate::kit::{
+    Icon, Tokens, Tone, card::hint, modal, modal::actions, modal::title, notice, primary_button, text_button, theme,
+};
 
 pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
     let Some(import) = app.imported.take() else { return };
@@ -16,9 +18,8 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
         title(ui, &format!("Settings of {}", import.program.label()));
         let height = (ui.ctx().content_rect().height() - 240.0).clamp(160.0, 520.0);
         ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| report(ui, &import));
-        ui.add_space(8.0);
         let mut cancelled = false;
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        actions(ui, |ui| {
             used = primary_button(ui, Icon::Check, "Use these settings", true).clicked();
             cancelled = text_button(ui, Icon::X, "Cancel", true).clicked();
             if text_button(ui, Icon::Copy, "Copy report", true).clicked() {
@@ -38,6 +39,7 @@ fn report(ui: &mut Ui, import: &Import) {
     let t = Tokens::get(ui);
     let (taken, left) = (import.taken.len() as u64, import.left.len() as u64);
     notice(ui, Tone::Ok, format!("{} taken over", format::plural(taken, "setting was", "settings were")));
+    ui.spacing_mut().item_spacing.y = 2.0;
     for one in &import.taken {
         pair(ui, label(one), &value(one));
         let from = if one.given.is_empty() {
@@ -46,6 +48,7 @@ fn report(ui: &mut Ui, import: &Import) {
             format!("{} = {}", one.key, one.given)
         };
         hint(ui, from);
+        ui.add_space(6.0);
     }
     if left == 0 {
         return;
@@ -55,6 +58,7 @@ fn report(ui: &mut Ui, import: &Import) {
     for Left { key, given, why } in &import.left {
         ui.add(egui::Label::new(RichText::new(format!("{key} = {given}")).monospace().color(t.text)).truncate());
         hint(ui, super::sentence(why));
+        ui.add_space(6.0);
     }
 }
 

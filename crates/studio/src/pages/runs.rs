@@ -11,8 +11,8 @@ use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, Tone, card, card::empty, card::hint, card::page_title, icon_button, modal, modal::title, notice,
-    primary_button, progress, text_button, theme,
+    Icon, Tokens, Tone, card, card::empty, card::hint, card::page_title, icon_button, modal, modal::actions,
+    modal::title, notice, primary_button, progress, text_button, theme,
 };
 use crate::pictures::THUMBNAIL;
 use crate::run_files::RunEntry;
@@ -102,7 +102,7 @@ fn entry(app: &mut StudioApp, ui: &mut Ui, run: &RunEntry, now: SystemTime) {
                     ui.spacing_mut().item_spacing.y = 2.0;
                     let name = RichText::new(&run.name).text_style(theme::section()).color(t.text);
                     ui.add(egui::Label::new(name).truncate());
-                    for line in [run.about.clone(), progress_of(run), facts(run, now)] {
+                    for line in [about(run, now), progress_of(run), facts(run)] {
                         ui.add(egui::Label::new(RichText::new(line).small().color(t.mute)).truncate());
                     }
                 });
@@ -146,21 +146,21 @@ fn progress_of(run: &RunEntry) -> String {
     parts.join(" · ")
 }
 
-/// `Validation 0.1204 at step 200 · 12 MB · 2 h ago`.
-fn facts(run: &RunEntry, now: SystemTime) -> String {
-    let mut parts = Vec::new();
-    if let Some((step, loss)) = run.best {
-        parts.push(format!("Validation {} at step {}", format::loss(loss), format::count(step)));
-    }
-    parts.push(format::bytes(run.bytes));
-    if let Ok(age) = now.duration_since(run.modified) {
-        parts.push(if age.as_secs() < 60 {
-            "just now".to_owned()
-        } else {
-            format!("{} ago", format::duration(age.as_secs_f64()))
-        });
-    }
-    parts.join(" · ")
+/// `Style · demo base · 2 h ago`.
+fn about(run: &RunEntry, now: SystemTime) -> String {
+    let age = now.duration_since(run.modified).ok().map(|age| match age.as_secs() {
+        0..60 => "just now".to_owned(),
+        _ => format!("{} ago", format::duration(age.as_secs_f64())),
+    });
+    let parts = [Some(run.about.clone()).filter(|about| !about.is_empty()), age];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
+/// `Validation 0.1204 at step 200 · 12 MB`.
+fn facts(run: &RunEntry) -> String {
+    let best =
+        run.best.map(|(step, loss)| format!("Validation {} at step {}", format::loss(loss), format::count(step)));
+    [best, Some(format::bytes(run.bytes))].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
 /// Before a run goes to the trash.
@@ -172,9 +172,8 @@ pub(super) fn confirm(app: &mut StudioApp, ctx: &Context, path: PathBuf) {
         let t = Tokens::get(ui);
         let text = format!("{name} goes to the trash with its saves, previews and LoRA. It can be got back from there");
         ui.add(egui::Label::new(RichText::new(text).color(t.dim)).wrap());
-        ui.add_space(8.0);
         let mut decided = None;
-        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+        actions(ui, |ui| {
             if primary_button(ui, Icon::Trash, "Delete run", true).clicked() {
                 decided = Some(true);
             }
@@ -213,6 +212,7 @@ mod tests {
             bytes: 12 << 20,
         };
         assert_eq!(progress_of(&run), "Saved at step 250 of 1,400 · LoRA ready");
-        assert_eq!(facts(&run, now), "Validation 0.1204 at step 200 · 12 MB · 2 h ago");
+        assert_eq!(facts(&run), "Validation 0.1204 at step 200 · 12 MB");
+        assert_eq!(about(&run, now), "Style · demo base · 2 h ago");
     }
 }

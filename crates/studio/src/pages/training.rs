@@ -148,9 +148,12 @@ fn scale(app: &StudioApp, ui: &mut Ui) {
 
 fn advanced(app: &mut StudioApp, ui: &mut Ui) {
     let t = Tokens::get(ui);
-    let settings =
-        || SECTIONS.iter().flat_map(|s| s.settings).filter(|s| s.level == Level::Advanced && fields::in_form(s));
-    let changed = settings().filter(|s| app.draft.recipe.is_set(s.id)).count() as u64;
+    let settings: Vec<&Setting> = SECTIONS
+        .iter()
+        .flat_map(|s| s.settings)
+        .filter(|s| s.level == Level::Advanced && fields::in_form(s) && fields::concerns(&app.draft, s))
+        .collect();
+    let changed = settings.iter().filter(|s| app.draft.recipe.is_set(s.id)).count() as u64;
     let AdvancedView { open, mut filter, wanted } = std::mem::take(&mut app.advanced);
     let mut toggled = false;
     card_with(
@@ -166,8 +169,8 @@ fn advanced(app: &mut StudioApp, ui: &mut Ui) {
                 response.widget_info(|| WidgetInfo::selected(egui::Role::DisclosureTriangle, true, open, "Advanced"));
                 toggled = response.clicked();
                 let about = match changed {
-                    0 => format!("{} settings, all at their defaults", settings().count()),
-                    n => format!("{} settings, {} changed", settings().count(), format::count(n)),
+                    0 => format!("{} settings, all at their defaults", settings.len()),
+                    n => format!("{} settings, {} changed", settings.len(), format::count(n)),
                 };
                 ui.add(egui::Label::new(RichText::new(about).color(t.mute)).truncate());
             });
@@ -203,7 +206,11 @@ fn advanced_section(ui: &mut Ui, app: &mut StudioApp, section: &'static Section,
             || [setting.label, setting.help, setting.id].iter().any(|text| text.to_lowercase().contains(&filter))
     };
     let mut found = false;
-    for setting in section.settings.iter().filter(|s| s.level == Level::Advanced && fields::in_form(s) && matches(s)) {
+    let shown = |s: &&Setting| s.level == Level::Advanced && fields::in_form(s) && matches(s);
+    for setting in section.settings.iter().filter(shown) {
+        if !fields::concerns(&app.draft, setting) && app.advanced.wanted != Some(setting.id) {
+            continue;
+        }
         if !found {
             ui.add_space(4.0);
             ui.label(RichText::new(section.label).text_style(theme::section()).color(t.dim));

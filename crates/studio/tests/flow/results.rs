@@ -168,7 +168,7 @@ fn an_export_asks_what_to_tell_and_shows_who_reads_the_file() {
     harness.run_steps(2);
     settle(&mut harness);
     harness.get_by_label("Read back: 1 layer, every number finite");
-    harness.get_by_label("ComfyUI reads it");
+    harness.get_by_label("Good for ComfyUI");
     harness.get_by_label("Done").click();
     harness.run_steps(3);
     assert!(harness.query_by_label("Export LoRA").is_none());

@@ -1,14 +1,12 @@
 //! What can be done to many captions at once.
 
-use std::path::PathBuf;
-
 use egui::{RichText, ScrollArea, Sense, TextEdit, Ui, WidgetInfo, vec2};
-use lorikeet_dataset::{CaptionEdit, Dataset, Picture as Entry, has_trigger, tag_counts};
+use lorikeet_dataset::{CaptionEdit, Dataset, Picture as Entry};
 
 use super::editor::tag_field;
 use crate::actions::Action;
 use crate::app::StudioApp;
-use crate::browse::Show;
+use crate::browse::{Show, Summary};
 use crate::format;
 use crate::kit::{
     Icon, Tokens,
@@ -23,9 +21,9 @@ use crate::kit::{
 const LISTED: usize = 200;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
-    let entries: Vec<&Entry> = data.images.iter().filter(|entry| app.browse.is_selected(&entry.path)).collect();
-    let paths: Vec<PathBuf> = entries.iter().map(|entry| entry.path.clone()).collect();
-    let title = format!("{} selected", format::plural(entries.len() as u64, "picture", "pictures"));
+    app.browse.summarise(data, app.draft.generation, &app.trigger);
+    let summary = std::mem::take(&mut app.browse.summary);
+    let title = format!("{} selected", format::plural(summary.indices.len() as u64, "picture", "pictures"));
     let mut close = false;
     let mut edit = None;
     card_with(
@@ -42,7 +40,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
                 }
             });
             checkbox(ui, &mut app.browse.bulk.at_end, "At the end of the caption");
-            let lacking = entries.iter().filter(|entry| !has_trigger(&entry.caption, &app.trigger)).count();
+            let lacking = summary.lacking;
             if lacking > 0
                 && row_button(ui, Icon::Plus, &format!("Write “{}” into {}", app.trigger, captions(lacking))).clicked()
             {
@@ -54,12 +52,11 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
         let bulk = &mut app.browse.bulk;
         line(ui, "Find", &mut bulk.find);
         line(ui, "Replace with", &mut bulk.with);
-        let replace = CaptionEdit::Replace { find: bulk.find.clone(), with: bulk.with.clone() };
-        let changed = entries.iter().filter(|entry| replace.apply(&entry.caption) != entry.caption).count();
+        let changed = summary.changed;
         ui.horizontal_wrapped(|ui| {
             ui.add_enabled_ui(changed > 0, |ui| {
                 if row_button(ui, Icon::Refresh, "Replace").clicked() {
-                    edit = Some(replace);
+                    edit = Some(CaptionEdit::Replace { find: bulk.find.clone(), with: bulk.with.clone() });
                 }
             });
             hint(
@@ -72,18 +69,19 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
             );
         });
     });
-    if let Some(removed) = tag_list(app, ui, &entries) {
+    if let Some(removed) = tag_list(app, ui, data, &summary) {
         edit = Some(CaptionEdit::RemoveTag(removed));
     }
     card(ui, "", |ui| {
         if row_button(ui, Icon::Trash, "Set all aside").clicked() {
-            app.actions.push(Action::SetAside(paths.clone()));
+            app.actions.push(Action::SetAside(app.browse.selected().cloned().collect()));
         }
         hint(ui, "Moves them with their captions to .set-aside in the folder; undo brings them back");
     });
     if let Some(edit) = edit {
-        app.actions.push(Action::EditCaptions(edit, paths));
+        app.actions.push(Action::EditCaptions(edit, app.browse.selected().cloned().collect()));
     }
+    app.browse.summary = summary;
     if close {
         app.browse.select([]);
     }
@@ -101,9 +99,9 @@ fn line(ui: &mut Ui, name: &str, text: &mut String) {
 }
 
 /// Tags of the selection with their numbers: a click shows the pictures, the cross takes the tag off all of them.
-fn tag_list(app: &mut StudioApp, ui: &mut Ui, entries: &[&Entry]) -> Option<String> {
+fn tag_list(app: &mut StudioApp, ui: &mut Ui, data: &Dataset, summary: &Summary) -> Option<String> {
     let t = Tokens::get(ui);
-    let counts = tag_counts(entries.iter().copied());
+    let counts = &summary.tags;
     let mut removed = None;
     card(ui, "Tags of the selection", |ui| {
         if counts.is_empty() {
@@ -118,7 +116,7 @@ fn tag_list(app: &mut StudioApp, ui: &mut Ui, entries: &[&Entry]) -> Option<Stri
                     response.widget_info(|| {
                         WidgetInfo::labeled(egui::Role::Button, true, format!("Show pictures with {tag}"))
                     });
-                    let part = *count as f32 / entries.len().max(1) as f32;
+                    let part = *count as f32 / summary.indices.len().max(1) as f32;
                     let bar = egui::Rect::from_min_size(rect.min, vec2(rect.width() * part, rect.height()));
                     ui.painter().rect_filled(bar, tokens::RADIUS, t.field);
                     let font = egui::TextStyle::Body.resolve(ui.style());
@@ -132,11 +130,12 @@ fn tag_list(app: &mut StudioApp, ui: &mut Ui, entries: &[&Entry]) -> Option<Stri
                     );
                     clip.text(rect.right_center() - vec2(8.0, 0.0), egui::Align2::RIGHT_CENTER, count, font, t.mute);
                     if response.clicked() {
-                        let having = entries.iter().filter(|entry| {
+                        let has = |entry: &&Entry| {
                             lorikeet_dataset::captions::tags(&entry.caption).any(|own| own.to_lowercase() == *tag)
-                        });
-                        app.browse.show =
-                            Show::These(format!("With “{tag}”"), having.map(|entry| entry.path.clone()).collect());
+                        };
+                        let chosen = summary.indices.iter().map(|index| &data.images[*index]);
+                        let having = chosen.filter(has).map(|entry| entry.path.clone()).collect();
+                        app.browse.show = Show::These(format!("With “{tag}”"), std::sync::Arc::new(having));
                     }
                     if icon_button(ui, Icon::X, &format!("Remove {tag} from all selected")).clicked() {
                         removed = Some(tag.clone());

@@ -1,5 +1,7 @@
 //! What the doctor found, why it matters, and what mends it.
 
+use std::sync::Arc;
+
 use egui::{Rect, RichText, Sense, Ui, vec2};
 use lorikeet_dataset::{CaptionEdit, Dataset, Finding, Fix, Kind};
 
@@ -16,7 +18,7 @@ const EDGE: f32 = 40.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     let progress = app.health.progress();
-    let knows = app.health.knows(data);
+    let knows = app.health.knows(data, app.draft.generation);
     let mut check = false;
     card_with(
         ui,
@@ -69,7 +71,7 @@ fn one(app: &mut StudioApp, ui: &mut Ui, finding: &Finding) {
                 if finding.kind != Kind::Broken
                     && row_button(ui, Icon::Images, &format!("Show {}", some(finding))).clicked()
                 {
-                    app.browse.show = Show::These(finding.what.clone(), finding.pictures.clone());
+                    app.browse.show = Show::These(finding.what.clone(), Arc::new(finding.pictures.clone()));
                     app.browse.search.clear();
                 }
                 if finding.kind == Kind::NoCaption && row_button(ui, Icon::Tag, "Write captions").clicked() {

@@ -19,8 +19,7 @@ use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, Tone, buttons::row_button, card, card::empty, card::hint, icon_button, notice, progress, text_button,
-    tokens,
+    Icon, Tokens, Tone, buttons::row_button, card, card::empty, icon_button, notice, progress, text_button, tokens,
 };
 use crate::work::Choose;
 
@@ -144,13 +143,6 @@ fn facts(ui: &mut Ui, data: &Dataset, trigger: &str) {
         parts.push(format!("trigger word “{trigger}”"));
     }
     ui.add(egui::Label::new(RichText::new(parts.join(" · ")).color(t.dim)).wrap());
-    for skipped in data.skipped.iter().take(NAMED) {
-        let name = skipped.path.strip_prefix(&data.folder).unwrap_or(&skipped.path);
-        notice(ui, Tone::Warn, format!("Left out {}: {}", name.display(), skipped.reason));
-    }
-    if data.skipped.len() > NAMED {
-        hint(ui, format!("{} more files were left out", format::count((data.skipped.len() - NAMED) as u64)));
-    }
     for warning in data.warnings.iter().take(NAMED) {
         notice(ui, Tone::Warn, warning);
     }

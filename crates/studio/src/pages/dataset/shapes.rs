@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use egui::{Align2, Rect, Sense, Ui, WidgetInfo, vec2};
 use lorikeet_dataset::{BucketRules, Bucketing, Dataset};
@@ -15,7 +16,7 @@ use crate::kit::{Tokens, card, card::hint, tokens};
 #[derive(Default)]
 pub(crate) struct Shapes {
     made_of: Option<(u64, BucketRules)>,
-    buckets: BTreeMap<(u32, u32), Vec<PathBuf>>,
+    buckets: BTreeMap<(u32, u32), Arc<Vec<PathBuf>>>,
 }
 
 impl Shapes {
@@ -24,18 +25,19 @@ impl Shapes {
             return;
         }
         self.made_of = Some((generation, rules));
-        self.buckets.clear();
+        let mut buckets: BTreeMap<_, Vec<PathBuf>> = BTreeMap::new();
         let bucketing = Bucketing::new(&rules);
         for picture in &data.images {
             let bucket = bucketing.assign(picture.width, picture.height).bucket;
-            self.buckets.entry(bucket).or_default().push(picture.path.clone());
+            buckets.entry(bucket).or_default().push(picture.path.clone());
         }
+        self.buckets = buckets.into_iter().map(|(bucket, pictures)| (bucket, Arc::new(pictures))).collect();
     }
 }
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     app.shapes.update(data, app.draft.generation, app.rules());
-    let most = app.shapes.buckets.values().map(Vec::len).max().unwrap_or(1) as f32;
+    let most = app.shapes.buckets.values().map(|pictures| pictures.len()).max().unwrap_or(1) as f32;
     let mut chosen = None;
     card(ui, "Shapes", |ui| {
         hint(ui, "Pictures are sorted by shape into sizes that the model can take");
@@ -43,7 +45,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
         for (&(width, height), pictures) in &app.shapes.buckets {
             let count = pictures.len();
             if bar(ui, width, height, count, count as f32 / most) {
-                chosen = Some(Show::These(format!("{width} × {height}"), pictures.clone()));
+                chosen = Some(Show::These(format!("{width} × {height}"), Arc::clone(pictures)));
             }
         }
     });
