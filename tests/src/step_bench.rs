@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
-use lorikeet_adapters::{LoraSet, transformer_targets};
+use lorikeet_adapters::{LoraSet, Size, transformer_targets};
 use lorikeet_checkpoint::SafetensorsFile;
 use lorikeet_models::flux::{FluxConfig, FluxTransformer};
 use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
@@ -76,7 +76,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let Work { blocks, layers, latents, side } = work(name, Path::new(folder), &device)?;
-    let mut set = LoraSet::new(&layers, RANK, RANK as f32, 0.0, 0, &device);
+    let mut set = LoraSet::new(&layers, |_| Size { rank: RANK, alpha: RANK as f32 }, 0.0, 0, &device);
     println!("{} layers, {:.2} M trained numbers", layers.len(), set.parameters() as f64 / 1e6);
     let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 };
     let mut adamw = AdamW::default();

@@ -80,6 +80,11 @@ fn places(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     roots
 }
 
+/// One file or folder, as [`discover`] sees it: which parts it holds is told even when others are missing.
+pub fn find_parts(path: &Path) -> Option<Found> {
+    if path.is_dir() { diffusers(path) } else { file(path) }
+}
+
 #[derive(Default)]
 struct Search {
     found: Vec<Found>,

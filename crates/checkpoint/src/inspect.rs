@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::base::{Prediction, open_base};
-use crate::component::Part;
+use crate::base::{Prediction, open_base_with};
+use crate::component::{Component, Part};
 use crate::detect::{Contents, detect, is_lora_key, trains};
 use crate::dtype::Dtype;
 use crate::error::CheckpointError;
 use crate::family::Family;
 use crate::folder;
+use crate::parts::PartFiles;
 use crate::safetensors::SafetensorsFile;
 
 /// What [`inspect`] found.
@@ -27,6 +28,8 @@ pub struct Inspection {
     pub parts: Vec<PartFacts>,
     /// Of a whole base.
     pub prediction: Option<Prediction>,
+    /// Numbers of the part that removes noise, of a whole base.
+    pub denoiser_parameters: Option<u64>,
     /// Pixels on a side that a whole base was made for.
     pub native_resolution: Option<u32>,
     /// Size of the file, or of the weight files of a folder, in bytes.
@@ -51,10 +54,18 @@ pub struct PartFacts {
 /// Tells what a file or folder is. A file that is not safetensors is an answer, not an error; errors are for what
 /// cannot be read or is damaged.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, CheckpointError> {
+    inspect_with(path, &PartFiles::default())
+}
+
+/// As [`inspect`], for a base that takes some of its parts from other files.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_with(path: impl AsRef<Path>, files: &PartFiles) -> Result<Inspection, CheckpointError> {
     let path = path.as_ref();
     let facts = std::fs::metadata(path).map_err(|e| CheckpointError::read(path, e))?;
     let found = if facts.is_dir() { inspect_folder(path)? } else { inspect_file(path, facts.len())? };
-    Ok(with_base_facts(found))
+    Ok(with_base_facts(found, files))
 }
 
 fn inspect_folder(path: &Path) -> Result<Inspection, CheckpointError> {
@@ -91,6 +102,7 @@ fn inspect_folder(path: &Path) -> Result<Inspection, CheckpointError> {
         size: parts.iter().map(|part| part.bytes).sum(),
         parts,
         prediction: None,
+        denoiser_parameters: None,
         native_resolution: None,
         metadata: BTreeMap::new(),
         notes,
@@ -106,6 +118,7 @@ fn inspect_file(path: &Path, size: u64) -> Result<Inspection, CheckpointError> {
         trainable: false,
         parts: Vec::new(),
         prediction: None,
+        denoiser_parameters: None,
         native_resolution: None,
         size,
         metadata: BTreeMap::new(),
@@ -141,14 +154,15 @@ fn inspect_file(path: &Path, size: u64) -> Result<Inspection, CheckpointError> {
 }
 
 /// Tries to open what looks trainable: only that tells whether all parts are there.
-fn with_base_facts(mut found: Inspection) -> Inspection {
+fn with_base_facts(mut found: Inspection, files: &PartFiles) -> Inspection {
     let Some(family) = found.family.filter(|family| family.openable() && !found.what.contains("LoRA")) else {
         return found;
     };
-    match open_base(&found.path) {
+    match open_base_with(&found.path, files) {
         Ok(base) => {
             found.trainable = family.trainable();
             found.advice = trains(family);
+            found.denoiser_parameters = base.part(base.denoiser()).ok().map(Component::parameters);
             found.prediction = Some(base.prediction);
             found.native_resolution = Some(base.native_resolution());
             found.notes.extend(base.warnings);

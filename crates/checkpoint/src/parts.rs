@@ -70,6 +70,18 @@ pub(crate) fn missing(path: &Path, family: Family, part: Part) -> CheckpointErro
     CheckpointError::MissingPart { path: path.to_owned(), part, expected: usual.file.to_owned(), advice }
 }
 
+/// Which file a part usually is, and where to get it, as a sentence.
+pub fn where_to_get(family: Family, part: Part) -> String {
+    let usual = usual(family, part);
+    format!(
+        "{}. ComfyUI keeps it in models/{}, Forge in models/{}; on the hub it is in {}",
+        usual.description(),
+        usual.comfy,
+        usual.forge,
+        usual.hub
+    )
+}
+
 /// How a part is usually called and where it is kept.
 struct Usual {
     what: &'static str,

@@ -69,12 +69,12 @@ pub fn tags(caption: &str) -> impl Iterator<Item = &str> {
     caption.split(',').map(str::trim).filter(|tag| !tag.is_empty())
 }
 
-fn same_word(a: &str, b: &str) -> bool {
+pub(crate) fn same_word(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }
 
 /// Whether `word` stands in `text` with no letter or digit right before or after it; case does not count.
-fn contains_word(text: &str, word: &str) -> bool {
+pub(crate) fn contains_word(text: &str, word: &str) -> bool {
     let (text, word) = (text.to_lowercase(), word.to_lowercase());
     text.match_indices(&word).any(|(at, _)| {
         let before = text[..at].chars().next_back();

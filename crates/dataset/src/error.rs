@@ -34,6 +34,12 @@ pub enum DatasetError {
     Changed { path: PathBuf, was: (u32, u32), now: (u32, u32) },
     #[error("the file cannot be read ({source}): {}", .path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("the caption cannot be saved ({source}): {}. Check the permissions of the folder, and that its disk is not full", .path.display())]
+    CaptionWrite { path: PathBuf, source: io::Error },
+    #[error("the caption was changed by another program meanwhile and is left as it is: {}", .path.display())]
+    CaptionChanged { path: PathBuf },
+    #[error("{} cannot be moved to {} ({source})", .from.display(), .to.display())]
+    Move { from: PathBuf, to: PathBuf, source: io::Error },
 }
 
 impl DatasetError {

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::{
-    captions::{one_line, sidecar},
+    captions::one_line,
+    edit::current_caption,
     error::{DatasetError, PictureProblem},
     header,
 };
@@ -249,10 +250,7 @@ fn picture(root: &Path, path: &Path, options: &ScanOptions, warnings: &mut Vec<S
     if repeats == 0 {
         return Err("its folder's name asks for 0 repeats; rename the folder to use it".into());
     }
-    let (caption, caption_path) = match sidecar(path, warnings) {
-        Some(sidecar) => (sidecar.text, Some(sidecar.path)),
-        None => (numbered.map_or_else(|| one_line(&options.default_caption), |(_, words)| words), None),
-    };
+    let (caption, caption_path) = current_caption(root, path, options, warnings);
     Ok(Picture {
         path: path.to_owned(),
         width: header.width,
@@ -277,6 +275,11 @@ fn numbered_folder(root: &Path, path: &Path) -> Option<(u32, String)> {
     let folders = path.ancestors().skip(1);
     let within = folders.take_while(|folder| folder.starts_with(root));
     within.filter_map(|folder| repeats_and_words(folder.file_name()?.to_str()?)).next()
+}
+
+/// The class words that such a folder gives its pictures.
+pub(crate) fn numbered_words(root: &Path, path: &Path) -> Option<String> {
+    numbered_folder(root, path).map(|(_, words)| words)
 }
 
 fn repeats_and_words(name: &str) -> Option<(u32, String)> {

@@ -31,6 +31,14 @@ pub enum RecipeError {
     #[error("the recipe is not valid TOML at line {line}, column {column}: {message}")]
     Toml { line: usize, column: usize, message: String },
 
+    #[error("it is not valid JSON: {0}")]
+    Json(String),
+
+    #[error(
+        "it holds no setting of kohya's sd-scripts or of OneTrainer; choose a TOML or JSON file that one of them saved"
+    )]
+    NotSettings,
+
     #[error("line {line}: {source}")]
     AtLine { line: usize, source: Box<RecipeError> },
 

@@ -23,6 +23,20 @@ pub enum Family {
     FluxSchnell,
 }
 
+impl Family {
+    /// Whose defaults hold for a base with that many numbers in its denoiser.
+    pub fn class(self, denoiser_params: u64) -> BaseClass {
+        match self {
+            Family::Sd1 if denoiser_params < 50_000_000 => BaseClass::Demo,
+            Family::Sd1 => BaseClass::Sd1,
+            Family::Sd2 => BaseClass::Sd2,
+            Family::Sdxl => BaseClass::Sdxl,
+            Family::FluxDev => BaseClass::FluxDev,
+            Family::FluxSchnell => BaseClass::FluxSchnell,
+        }
+    }
+}
+
 /// What a base was trained to predict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Prediction {
@@ -163,14 +177,7 @@ pub struct BaseFacts {
 impl BaseFacts {
     /// Whose defaults hold.
     pub fn class(&self) -> BaseClass {
-        match self.family {
-            Family::Sd1 if self.denoiser_params < 50_000_000 => BaseClass::Demo,
-            Family::Sd1 => BaseClass::Sd1,
-            Family::Sd2 => BaseClass::Sd2,
-            Family::Sdxl => BaseClass::Sdxl,
-            Family::FluxDev => BaseClass::FluxDev,
-            Family::FluxSchnell => BaseClass::FluxSchnell,
-        }
+        self.family.class(self.denoiser_params)
     }
 
     /// Of all text encoders.

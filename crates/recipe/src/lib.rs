@@ -9,6 +9,7 @@ mod docs;
 mod error;
 pub mod example;
 mod facts;
+mod import;
 mod memory;
 mod numbers;
 mod plan;
@@ -23,6 +24,7 @@ pub use facts::{
     BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, FluxShape, ImageFacts, MachineFacts, Prediction,
     TargetFacts, TextFacts, UnetShape,
 };
+pub use import::{Import, Left, Program, Taken, import, import_text};
 pub use memory::{
     Load, MemoryChoice, MemoryEstimate, MemoryPart, MemoryStage, Placement, Quantise, Segments, estimate,
 };

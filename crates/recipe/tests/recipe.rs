@@ -44,6 +44,18 @@ fn every_default_is_allowed_and_stays_as_it_is() {
 }
 
 #[test]
+fn the_basic_form_has_at_most_ten_fields() {
+    // Base and folder are pages of their own.
+    let basic: Vec<_> = SETTINGS
+        .iter()
+        .filter(|setting| setting.level == lorikeet_recipe::Level::Basic)
+        .map(|setting| setting.id)
+        .filter(|id| !["base.path", "dataset.folder"].contains(id))
+        .collect();
+    assert!(basic.len() <= 10, "{basic:?}");
+}
+
+#[test]
 fn every_row_holds_for_some_preset_and_base() {
     for setting in SETTINGS {
         for row in setting.defaults {

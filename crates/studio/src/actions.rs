@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
-use lorikeet_protocol::{Command, ExportDtype, ExportRequest};
-use lorikeet_recipe::Preset;
+use lorikeet_dataset::{CaptionEdit, Fix};
+use lorikeet_protocol::Command;
+use lorikeet_recipe::{Import, Preset};
 
 use crate::app::StudioApp;
 use crate::draft::Load;
+use crate::kit::Tone;
 use crate::pages::{ExportForm, Page};
+use crate::palette::Palette;
 use crate::prefs::Theme;
 use crate::state::{Asked, Phase};
 use crate::work::Choose;
@@ -24,11 +27,12 @@ pub(crate) enum Action {
     /// Goes on with a run from its last save.
     ResumeRun(PathBuf),
     OpenExport,
-    Export {
-        to: PathBuf,
-        dtype: ExportDtype,
-        step: Option<u64>,
-    },
+    /// As the dialog says.
+    Export,
+    /// Shows a run that is over.
+    OpenRun(PathBuf),
+    UseRecipeOf(PathBuf),
+    DeleteRun(PathBuf),
     Choose(Choose),
     /// By path as typed.
     UseFolder(PathBuf),
@@ -43,6 +47,27 @@ pub(crate) enum Action {
     Device(String),
     Welcome(bool),
     Enlarge(Option<(usize, u64)>),
+    /// Opens or closes the command palette.
+    Palette(bool),
+    Undo,
+    Redo,
+    AskStop,
+    /// Looks for models in the usual places.
+    FindModels,
+    /// A file for a part of the base, by id of its setting; empty: that of the base.
+    UsePart(&'static str, String),
+    /// On the Training page, brought into view.
+    ShowSetting(&'static str),
+    ResetRecipe,
+    UseImport(Box<Import>),
+    /// Looks at the folder again without hiding what is known.
+    Refresh,
+    CheckPictures,
+    SelectAll,
+    /// By path of the pictures.
+    EditCaptions(CaptionEdit, Vec<PathBuf>),
+    SetAside(Vec<PathBuf>),
+    Mend(Fix, Vec<PathBuf>),
 }
 
 impl StudioApp {
@@ -50,7 +75,11 @@ impl StudioApp {
         match action {
             Action::Go(page) => {
                 self.to_top = self.page != page;
+                self.commit_caption();
                 self.page = page;
+                if page == Page::Model && matches!(self.models, Load::Nothing) {
+                    self.perform(Action::FindModels);
+                }
                 if page == Page::Runs && !matches!(self.runs, Load::Loading(_)) {
                     self.perform(Action::ListRuns);
                 }
@@ -90,16 +119,15 @@ impl StudioApp {
             Action::OpenExport => {
                 if let Some(run_dir) = self.state.run_dir.clone() {
                     self.state.export_failure = None;
-                    self.export = Some(ExportForm::suggest(&run_dir, &self.draft.name(), &self.state));
+                    self.export = Some(ExportForm::suggest(&run_dir, &self.draft.name(), &self.trigger, &self.state));
                 }
             }
-            Action::Export { to, dtype, step } => {
-                if let Some(run_dir) = self.state.run_dir.clone() {
+            Action::Export => {
+                if let (Some(run_dir), Some(form)) = (self.state.run_dir.clone(), &mut self.export) {
+                    (form.sent, form.checking, form.checked) = (true, false, None);
+                    let request = form.request(run_dir);
                     self.state.asking(Asked::Export);
-                    self.send(Command::Export(ExportRequest { run_dir, step, to, dtype, ..Default::default() }));
-                    if let Some(form) = &mut self.export {
-                        form.sent = true;
-                    }
+                    self.send(Command::Export(request));
                 }
             }
             Action::Choose(what) => self.work.choose(&self.chooser, what),
@@ -123,6 +151,48 @@ impl StudioApp {
             }
             Action::Welcome(show) => self.prefs.welcome = show,
             Action::Enlarge(which) => self.enlarged = which,
+            Action::Palette(open) => self.palette = open.then(Palette::default),
+            Action::Undo => self.step_back(false),
+            Action::Redo => self.step_back(true),
+            Action::FindModels => {
+                self.models = Load::Loading(0);
+                self.work.find_models();
+            }
+            Action::UsePart(id, path) => {
+                if path.is_empty() {
+                    self.draft.reset(id);
+                } else if let Err(error) = self.draft.set_text(id, path) {
+                    self.toasts.add(Tone::Error, error);
+                }
+            }
+            Action::AskStop => self.confirm_stop = true,
+            Action::ShowSetting(id) => self.show_setting(id),
+            Action::OpenRun(path) => {
+                if !self.state.active() {
+                    self.work.read_run(path);
+                }
+            }
+            Action::UseRecipeOf(path) => self.work.read_recipe(path.join("recipe.toml")),
+            Action::DeleteRun(path) => self.work.delete_run(path),
+            Action::UseImport(import) => self.use_import(&import),
+            Action::ResetRecipe => self.replace_recipe(self.draft.emptied()),
+            Action::Refresh => self.refresh(),
+            Action::CheckPictures => {
+                if let Some(data) = self.draft.data.ready() {
+                    self.health.check(data);
+                }
+                self.page = Page::Dataset;
+            }
+            Action::SelectAll => {
+                if let Some(data) = self.draft.data.ready() {
+                    let shown = self.browse.visible(data, self.draft.generation, &self.trigger).to_vec();
+                    self.browse.select(shown.into_iter().map(|index| data.images[index].path.clone()));
+                }
+                self.page = Page::Dataset;
+            }
+            Action::EditCaptions(edit, pictures) => self.edit_captions(edit, &pictures),
+            Action::SetAside(pictures) => self.set_aside(pictures),
+            Action::Mend(fix, pictures) => self.mend(fix, &pictures),
         }
     }
 }

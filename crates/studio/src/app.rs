@@ -1,28 +1,35 @@
 //! The studio's parts put together: what happens between frames, and how a frame is drawn.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use egui::{Context, Key, KeyboardShortcut, Modifiers, Ui};
-use lorikeet_dataset::ScanOptions;
+use egui::{Context, Ui};
+use lorikeet_checkpoint::{Found, PartFiles};
 use lorikeet_protocol::{Command, Engine, Event};
-use lorikeet_recipe::{Recipe, Value};
+use lorikeet_recipe::{Import, Recipe, Value};
 
 use crate::actions::Action;
+use crate::browse::Browse;
+use crate::commands;
 use crate::draft::{Draft, Load};
+use crate::edits::FileJob;
+use crate::health::Health;
+use crate::history::History;
 use crate::kit::{Tone, theme, toast::Toasts};
-use crate::pages::{AdvancedView, ExportForm, Page};
+use crate::pages::{AdvancedView, Compare, ExportForm, Page, Shapes};
+use crate::palette::Palette;
 use crate::pictures::Pictures;
 use crate::prefs::{self, Prefs};
+use crate::run_files::RunEntry;
 use crate::state::{Asked, Message, State};
-use crate::work::{Answer, Choose, Chooser, Dropped, RunEntry, Work, native_dialogs};
+use crate::work::{Chooser, Work, native_dialogs};
 use crate::{StartUp, shell};
 
 /// Seconds without a change before a plan is asked for.
 const PROBE_AFTER: f64 = 0.3;
 /// The engine may wake the window this often.
 const WAKE_EVERY: Duration = Duration::from_millis(100);
-const TRAIN: KeyboardShortcut = KeyboardShortcut::new(Modifiers::COMMAND, Key::Enter);
 
 /// The studio. In a window through [`crate::run`]; in tests through [`StudioApp::ui`].
 pub struct StudioApp {
@@ -41,12 +48,38 @@ pub struct StudioApp {
     /// Pictures of the examples, for their tiles.
     pub(crate) examples: Vec<Vec<PathBuf>>,
     pub(crate) runs: Load<Vec<RunEntry>>,
+    /// Models found in the usual places.
+    pub(crate) models: Load<Vec<Found>>,
+    /// The files for parts that the base was looked at with.
+    pub(crate) inspected_files: PartFiles,
     pub(crate) export: Option<ExportForm>,
     /// Index of prompt, and step, of the preview shown large.
     pub(crate) enlarged: Option<(usize, u64)>,
+    pub(crate) compare: Compare,
     pub(crate) confirm_stop: bool,
+    /// The run that is to go to the trash.
+    pub(crate) confirm_delete: Option<PathBuf>,
+    pub(crate) run_search: String,
+    /// Where the loss plot is to be saved as a picture, once it is drawn.
+    pub(crate) picture_to: Option<PathBuf>,
     pub(crate) advanced: AdvancedView,
     pub(crate) log_scale: bool,
+    pub(crate) palette: Option<Palette>,
+    /// Settings of another program, not used yet.
+    pub(crate) imported: Option<Import>,
+    pub(crate) history: History,
+    pub(crate) browse: Browse,
+    pub(crate) health: Health,
+    pub(crate) shapes: Shapes,
+    /// Of the draft: read in every frame, so kept.
+    pub(crate) trigger: String,
+    pub(crate) validation: String,
+    /// Changes to files that wait for the one that is out.
+    pub(crate) files: VecDeque<FileJob>,
+    pub(crate) file_job_out: bool,
+    pub(crate) was_focused: bool,
+    /// Tiles of the grid in the last frame, for tests.
+    pub(crate) drawn_tiles: usize,
     /// The page is to be shown from its top in the next frame.
     pub(crate) to_top: bool,
     /// When a plan is to be asked for, in egui's seconds.
@@ -73,11 +106,29 @@ impl StudioApp {
             actions: Vec::new(),
             examples: vec![Vec::new(); start.examples.len()],
             runs: Load::Nothing,
+            models: Load::Nothing,
+            inspected_files: PartFiles::default(),
             export: None,
             enlarged: None,
+            compare: Compare::default(),
             confirm_stop: false,
+            confirm_delete: None,
+            run_search: String::new(),
+            picture_to: None,
             advanced: AdvancedView::default(),
             log_scale: false,
+            palette: None,
+            imported: None,
+            history: History::default(),
+            browse: Browse::default(),
+            health: Health::default(),
+            shapes: Shapes::default(),
+            trigger: String::new(),
+            validation: String::new(),
+            files: VecDeque::new(),
+            file_job_out: false,
+            was_focused: true,
+            drawn_tiles: 0,
             to_top: false,
             probe_at: None,
             start,
@@ -89,6 +140,7 @@ impl StudioApp {
         if !app.start.examples.is_empty() {
             app.use_example(0);
         }
+        app.history = History::start(&app.draft.recipe);
         app
     }
 
@@ -154,10 +206,12 @@ impl StudioApp {
         for file in ctx.input(|i| i.raw.dropped_files.clone()) {
             self.work.dropped(file.path().to_owned());
         }
-        if ctx.input_mut(|i| i.consume_shortcut(&TRAIN)) && self.can_train() {
-            self.perform(Action::Train);
+        if let Some(action) = commands::pressed(self, ctx) {
+            self.perform(action);
         }
+        self.watch_focus(ctx);
         self.probe(ctx);
+        self.rounds();
     }
 
     fn draw(&mut self, ui: &mut Ui) {
@@ -209,6 +263,12 @@ impl StudioApp {
         let now = ctx.input(|i| i.time);
         if self.draft.take_changed() {
             self.probe_at = Some(now + PROBE_AFTER);
+            self.history.note(&self.draft.recipe, now);
+            self.trigger = self.draft.text("dataset.trigger");
+            self.validation = self.draft.text("dataset.validation_folder");
+            if self.draft.part_files() != self.inspected_files {
+                self.use_base(self.draft.text("base.path"));
+            }
         }
         let Some(at) = self.probe_at else { return };
         if self.state.active() || self.draft.missing().is_some() {
@@ -227,7 +287,7 @@ impl StudioApp {
         }
     }
 
-    fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) {
         let ended = matches!(event, Event::Finished { .. } | Event::Failed(_));
         let was_active = self.state.active();
         self.state.apply(event);
@@ -241,8 +301,11 @@ impl StudioApp {
                 self.perform(Action::ListRuns);
             }
         }
-        if self.state.exported.is_some() && self.export.as_ref().is_some_and(|form| form.sent) {
-            self.export = None;
+        if let (Some(path), Some(form)) = (&self.state.exported, &mut self.export)
+            && form.sent
+            && !std::mem::replace(&mut form.checking, true)
+        {
+            self.work.check_export(path.clone());
         }
         for message in self.state.take_messages() {
             match message {
@@ -251,134 +314,6 @@ impl StudioApp {
                 Message::Bad(text) => self.toasts.add(Tone::Error, crate::pages::sentence(&text)),
             }
         }
-    }
-
-    fn answer(&mut self, answer: Answer) {
-        match answer {
-            Answer::Scanned { ticket, result } if self.draft.data.awaits(ticket) => {
-                self.draft.data = result.map_or_else(Load::Failed, Load::Ready);
-                self.draft.touch();
-            }
-            Answer::Inspected { ticket, result } if self.draft.base.awaits(ticket) => {
-                self.draft.base = result.map_or_else(Load::Failed, Load::Ready);
-                self.draft.touch();
-            }
-            // Of a folder or base that is no longer chosen.
-            Answer::Scanned { .. } | Answer::Inspected { .. } | Answer::Done => {}
-            Answer::Example { index, pictures } => {
-                if let Some(slot) = self.examples.get_mut(index) {
-                    *slot = pictures;
-                }
-            }
-            Answer::Chosen { what, path: Some(path) } => self.chosen(what, path),
-            Answer::Chosen { path: None, .. } => {}
-            Answer::Dropped(dropped) => self.dropped(dropped),
-            Answer::RecipeRead(Ok(recipe)) => self.use_recipe(*recipe),
-            Answer::RecipeSaved(Ok(path)) => self.toasts.add(Tone::Ok, format!("Saved {}", path.display())),
-            Answer::RecipeRead(Err(error)) | Answer::RecipeSaved(Err(error)) => self.toasts.add(Tone::Error, error),
-            Answer::Runs(result) => self.runs = result.map_or_else(Load::Failed, Load::Ready),
-            Answer::NotOpened(error) => self.toasts.add(Tone::Warn, error),
-        }
-    }
-
-    fn chosen(&mut self, what: Choose, path: PathBuf) {
-        match what {
-            Choose::DatasetFolder => self.use_folder(path),
-            Choose::BaseFolder | Choose::BaseFile => self.use_base(path.to_string_lossy().into_owned()),
-            Choose::ExportFile(_) => {
-                if let Some(form) = &mut self.export {
-                    form.to = path.to_string_lossy().into_owned();
-                }
-            }
-            Choose::RunsFolder => {
-                self.prefs.runs_folder = Some(path);
-                self.draft.reset("save.folder");
-            }
-            Choose::RecipeToOpen => self.work.read_recipe(path),
-            Choose::RecipeToSave(_) => self.work.save_recipe(self.draft.recipe.clone(), path),
-            Choose::SettingFolder(id) => {
-                if let Err(error) = self.draft.set_text(id, path.to_string_lossy()) {
-                    self.toasts.add(Tone::Error, error);
-                }
-            }
-        }
-    }
-
-    fn dropped(&mut self, dropped: Dropped) {
-        if self.state.active() {
-            self.toasts.add(Tone::Warn, "A run is going on. Stop it, or wait for it, before changing pictures or base");
-            return;
-        }
-        match dropped {
-            Dropped::Pictures(folder) => {
-                self.use_folder(folder);
-                self.page = Page::Dataset;
-            }
-            Dropped::Base(path) => {
-                self.use_base(path.to_string_lossy().into_owned());
-                self.page = Page::Model;
-            }
-            Dropped::Recipe(path) => self.work.read_recipe(path),
-            Dropped::Unknown(path) => self
-                .toasts
-                .add(Tone::Warn, format!("{} is no folder of pictures, no model and no recipe", path.display())),
-        }
-    }
-
-    pub(crate) fn use_folder(&mut self, folder: PathBuf) {
-        // A trigger word or name of an example has nothing to do with another folder.
-        if self.draft.example.take().is_some() {
-            self.draft.reset("dataset.trigger");
-        }
-        if let Err(error) = self.draft.set_text("dataset.folder", folder.to_string_lossy()) {
-            self.toasts.add(Tone::Error, error);
-            return;
-        }
-        self.rescan();
-    }
-
-    pub(crate) fn rescan(&mut self) {
-        if let Some(folder) = self.draft.folder() {
-            let repeats = self.draft.int("dataset.repeats").clamp(1, i64::from(u32::MAX)) as u32;
-            let ticket = self.work.scan(folder, ScanOptions { repeats, ..ScanOptions::default() });
-            self.draft.data = Load::Loading(ticket);
-            self.draft.touch();
-        }
-    }
-
-    pub(crate) fn use_base(&mut self, path: String) {
-        if path == "demo" {
-            self.draft.reset("base.path");
-        } else if let Err(error) = self.draft.set_text("base.path", path) {
-            self.toasts.add(Tone::Error, error);
-            return;
-        }
-        if self.draft.is_demo() && self.start.demo_base.as_os_str().is_empty() {
-            let told = "The demo base did not come with this program. Choose a model of your own, or install again";
-            self.draft.base = Load::Failed(told.to_owned());
-            return;
-        }
-        let ticket = self.work.inspect(self.draft.base_path(&self.start.demo_base));
-        self.draft.base = Load::Loading(ticket);
-    }
-
-    pub(crate) fn use_example(&mut self, index: usize) {
-        let Some(example) = self.start.examples.get(index).cloned() else { return };
-        self.draft.example = None;
-        self.draft.set_preset(example.preset);
-        self.use_folder(example.folder);
-        self.draft.example = Some(index);
-        if let Err(error) = self.draft.set_text("dataset.trigger", example.trigger) {
-            self.toasts.add(Tone::Error, error);
-        }
-    }
-
-    fn use_recipe(&mut self, recipe: Recipe) {
-        self.draft = Draft::new(recipe);
-        self.use_base(self.draft.text("base.path"));
-        self.rescan();
-        self.draft.touch();
-        self.page = Page::Training;
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use lorikeet_checkpoint::PartFiles;
 use lorikeet_dataset::Dataset;
-use lorikeet_recipe::{Preset, Recipe, Setting, Value};
+use lorikeet_recipe::{BaseClass, Preset, Recipe, Setting, Value};
 
 use crate::base::Base;
 
@@ -42,7 +44,11 @@ pub(crate) struct Typed {
 #[derive(Default)]
 pub(crate) struct Draft {
     pub recipe: Recipe,
-    pub data: Load<Dataset>,
+    pub data: Load<Arc<Dataset>>,
+    /// Counts the changes of `data`.
+    pub generation: u64,
+    /// The folder is looked at again meanwhile; the answer has this ticket.
+    pub refreshing: Option<u64>,
     pub base: Load<Base>,
     pub typed: HashMap<&'static str, Typed>,
     /// Of the examples at start.
@@ -51,26 +57,26 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(recipe: Recipe) -> Self {
-        Self { recipe, ..Self::default() }
+    pub(crate) fn new(recipe: Recipe, generation: u64) -> Self {
+        Self { recipe, generation, ..Self::default() }
     }
 
     pub(crate) fn text(&self, id: &str) -> String {
-        match self.recipe.get(id) {
+        match self.recipe.get_on(id, self.class()) {
             Value::Text(text) => text,
             other => other.to_string(),
         }
     }
 
     pub(crate) fn int(&self, id: &str) -> i64 {
-        match self.recipe.get(id) {
+        match self.recipe.get_on(id, self.class()) {
             Value::Int(number) => number,
             _ => 0,
         }
     }
 
     pub(crate) fn float(&self, id: &str) -> f64 {
-        match self.recipe.get(id) {
+        match self.recipe.get_on(id, self.class()) {
             Value::Float(number) => number,
             Value::Int(number) => number as f64,
             _ => 0.0,
@@ -87,13 +93,31 @@ impl Draft {
         if path == "demo" { demo.to_owned() } else { PathBuf::from(path) }
     }
 
+    /// The files that the settings name for parts of the base.
+    pub(crate) fn part_files(&self) -> PartFiles {
+        let path = |id: &str| match self.recipe.get(id) {
+            Value::Text(text) if !text.is_empty() => Some(PathBuf::from(text)),
+            _ => None,
+        };
+        PartFiles {
+            vae: path("base.vae"),
+            text_encoder: path("base.text_encoder"),
+            text_encoder_2: path("base.text_encoder_2"),
+        }
+    }
+
+    /// Whose defaults hold: as the base's own header tells, else as far as its path does.
+    pub(crate) fn class(&self) -> BaseClass {
+        self.base.ready().and_then(|base| base.class).unwrap_or_else(|| self.recipe.base_class())
+    }
+
     pub(crate) fn is_demo(&self) -> bool {
         self.text("base.path") == "demo"
     }
 
     /// Typed by the user, or back to the default. The error is for below the field.
     pub(crate) fn set(&mut self, setting: &Setting, value: Value) -> Result<(), String> {
-        let default = setting.default_value(self.recipe.preset(), self.recipe.base_class());
+        let default = setting.default_value(self.recipe.preset(), self.class());
         if value == default {
             self.recipe.unset(setting.id);
         } else {
@@ -120,6 +144,26 @@ impl Draft {
     pub(crate) fn set_preset(&mut self, preset: Preset) {
         self.recipe.set_preset(preset);
         self.changed = true;
+    }
+
+    /// The recipe with only what says what is trained, not how.
+    pub(crate) fn emptied(&self) -> Recipe {
+        const KEPT: [&str; 8] = [
+            "base.path",
+            "base.vae",
+            "base.text_encoder",
+            "base.text_encoder_2",
+            "dataset.folder",
+            "dataset.trigger",
+            "dataset.validation_folder",
+            "save.name",
+        ];
+        let mut recipe = Recipe::new(self.recipe.preset());
+        for id in KEPT.into_iter().filter(|id| self.recipe.is_set(id)) {
+            // It held in the recipe it comes from.
+            recipe.set(id, self.recipe.get(id)).ok();
+        }
+        recipe
     }
 
     pub(crate) fn touch(&mut self) {

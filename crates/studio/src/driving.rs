@@ -42,6 +42,60 @@ impl StudioApp {
         self.perform(Action::OpenExport);
     }
 
+    /// Selects pictures by their places on screen.
+    pub fn select_pictures(&mut self, places: &[usize]) {
+        let Some(data) = self.draft.data.ready() else { return };
+        let shown = self.browse.visible(data, self.draft.generation, &self.trigger).to_vec();
+        self.browse.select(places.iter().filter_map(|at| Some(data.images.get(*shown.get(*at)?)?.path.clone())));
+    }
+
+    /// Captions as tags rather than text.
+    pub fn show_tags(&mut self, chips: bool) {
+        self.browse.chips = chips;
+    }
+
+    /// As choosing a file for a part of the base, by id of its setting.
+    pub fn use_part(&mut self, id: &'static str, path: String) {
+        self.perform(Action::UsePart(id, path));
+    }
+
+    /// As its cross.
+    pub fn close_welcome(&mut self) {
+        self.perform(Action::Welcome(false));
+    }
+
+    /// As dropping a recipe or another trainer's settings.
+    pub fn open_recipe(&mut self, file: PathBuf) {
+        self.work.read_recipe(file);
+    }
+
+    pub fn cancel_import(&mut self) {
+        self.imported = None;
+    }
+
+    pub fn use_example_at(&mut self, index: usize) {
+        self.perform(Action::UseExample(index));
+    }
+
+    /// Previews compared with a slider.
+    pub fn wipe(&mut self, wipe: bool) {
+        self.compare.wipe = wipe;
+    }
+
+    /// As the button of the export dialog.
+    pub fn send_export(&mut self) {
+        self.perform(Action::Export);
+    }
+
+    pub fn open_palette(&mut self, open: bool) {
+        self.perform(Action::Palette(open));
+    }
+
+    /// Tiles of pictures drawn in the last frame, and how often their order was made.
+    pub fn grid_work(&self) -> (usize, u64) {
+        (self.drawn_tiles, self.browse.made)
+    }
+
     pub fn cancel_export(&mut self) {
         self.export = None;
     }

@@ -5,15 +5,24 @@
 //! collect `Action`s; whatever may wait for a disk or a person happens on other threads (`work`).
 
 mod actions;
+pub mod advice;
+mod answers;
 mod app;
 mod base;
+mod browse;
+mod commands;
 mod draft;
 mod driving;
+mod edits;
 pub mod format;
+mod health;
+mod history;
 mod kit;
 mod pages;
+mod palette;
 mod pictures;
 mod prefs;
+mod run_files;
 pub mod series;
 mod shell;
 pub mod state;

@@ -5,12 +5,15 @@ use egui::{
     Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
 };
 
+use lorikeet_dataset::Kind;
+
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::format;
-use crate::kit::{Icon, Tokens, buttons::focus_ring, primary_button, text_button, theme, tokens};
+use crate::kit::{Icon, Tokens, buttons::focus_ring, icon_button, primary_button, text_button, theme, tokens};
 use crate::pages::{self, Page};
+use crate::palette;
 use crate::state::Phase;
 
 pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
@@ -49,6 +52,7 @@ pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
         });
     lines(ui, t);
     pages::dialogs(app, ui.ctx());
+    palette::show(app, ui.ctx());
     drop_overlay(ui.ctx());
 }
 
@@ -127,7 +131,8 @@ fn nav_row(app: &StudioApp, ui: &mut Ui, page: Page) -> bool {
             }
         }
     }
-    response.clicked()
+    let told = state_in_words(app, page);
+    if told.is_empty() { response.clicked() } else { response.on_hover_text(told).clicked() }
 }
 
 enum Mark {
@@ -141,6 +146,9 @@ fn mark(app: &StudioApp, page: Page) -> Mark {
     use crate::kit::Tone;
     match page {
         Page::Dataset => match &app.draft.data {
+            Load::Ready(_) if app.health.findings.iter().any(|finding| finding.kind <= Kind::TooSmall) => {
+                Mark::Icon(Icon::Triangle, Tone::Warn)
+            }
             Load::Ready(data) => Mark::Text(format::count(data.images.len() as u64)),
             Load::Failed(_) => Mark::Icon(Icon::CircleAlert, Tone::Error),
             _ => Mark::None,
@@ -167,6 +175,45 @@ fn mark(app: &StudioApp, page: Page) -> Mark {
         },
         Page::Samples if !app.state.samples.is_empty() => Mark::Text(format::count(app.state.samples.len() as u64)),
         _ => Mark::None,
+    }
+}
+
+/// What a row's mark means, for its tooltip.
+fn state_in_words(app: &StudioApp, page: Page) -> String {
+    match page {
+        Page::Dataset => match &app.draft.data {
+            Load::Ready(_) if !app.health.findings.is_empty() => {
+                let first = &app.health.findings[0];
+                match app.health.findings.len() - 1 {
+                    0 => first.what.clone(),
+                    more => format!("{}, and {} more to look at", first.what, format::count(more as u64)),
+                }
+            }
+            Load::Ready(data) => format::plural(data.images.len() as u64, "picture", "pictures"),
+            Load::Failed(error) => pages::sentence(error),
+            _ => String::new(),
+        },
+        Page::Model => match &app.draft.base {
+            Load::Ready(base) => base.problem.clone().unwrap_or_else(|| format!("{}, ready", base.title)),
+            Load::Failed(error) => pages::sentence(error),
+            _ => String::new(),
+        },
+        Page::Training => match (&app.state.plan_failure, &app.state.plan) {
+            (Some(failure), _) => failure.what.clone(),
+            (None, Some(plan)) => match plan.warnings.len() {
+                0 => "The plan is ready".to_owned(),
+                count => format::plural(count as u64, "warning in the plan", "warnings in the plan"),
+            },
+            _ => String::new(),
+        },
+        Page::Monitor => match &app.state.phase {
+            Phase::Failed(failure) => failure.what.clone(),
+            Phase::Finished(_) => "The run is done".to_owned(),
+            Phase::Paused => "Paused".to_owned(),
+            Phase::Running => "Running".to_owned(),
+            _ => String::new(),
+        },
+        _ => String::new(),
     }
 }
 
@@ -240,6 +287,26 @@ fn buttons(app: &mut StudioApp, ui: &mut Ui) {
             app.actions.push(Action::OpenExport);
         }
     }
+    edits(app, ui);
+}
+
+/// Search, undo and redo, as icons.
+fn edits(app: &mut StudioApp, ui: &mut Ui) {
+    ui.spacing_mut().item_spacing.x = 2.0;
+    if icon_button(ui, Icon::Search, "Find an action or a setting (Ctrl+K)").clicked() {
+        app.actions.push(Action::Palette(true));
+    }
+    for (redo, icon, word, keys) in [(true, Icon::Redo, "Redo", "Ctrl+Shift+Z"), (false, Icon::Undo, "Undo", "Ctrl+Z")]
+    {
+        let next = app.history.next(redo);
+        ui.add_enabled_ui(next.is_some(), |ui| {
+            let name = next.map_or_else(|| word.to_owned(), |next| format!("{word} {next} ({keys})"));
+            if icon_button(ui, icon, &name).clicked() {
+                app.actions.push(if redo { Action::Redo } else { Action::Undo });
+            }
+        });
+    }
+    ui.spacing_mut().item_spacing.x = 8.0;
 }
 
 /// Over everything while files hang over the window.

@@ -1,5 +1,6 @@
 //! Everything that may wait for a disk or a person, on threads of its own. Answers come back through [`Work::answers`].
 
+use std::collections::HashMap;
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -7,12 +8,17 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, mpsc};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::SystemTime;
 
-use lorikeet_dataset::{Dataset, ScanOptions};
-use lorikeet_recipe::Recipe;
+use lorikeet_checkpoint::lora::{self, Checked};
+use lorikeet_checkpoint::{Found, PartFiles};
+use lorikeet_dataset::{Dataset, Finding, Look, ScanOptions, Watch};
+use lorikeet_protocol::Event;
+use lorikeet_recipe::{Import, Preset, Recipe};
 
 use crate::base::{self, Base};
+use crate::edits::{self, FileJob, FilesDone};
+use crate::health::Key;
+use crate::run_files::{self, RunEntry};
 
 /// What a native dialog is opened for.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,8 +31,13 @@ pub enum Choose {
     ExportFile(PathBuf),
     RecipeToOpen,
     RecipeToSave(String),
+    /// Where to save the loss plot, or the numbers of the run; the suggested name.
+    PlotPicture(String),
+    PlotTable(String),
     /// A folder for the setting of this id.
     SettingFolder(&'static str),
+    /// A model file for the setting of this id.
+    SettingFile(&'static str),
 }
 
 /// The path that a person chose, or none.
@@ -52,6 +63,12 @@ pub(crate) enum Answer {
         ticket: u64,
         result: Result<Base, String>,
     },
+    Looked(Vec<(PathBuf, Look)>),
+    Examined {
+        key: Key,
+        findings: Vec<Finding>,
+    },
+    Files(FilesDone),
     Example {
         index: usize,
         pictures: Vec<PathBuf>,
@@ -61,25 +78,29 @@ pub(crate) enum Answer {
         path: Option<PathBuf>,
     },
     Dropped(Dropped),
-    RecipeRead(Result<Box<Recipe>, String>),
+    RecipeRead(Result<Read, String>),
     RecipeSaved(Result<PathBuf, String>),
     Runs(Result<Vec<RunEntry>, String>),
+    RunRead {
+        path: PathBuf,
+        result: Result<Vec<Event>, String>,
+    },
+    Deleted(Result<PathBuf, String>),
+    /// A picture or table.
+    Written(Result<PathBuf, String>),
+    ExportChecked(Result<Checked, String>),
+    /// Bases and parts in the usual places.
+    Models(Vec<Found>),
     NotOpened(String),
     /// The job has nothing to say.
     Done,
 }
 
-/// A run folder in the list of runs.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RunEntry {
-    pub path: PathBuf,
-    pub name: String,
-    pub modified: SystemTime,
-    /// Of the newest save.
-    pub saved_step: Option<u64>,
-    pub steps: Option<u64>,
-    /// The LoRA lies in the folder.
-    pub lora: Option<PathBuf>,
+/// Settings from a file.
+pub(crate) enum Read {
+    Recipe(Box<Recipe>),
+    /// Of another program.
+    Import(Box<Import>),
 }
 
 pub(crate) struct Work {
@@ -99,7 +120,8 @@ impl Work {
 
     pub(crate) fn answers(&mut self) -> Vec<Answer> {
         let answers: Vec<_> = self.receiver.try_iter().collect();
-        self.outstanding -= answers.len();
+        // Pictures of the screen are not counted: whether one comes is up to the window.
+        self.outstanding = self.outstanding.saturating_sub(answers.len());
         answers
     }
 
@@ -134,11 +156,34 @@ impl Work {
         ticket
     }
 
-    pub(crate) fn inspect(&mut self, path: PathBuf) -> u64 {
+    pub(crate) fn inspect(&mut self, path: PathBuf, files: PartFiles) -> u64 {
         self.ticket += 1;
         let ticket = self.ticket;
-        self.spawn(move || Answer::Inspected { ticket, result: base::inspect(&path) });
+        self.spawn(move || Answer::Inspected { ticket, result: base::inspect(&path, &files) });
         ticket
+    }
+
+    /// Decodes pictures for the doctor.
+    pub(crate) fn look(&mut self, pictures: Vec<PathBuf>, edge: u32) {
+        self.spawn(move || Answer::Looked(lorikeet_dataset::look_at_all(pictures, edge)));
+    }
+
+    /// Thinks a dataset over.
+    pub(crate) fn examine(&mut self, data: Arc<Dataset>, looks: Arc<HashMap<PathBuf, Look>>, key: Key) {
+        self.spawn(move || {
+            let held = (!key.validation.is_empty())
+                .then(|| lorikeet_dataset::scan(Path::new(&key.validation), &ScanOptions::default()).ok())
+                .flatten();
+            let looks = with_looks(&looks, held.as_ref(), key.rules.width);
+            let watch = Watch { rules: &key.rules, trigger: &key.trigger, validation: held.as_ref(), looks: &looks };
+            let findings = lorikeet_dataset::examine(&data, &watch);
+            Answer::Examined { key, findings }
+        });
+    }
+
+    /// Changes files. One at a time: the caller waits for the answer.
+    pub(crate) fn files(&mut self, job: FileJob, roots: [PathBuf; 2], options: ScanOptions) {
+        self.spawn(move || Answer::Files(edits::run(job, &roots, &options)));
     }
 
     /// The first pictures of an example, for its tile.
@@ -161,15 +206,52 @@ impl Work {
     }
 
     pub(crate) fn read_recipe(&mut self, path: PathBuf) {
-        self.spawn(move || Answer::RecipeRead(Recipe::load(&path).map(Box::new).map_err(|error| error.to_string())));
+        self.spawn(move || Answer::RecipeRead(read_recipe(&path)));
     }
 
     pub(crate) fn save_recipe(&mut self, recipe: Recipe, path: PathBuf) {
         self.spawn(move || Answer::RecipeSaved(recipe.save(&path).map(|()| path).map_err(|error| error.to_string())));
     }
 
+    /// Everything a run told, to look at it again.
+    pub(crate) fn read_run(&mut self, path: PathBuf) {
+        self.spawn(move || Answer::RunRead { result: run_files::told(&path), path });
+    }
+
+    pub(crate) fn delete_run(&mut self, path: PathBuf) {
+        self.spawn(move || Answer::Deleted(run_files::delete(&path).map(|()| path)));
+    }
+
+    pub(crate) fn write_csv(&mut self, run_dir: PathBuf, to: PathBuf) {
+        self.spawn(move || Answer::Written(run_files::write_csv(&run_dir, to)));
+    }
+
+    /// Reads an exported file back as other programs do.
+    pub(crate) fn check_export(&mut self, path: PathBuf) {
+        self.spawn(move || Answer::ExportChecked(lora::check(&path).map_err(|error| error.to_string())));
+    }
+
+    /// Saves what is on screen within a rectangle, in points. The picture comes with the next frame.
+    pub(crate) fn save_picture(&mut self, rect: egui::Rect, to: PathBuf) {
+        let (sender, ctx, scale) = (self.sender.clone(), self.ctx.clone(), self.ctx.pixels_per_point());
+        self.ctx.request_screenshot(move |screen| {
+            let picture = screen.region(&rect, Some(scale));
+            // On a thread of its own: packing takes longer than a frame.
+            let written = thread::Builder::new().name("studio work".to_owned()).spawn(move || {
+                sender.send(Answer::Written(write_png(&picture, to))).ok();
+                ctx.request_repaint();
+            });
+            drop(written);
+        });
+    }
+
+    /// Looks for models where other programs keep them.
+    pub(crate) fn find_models(&mut self) {
+        self.spawn(|| Answer::Models(lorikeet_checkpoint::discover(&lorikeet_checkpoint::usual_roots())));
+    }
+
     pub(crate) fn list_runs(&mut self, folder: PathBuf) {
-        self.spawn(move || Answer::Runs(list_runs(&folder)));
+        self.spawn(move || Answer::Runs(run_files::list(&folder)));
     }
 
     /// Shows a folder, or the folder of a file, in the system's file manager.
@@ -186,6 +268,45 @@ impl Work {
     }
 }
 
+fn write_png(picture: &egui::ColorImage, to: PathBuf) -> Result<PathBuf, String> {
+    let told = |error: &dyn std::fmt::Display| format!("The picture cannot be written ({error}): {}", to.display());
+    let file = fs::File::create(&to).map_err(|error| told(&error))?;
+    let [width, height] = picture.size.map(|side| side as u32);
+    let mut encoder = png::Encoder::new(std::io::BufWriter::new(file), width, height);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_depth(png::BitDepth::Eight);
+    let bytes: Vec<u8> = picture.pixels.iter().flat_map(|pixel| pixel.to_array()).collect();
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(&bytes)).map_err(|error| told(&error))?;
+    Ok(to)
+}
+
+/// Validation pictures are few and looked at with the others, once those are.
+fn with_looks<'a>(
+    looks: &'a HashMap<PathBuf, Look>,
+    held: Option<&Dataset>,
+    edge: u32,
+) -> std::borrow::Cow<'a, HashMap<PathBuf, Look>> {
+    let Some(held) = held.filter(|_| !looks.is_empty()) else { return std::borrow::Cow::Borrowed(looks) };
+    let unknown = held.images.iter().map(|picture| picture.path.clone()).filter(|path| !looks.contains_key(path));
+    let mut all = looks.clone();
+    all.extend(lorikeet_dataset::look_at_all(unknown.collect(), edge));
+    std::borrow::Cow::Owned(all)
+}
+
+/// A recipe of ours, or else what another trainer saved.
+fn read_recipe(path: &Path) -> Result<Read, String> {
+    let error = match Recipe::load(path) {
+        Ok(recipe) => return Ok(Read::Recipe(Box::new(recipe))),
+        Err(error) => error,
+    };
+    match lorikeet_recipe::import(path, Preset::default()) {
+        Ok(import) => Ok(Read::Import(Box::new(import))),
+        // A JSON file is never a recipe of ours, so what the import says of it is what counts.
+        Err(import) if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) => Err(import.to_string()),
+        Err(_) => Err(error.to_string()),
+    }
+}
+
 fn classify(path: PathBuf) -> Dropped {
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     if path.is_dir() {
@@ -193,7 +314,7 @@ fn classify(path: PathBuf) -> Dropped {
     } else {
         match extension.as_str() {
             "safetensors" | "ckpt" | "gguf" | "pt" | "bin" => Dropped::Base(path),
-            "toml" => Dropped::Recipe(path),
+            "toml" | "json" => Dropped::Recipe(path),
             "png" | "jpg" | "jpeg" | "webp" | "bmp" | "txt" | "caption" => match path.parent() {
                 Some(folder) => Dropped::Pictures(folder.to_owned()),
                 None => Dropped::Unknown(path),
@@ -201,51 +322,6 @@ fn classify(path: PathBuf) -> Dropped {
             _ => Dropped::Unknown(path),
         }
     }
-}
-
-fn list_runs(folder: &Path) -> Result<Vec<RunEntry>, String> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(format!(
-                "The folder of runs cannot be read ({error}): {}. Check its permissions",
-                folder.display()
-            ));
-        }
-    };
-    let mut runs: Vec<_> = entries.flatten().filter_map(|entry| run_entry(&entry.path())).collect();
-    runs.sort_by(|a, b| b.modified.cmp(&a.modified).then_with(|| b.name.cmp(&a.name)));
-    Ok(runs)
-}
-
-fn run_entry(path: &Path) -> Option<RunEntry> {
-    let recipe = path.join("recipe.toml");
-    if !recipe.is_file() {
-        return None;
-    }
-    let newest = |path: &Path| fs::metadata(path).and_then(|facts| facts.modified()).ok();
-    let modified = newest(&path.join("metrics.jsonl")).or_else(|| newest(&recipe))?;
-    let saved_step = fs::read_dir(path.join("checkpoints"))
-        .ok()
-        .and_then(|saves| saves.flatten().filter_map(|save| number_in(&save.file_name().to_string_lossy())).max());
-    let steps = fs::read(path.join("plan.json"))
-        .ok()
-        .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
-        .and_then(|plan| plan.get("steps").and_then(serde_json::Value::as_u64));
-    let lora = fs::read_dir(path)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
-    let name = path.file_name()?.to_string_lossy().into_owned();
-    Some(RunEntry { path: path.to_owned(), name, modified, saved_step, steps, lora })
-}
-
-/// The step in a name such as `step-000250`; unfinished saves have other endings.
-fn number_in(name: &str) -> Option<u64> {
-    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-    digits.parse().ok()
 }
 
 /// The dialogs of the system.
@@ -257,22 +333,31 @@ pub(crate) fn native_dialogs() -> Chooser {
             Choose::RunsFolder => Box::pin(dialog.set_title("Choose a folder for runs").pick_folder()),
             Choose::BaseFolder => Box::pin(dialog.set_title("Choose a model folder").pick_folder()),
             Choose::SettingFolder(_) => Box::pin(dialog.set_title("Choose a folder").pick_folder()),
-            Choose::BaseFile => Box::pin(
+            Choose::BaseFile | Choose::SettingFile(_) => Box::pin(
                 dialog
                     .set_title("Choose a model file")
                     .add_filter("Models", &["safetensors"])
                     .add_filter("All files", &["*"])
                     .pick_file(),
             ),
-            Choose::RecipeToOpen => {
-                Box::pin(dialog.set_title("Open recipe").add_filter("Recipes", &["toml"]).pick_file())
-            }
+            Choose::RecipeToOpen => Box::pin(
+                dialog
+                    .set_title("Open or import recipe")
+                    .add_filter("Recipes, and settings of kohya and OneTrainer", &["toml", "json"])
+                    .pick_file(),
+            ),
             Choose::RecipeToSave(name) => Box::pin(
                 dialog
                     .set_title("Save recipe")
                     .add_filter("Recipes", &["toml"])
                     .set_file_name(format!("{name}.toml"))
                     .save_file(),
+            ),
+            Choose::PlotPicture(name) => {
+                Box::pin(dialog.set_title("Save plot").add_filter("Pictures", &["png"]).set_file_name(name).save_file())
+            }
+            Choose::PlotTable(name) => Box::pin(
+                dialog.set_title("Save numbers").add_filter("Tables", &["csv"]).set_file_name(name).save_file(),
             ),
             Choose::ExportFile(suggestion) => {
                 let mut dialog = dialog.set_title("Export LoRA").add_filter("LoRA", &["safetensors"]);
@@ -326,23 +411,6 @@ mod tests {
         assert_eq!(classify("m.safetensors".into()), Dropped::Base("m.safetensors".into()));
         assert_eq!(classify("r.toml".into()), Dropped::Recipe("r.toml".into()));
         assert_eq!(classify("notes.docx".into()), Dropped::Unknown("notes.docx".into()));
-    }
-
-    #[test]
-    fn runs_are_folders_with_a_recipe_and_tell_their_newest_save() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(list_runs(&folder.path().join("not there yet")), Ok(Vec::new()));
-        let run = folder.path().join("ink");
-        for save in ["step-000100", "step-000250", "step-000300.part"] {
-            fs::create_dir_all(run.join("checkpoints").join(save)).unwrap();
-        }
-        fs::create_dir_all(folder.path().join("something else")).unwrap();
-        fs::write(run.join("recipe.toml"), "").unwrap();
-        fs::write(run.join("plan.json"), r#"{"steps": 400}"#).unwrap();
-        let runs = list_runs(folder.path()).unwrap();
-        assert_eq!(runs.len(), 1);
-        assert_eq!((runs[0].name.as_str(), runs[0].saved_step, runs[0].steps), ("ink", Some(250), Some(400)));
-        assert_eq!(runs[0].lora, None);
     }
 
     #[test]

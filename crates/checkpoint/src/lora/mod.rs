@@ -1,5 +1,6 @@
 //! LoRA files: read in any of the namings in use, written with the names of kohya's sd-scripts or of PEFT.
 
+mod check;
 mod fuse;
 mod names;
 mod peft;
@@ -17,6 +18,7 @@ use crate::family::Family;
 use crate::metadata::{TrainingFacts, legacy_hash};
 use crate::safetensors::SafetensorsFile;
 use crate::write::{TensorData, Written, data_sha256, ordered, write_safetensors};
+pub use check::{Checked, Consumer, check};
 use fuse::Split;
 use names::{Layer, Role, kohya_name, parse_key};
 pub use peft::write_peft;

@@ -4,6 +4,8 @@
 mod buckets;
 mod captions;
 mod common;
+mod doctor;
+mod edit;
 mod epoch;
 mod facts;
 mod pixels;

@@ -35,7 +35,7 @@ pub(super) const NETWORK: [Setting; 6] = [
         help: "The LoRA counts alpha / rank times, so a smaller alpha means a weaker LoRA and slower learning.",
         unit: "",
         kind: Kind::Float { min: 0.0, max: 512.0 },
-        level: Level::Basic,
+        level: Level::Advanced,
         when: When::Always,
         zero_means: "same as rank",
         defaults: &[any(
@@ -115,7 +115,7 @@ pub(super) const TRAIN: [Setting; 15] = [
         help: "How many pictures are looked at together; more is steadier and needs more memory.",
         unit: "pictures",
         kind: Kind::Int { min: 1, max: 64, step: 1 },
-        level: Level::Basic,
+        level: Level::Advanced,
         when: When::Always,
         zero_means: "",
         defaults: &[

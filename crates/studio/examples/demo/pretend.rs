@@ -128,3 +128,56 @@ fn run(engine: &Fake, commands: &Receiver<Command>, folder: &Path) {
         seconds: 168.0,
     });
 }
+
+/// Pictures that want a doctor.
+pub(crate) fn sick_pictures(folder: &Path) {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets-example/ink-style");
+    std::fs::create_dir_all(folder).ok();
+    for name in ["crown", "camera", "bicycle", "key", "cat-face"] {
+        for end in ["png", "txt"] {
+            std::fs::copy(example.join(format!("{name}.{end}")), folder.join(format!("{name}.{end}"))).ok();
+        }
+    }
+    std::fs::copy(example.join("crown.png"), folder.join("crown copy.png")).ok();
+    std::fs::write(folder.join("broken.png"), "no picture").ok();
+    if let Ok(picture) = image::open(example.join("camera.png")) {
+        picture.thumbnail(40, 40).save(folder.join("tiny.png")).ok();
+        picture.resize_exact(512, 96, image::imageops::FilterType::Triangle).save(folder.join("wide.png")).ok();
+    }
+    // As if they had never been looked at.
+    std::fs::remove_file(folder.join("cat-face.txt")).ok();
+}
+
+/// As kohya_ss saves them.
+pub(crate) fn other_settings(file: &Path) {
+    let text = r#"{"network_dim": 32, "network_alpha": 16, "learning_rate": "0.0003", "epoch": 10, "optimizer": "Prodigy",
+        "max_resolution": "768,768", "flip_aug": true, "reg_data_dir": "/pictures/other", "lr_scheduler": "cosine"}"#;
+    std::fs::write(file, text).ok();
+}
+
+/// A LoRA of one layer.
+pub(crate) fn lora_file(file: &Path) {
+    use lorikeet_checkpoint::{Dtype, Family, lora};
+    let half = |shape: &[usize]| lora::Array { shape: shape.to_vec(), values: vec![0.5; shape.iter().product()] };
+    let module = lora::LoraModule {
+        name: "unet.mid_block.attentions.0.proj_in".to_owned(),
+        rank: 2,
+        alpha: 2.0,
+        down: half(&[2, 8]),
+        up: half(&[8, 2]),
+    };
+    lora::write(file, Family::Sd1, &[module], Dtype::F16, &Default::default()).ok();
+}
+
+/// A run that is over, as the worker leaves it.
+pub(crate) fn past_run(folder: &Path) -> std::io::Result<()> {
+    std::fs::write(folder.join("recipe.toml"), "")?;
+    let plan = r#"{"steps": 400, "base": "demo base", "settings": {"preset": "style"}}"#;
+    std::fs::write(folder.join("plan.json"), plan)?;
+    let mut lines = String::new();
+    for event in up_to(250, folder).iter().filter(|event| !matches!(event, Event::Step(_))) {
+        lines += &serde_json::to_string(event)?;
+        lines.push('\n');
+    }
+    std::fs::write(folder.join("events.jsonl"), lines)
+}

@@ -20,7 +20,33 @@ type Prepare = fn(&mut StudioApp, &Fake, &Path);
 const STATES: &[(&str, Prepare)] = &[
     ("01-welcome", |app, _, _| app.go(Page::Dataset)),
     ("01-reasons-click", |_, _, _| {}),
-    ("02-model", |app, _, _| app.go(Page::Model)),
+    ("21-caption", |app, _, _| {
+        app.close_welcome();
+        app.select_pictures(&[2]);
+    }),
+    ("22-tags", |app, _, _| app.show_tags(true)),
+    ("23-many", |app, _, _| app.select_pictures(&[1, 2, 3, 5, 8])),
+    ("24-palette", |app, _, _| {
+        app.select_pictures(&[]);
+        app.show_tags(false);
+        app.open_palette(true);
+    }),
+    ("25-doctor", |app, _, folder| {
+        app.open_palette(false);
+        let sick = folder.join("sick");
+        pretend::sick_pictures(&sick);
+        app.choose_folder(sick);
+    }),
+    ("26-import", |app, _, folder| {
+        let file = folder.join("kohya.json");
+        pretend::other_settings(&file);
+        app.open_recipe(file);
+    }),
+    ("02-model", |app, _, _| {
+        app.cancel_import();
+        app.use_example_at(0);
+        app.go(Page::Model);
+    }),
     ("03-training", |app, _, _| app.go(Page::Training)),
     ("03-training-end", |_, _, _| {}),
     ("04-advanced", |app, _, _| app.show_advanced(true)),
@@ -40,6 +66,7 @@ const STATES: &[(&str, Prepare)] = &[
     ("10-running", |_, engine, folder| pretend::up_to(230, folder).into_iter().for_each(|event| engine.push(event))),
     ("11-running-samples", |app, _, _| app.go(Page::Samples)),
     ("12-enlarged", |app, _, _| app.enlarge(Some((1, 200)))),
+    ("27-wipe", |app, _, _| app.wipe(true)),
     ("13-running-training", |app, _, _| {
         app.enlarge(None);
         app.go(Page::Training);
@@ -61,6 +88,12 @@ const STATES: &[(&str, Prepare)] = &[
     }),
     ("16-finished-end", |_, _, _| {}),
     ("17-export", |app, _, _| app.ask_export()),
+    ("28-exported", |app, engine, folder| {
+        app.send_export();
+        let file = folder.join("ink-style.safetensors");
+        pretend::lora_file(&file);
+        engine.push(Event::Exported { path: file, modules: 1 });
+    }),
     ("18-failed", |app, engine, folder| {
         app.cancel_export();
         app.train();
@@ -77,6 +110,14 @@ const STATES: &[(&str, Prepare)] = &[
         }));
     }),
     ("19-drop-hover", |_, _, _| {}),
+    ("29-over-fitting", |app, engine, folder| {
+        app.train();
+        engine.push(Event::Started { run_dir: folder.to_owned(), resumed_at: 0 });
+        pretend::up_to(200, folder).into_iter().skip(1).for_each(|event| engine.push(event));
+        for (step, loss) in [(250, 0.14), (300, 0.15), (350, 0.16)] {
+            engine.push(Event::Validation { step, loss, base_loss: 0.16 });
+        }
+    }),
     ("20-no-pictures", |app, _, folder| {
         std::fs::create_dir_all(folder.join("empty")).ok();
         app.choose_folder(folder.join("empty"));
@@ -106,8 +147,7 @@ pub(crate) fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box
     let theme = if theme == "light" { ThemePreference::Light } else { ThemePreference::Dark };
     let folder = start.runs_folder.join("ink-style-1");
     std::fs::create_dir_all(folder.join("checkpoints/step-000250"))?;
-    std::fs::write(folder.join("recipe.toml"), "")?;
-    std::fs::write(folder.join("plan.json"), "{\"steps\": 400}")?;
+    pretend::past_run(&folder)?;
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
             .with_inner_size(size)

@@ -112,7 +112,11 @@ pub(crate) fn segmented(ui: &mut Ui, choices: &[(Option<Icon>, &str)], chosen: u
         .show(ui, |ui| {
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = 2.0;
-                for (i, (icon, text)) in choices.iter().enumerate() {
+                // A row that is laid out from the right would turn them around.
+                let backwards = ui.layout().prefer_right_to_left();
+                for n in 0..choices.len() {
+                    let i = if backwards { choices.len() - 1 - n } else { n };
+                    let (icon, text) = &choices[i];
                     let on = i == chosen;
                     let color = if on { t.text } else { t.dim };
                     let text = RichText::new(*text).color(color);

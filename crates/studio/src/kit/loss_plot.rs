@@ -1,14 +1,15 @@
 //! Loss by step: raw values faint, the average over them, validation as points, saves as ticks.
 
 use egui::Ui;
-use egui_plot::{AxisHints, GridMark, Line, MarkerShape, Plot, PlotPoints, Points, VLine};
+use egui_plot::{AxisHints, GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoints, Points, VLine};
 
 use super::Tokens;
 use crate::format;
 use crate::state::State;
 
 /// `log`: losses as powers of ten.
-pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) {
+/// Drag to move, Ctrl and the wheel or a drag with the right button to zoom, a double click for all of it again.
+pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) -> egui::Rect {
     let t = Tokens::get(ui);
     let y = |loss: f32| if log { f64::from(loss.max(1e-8)).log10() } else { f64::from(loss) };
     let back = move |y: f64| if log { 10f64.powf(y) as f32 } else { y as f32 };
@@ -25,6 +26,7 @@ pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) {
     let smoothed: Vec<[f64; 2]> = points.iter().map(|p| [p.step as f64, y(p.smoothed)]).collect();
     let validation: Vec<[f64; 2]> =
         state.validation.iter().filter(|v| v.loss.is_finite()).map(|v| [v.step as f64, y(v.loss)]).collect();
+    let (_, drawn_at) = state.sample_grid();
     let last = state.step.as_ref().map_or(1, |step| step.steps).max(1) as f64;
     let label = move |name: &str, x: f64, value: f64| {
         format!("{name}\nStep {}\nLoss {}", format::count(x.max(0.0) as u64), format::loss(back(value)))
@@ -34,12 +36,12 @@ pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) {
         .height(height)
         .show_background(false)
         .allow_scroll(false)
-        .allow_zoom(false)
-        .allow_drag(false)
-        .allow_boxed_zoom(false)
+        .allow_zoom([true, false])
+        .allow_drag([true, false])
+        .allow_boxed_zoom(true)
         .allow_axis_zoom_drag(false)
-        .allow_double_click_reset(false)
-        .show_crosshair(false)
+        .allow_double_click_reset(true)
+        .show_crosshair(true)
         .set_margin_fraction(egui::vec2(0.01, 0.08))
         .grid_color(t.line)
         // All lines alike: only those are asked for that carry a number.
@@ -71,6 +73,10 @@ pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) {
             egui_plot::HoverPosition::Elsewhere { .. } => None,
         })
         .show(ui, |plot| {
+            for step in &drawn_at {
+                let mark = VLine::new("", *step as f64).color(t.mute.gamma_multiply(0.5)).width(1.0);
+                plot.vline(mark.style(LineStyle::dotted_loose()).allow_hover(false));
+            }
             for step in state.saves.keys() {
                 plot.vline(VLine::new("", *step as f64).color(t.line).width(1.0).allow_hover(false));
             }
@@ -95,7 +101,9 @@ pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) {
                         .shape(MarkerShape::Circle),
                 );
             }
-        });
+        })
+        .response
+        .rect
 }
 
 /// About `count` marks at round numbers, not closer than `least`.
@@ -113,6 +121,12 @@ pub(crate) fn legend(ui: &mut Ui, state: &State) {
     let mut entries = vec![("Raw", t.accent.gamma_multiply(0.45)), ("Smoothed", t.accent)];
     if !state.validation.is_empty() {
         entries.push(("Validation", t.warn));
+    }
+    if !state.saves.is_empty() {
+        entries.push(("Save", t.line));
+    }
+    if !state.samples.is_empty() {
+        entries.push(("Preview", t.mute.gamma_multiply(0.5)));
     }
     for (name, color) in entries {
         let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 8.0), egui::Sense::hover());

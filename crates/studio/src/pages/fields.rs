@@ -6,6 +6,7 @@ use egui::{ComboBox, DragValue, Margin, Response, RichText, Slider, TextEdit, Ui
 use lorikeet_recipe::{Choice, Kind, Setting, TextRule, Value};
 
 use crate::actions::Action;
+use crate::app::StudioApp;
 use crate::draft::{Draft, Typed};
 use crate::format;
 use crate::kit::{Icon, Tokens, Tone, buttons::checkbox, icon_button, notice, row};
@@ -13,59 +14,97 @@ use crate::state::State;
 use crate::work::Choose;
 
 /// These have controls of their own elsewhere.
-const ELSEWHERE: [&str; 4] = ["base.path", "dataset.folder", "run.device", "save.folder"];
+const ELSEWHERE: [&str; 7] = [
+    "base.path",
+    "base.vae",
+    "base.text_encoder",
+    "base.text_encoder_2",
+    "dataset.folder",
+    "run.device",
+    "save.folder",
+];
 const NUMBER_WIDTH: f32 = 72.0;
 const TEXT_WIDTH: f32 = 280.0;
 
-pub(super) fn in_form(setting: &Setting) -> bool {
+pub(crate) fn in_form(setting: &Setting) -> bool {
     !ELSEWHERE.contains(&setting.id)
 }
 
+/// Whether the setting is about the base at hand. One that was typed is shown anyhow.
+pub(super) fn concerns(draft: &Draft, setting: &Setting) -> bool {
+    draft.recipe.is_set(setting.id) || setting.when.bases().is_none_or(|bases| bases.contains(&draft.class()))
+}
+
 /// The row, greyed while the setting has no effect, with what is wrong below it.
-pub(super) fn field(
-    ui: &mut Ui,
-    draft: &mut Draft,
-    state: &State,
-    actions: &mut Vec<Action>,
-    setting: &'static Setting,
-) {
+pub(super) fn field(ui: &mut Ui, app: &mut StudioApp, setting: &'static Setting) {
     let t = Tokens::get(ui);
-    let applies = draft.recipe.applies(setting);
-    let typed = draft.recipe.is_set(setting.id);
-    let default = setting.default_row(draft.recipe.preset(), draft.recipe.base_class());
-    let help = format!("{}\nDefault: {}. {}", setting.help, shown(setting, &default.value.into()), default.reason);
-    let value = draft.recipe.get(setting.id);
+    let class = app.draft.class();
+    let applies = app.draft.recipe.applies_on(setting, class);
+    let typed = app.draft.recipe.is_set(setting.id);
+    let default = setting.default_row(app.draft.recipe.preset(), class);
+    let mut help = format!("{}\nDefault: {}. {}", setting.help, shown(setting, &default.value.into()), default.reason);
+    if let Some(when) = setting.when.describe("").filter(|_| !applies) {
+        help = format!("{help}\nIn effect {when}");
+    }
+    let value = app.draft.recipe.get_on(setting.id, class);
     let unit = if value.is_zero() && !setting.zero_means.is_empty() { "" } else { setting.unit };
-    ui.add_enabled_ui(applies, |ui| {
-        let mut new = None;
-        let mut reset = false;
-        ui.horizontal(|ui| {
-            row(ui, setting.label, &help, unit, |ui| control(ui, draft, setting, value.clone(), &mut new));
-            if let Kind::Text(TextRule::Folder) = setting.kind
-                && icon_button(ui, Icon::FolderOpen, &format!("Choose {}", setting.label.to_lowercase())).clicked()
+    let wanted = app.advanced.wanted == Some(setting.id);
+    let frame = ui.scope(|ui| {
+        ui.add_enabled_ui(applies, |ui| {
+            let mut new = None;
+            let mut reset = false;
+            ui.horizontal(|ui| {
+                let draft = &mut app.draft;
+                let response =
+                    row(ui, setting.label, &help, unit, |ui| control(ui, draft, setting, value.clone(), &mut new));
+                if wanted {
+                    response.request_focus();
+                }
+                if let Kind::Text(rule) = setting.kind
+                    && let Some(choose) = choose(rule, setting.id)
+                    && icon_button(ui, Icon::FolderOpen, &format!("Choose {}", setting.label.to_lowercase())).clicked()
+                {
+                    app.actions.push(Action::Choose(choose));
+                }
+                if let Some(resolved) = resolved(&app.state, setting, &value) {
+                    ui.add(egui::Label::new(RichText::new(resolved).color(t.mute)).truncate());
+                }
+                if typed {
+                    let name = format!("Reset {} to its default", setting.label.to_lowercase());
+                    reset = icon_button(ui, Icon::Reset, &name).clicked();
+                }
+            });
+            if reset {
+                app.draft.reset(setting.id);
+            } else if let Some(value) = new
+                && let Err(error) = app.draft.set(setting, value)
             {
-                actions.push(Action::Choose(Choose::SettingFolder(setting.id)));
+                // Sliders and fields keep to the ranges, so this is rare: two settings that exclude each other.
+                app.draft.typed.entry(setting.id).or_default().error = Some(error);
             }
-            if let Some(resolved) = resolved(state, setting, &value) {
-                ui.add(egui::Label::new(RichText::new(resolved).color(t.mute)).truncate());
-            }
-            if typed {
-                reset = icon_button(ui, Icon::Reset, &format!("Reset {} to its default", setting.label.to_lowercase()))
-                    .clicked();
+            if let Some(Typed { error: Some(error), .. }) = app.draft.typed.get(setting.id) {
+                notice(ui, Tone::Error, super::dataset::sentence(error));
             }
         });
-        if reset {
-            draft.reset(setting.id);
-        } else if let Some(value) = new
-            && let Err(error) = draft.set(setting, value)
-        {
-            // Sliders and fields keep to the ranges, so this is rare: two settings that exclude each other.
-            draft.typed.entry(setting.id).or_default().error = Some(error);
-        }
-        if let Some(Typed { error: Some(error), .. }) = draft.typed.get(setting.id) {
-            notice(ui, Tone::Error, super::dataset::sentence(error));
-        }
     });
+    if typed {
+        // Changed settings are seen at a glance.
+        let rect = frame.response.rect;
+        ui.painter().vline(rect.left() - 8.0, rect.y_range(), egui::Stroke::new(2.0, t.accent));
+    }
+    if wanted {
+        frame.response.scroll_to_me(Some(egui::Align::Center));
+        app.advanced.wanted = None;
+    }
+}
+
+/// The dialog for what a text may hold.
+fn choose(rule: TextRule, id: &'static str) -> Option<Choose> {
+    match rule {
+        TextRule::Folder => Some(Choose::SettingFolder(id)),
+        TextRule::Weights => Some(Choose::SettingFile(id)),
+        _ => None,
+    }
 }
 
 /// What `auto` stands for in the plan.
@@ -79,7 +118,7 @@ fn resolved(state: &State, setting: &Setting, value: &Value) -> Option<String> {
 }
 
 /// A value in the words of the form.
-fn shown(setting: &Setting, value: &Value) -> String {
+pub(super) fn shown(setting: &Setting, value: &Value) -> String {
     if value.is_zero() && !setting.zero_means.is_empty() {
         return setting.zero_means.to_owned();
     }
@@ -91,7 +130,8 @@ fn shown(setting: &Setting, value: &Value) -> String {
         (Value::Text(text), _) => text.clone(),
         (Value::List(items), _) => items.join(", "),
     };
-    if setting.unit.is_empty() { text } else { format!("{text} {}", setting.unit) }
+    // Units are in the plural.
+    if setting.unit.is_empty() || text == "1" { text } else { format!("{text} {}", setting.unit) }
 }
 
 fn choice_label<'a>(choices: &[Choice], id: &'a str) -> &'a str {

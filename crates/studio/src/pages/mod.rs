@@ -1,8 +1,11 @@
 //! The pages in the order one works through them.
 
+mod compare;
 mod dataset;
 mod dialogs;
+mod export;
 mod fields;
+mod import;
 mod model;
 mod monitor;
 mod picture;
@@ -18,9 +21,12 @@ use egui::Ui;
 use crate::app::StudioApp;
 use crate::kit::Icon;
 
+pub(crate) use compare::Compare;
+pub(crate) use dataset::Shapes;
 pub(crate) use dataset::sentence;
-pub(crate) use dialogs::{ExportForm, dialogs};
-pub(crate) use monitor::rail;
+pub(crate) use dialogs::dialogs;
+pub(crate) use export::ExportForm;
+pub(crate) use fields::in_form as settings_in_form;
 pub(crate) use training::AdvancedView;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +78,15 @@ pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
         Page::Samples => samples::show(app, ui),
         Page::Runs => runs::show(app, ui),
         Page::Settings => settings::show(app, ui),
+    }
+}
+
+/// At the right of the pages that prepare a run.
+pub(crate) fn rail(app: &mut StudioApp, ui: &mut Ui) {
+    if app.page == Page::Dataset {
+        dataset::rail(app, ui);
+    } else {
+        monitor::rail(app, ui);
     }
 }
 

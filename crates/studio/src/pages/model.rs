@@ -1,19 +1,25 @@
 //! The base model: built in, a folder or a file.
 
-use egui::{RichText, TextEdit, Ui};
+use std::path::Path;
+
+use egui::{Align2, ComboBox, RichText, Sense, TextEdit, Ui, WidgetInfo, vec2};
+use lorikeet_checkpoint::{Family, Found, Part};
 
 use super::{column, dataset::sentence};
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::base::{BasePart, PartState};
 use crate::draft::Load;
+use crate::format;
 use crate::kit::{
     Icon, Tokens, Tone,
-    buttons::{row_button, segmented},
+    buttons::{focus_ring, row_button, segmented},
     card,
+    card::card_with,
     card::fact,
     card::hint,
     card::page_title,
-    notice, progress,
+    icon_button, notice, progress, row, tokens,
 };
 use crate::work::Choose;
 
@@ -26,6 +32,8 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         );
         choice(app, ui);
         found(app, ui);
+        parts(app, ui);
+        discovered(app, ui);
     });
 }
 
@@ -55,7 +63,10 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
                 "Built in, small, and trains in minutes on any machine with no download. It draws everyday things at 128 × 128 px",
             );
         } else {
-            hint(ui, "A Stable Diffusion 1.x .safetensors file, or a diffusers folder. Both can be dropped anywhere");
+            hint(
+                ui,
+                "A .safetensors file of Stable Diffusion 1, 2, XL or FLUX.1, or a diffusers folder. Both can be dropped anywhere",
+            );
         }
         ui.horizontal(|ui| {
             let label = ui.label(RichText::new("Path").color(t.dim));
@@ -109,6 +120,11 @@ fn found(app: &StudioApp, ui: &mut Ui) {
             for (name, value) in &base.facts {
                 fact(ui, name, value);
             }
+            if let Some(licence) = &base.licence {
+                fact(ui, "Licence, as the file says", licence);
+            } else if !app.draft.is_demo() {
+                hint(ui, "The file names no licence: look where it came from before you share a LoRA made with it");
+            }
             for note in &base.notes {
                 hint(ui, note);
             }
@@ -117,4 +133,148 @@ fn found(app: &StudioApp, ui: &mut Ui) {
             }
         }
     });
+}
+
+/// A row for each part that may lie in a file of its own.
+fn parts(app: &mut StudioApp, ui: &mut Ui) {
+    let Some(parts) = app.draft.base.ready().map(|base| base.parts.clone()).filter(|parts| !parts.is_empty()) else {
+        return;
+    };
+    let held = app.state.active();
+    card(ui, "Parts", |ui| {
+        if held {
+            ui.disable();
+        }
+        hint(ui, "A model is made of several; those its own file lacks can come from others");
+        for part in &parts {
+            one_part(app, ui, part);
+        }
+    });
+}
+
+fn one_part(app: &mut StudioApp, ui: &mut Ui, part: &BasePart) {
+    let given = app.draft.text(part.setting);
+    let name = match part.part {
+        Part::Vae => "Autoencoder (VAE)",
+        Part::TextEncoder => "Text encoder",
+        _ => "Second text encoder",
+    };
+    let words = match part.state {
+        PartState::Inside => "In the model's own file".to_owned(),
+        PartState::Missing => "Missing: choose a file".to_owned(),
+        PartState::Given => file_name(&given),
+    };
+    let mut use_it = None;
+    row(ui, name, &part.advice, "", |ui| {
+        let combo = ComboBox::from_id_salt(part.setting).selected_text(words).width(270.0).truncate();
+        let shown = combo.show_ui(ui, |ui| {
+            if ui.selectable_label(given.is_empty(), "That of the model").clicked() {
+                use_it = Some(String::new());
+            }
+            let found = app.models.ready().map(Vec::as_slice).unwrap_or_default();
+            for model in found.iter().filter(|model| model.parts.contains(&part.part)) {
+                let path = model.path.to_string_lossy().into_owned();
+                let response = ui.selectable_label(path == given, file_name(&path)).on_hover_text(&path);
+                if response.clicked() {
+                    use_it = Some(path);
+                }
+            }
+        });
+        let choose = icon_button(ui, Icon::File, &format!("Choose file for {}", name.to_lowercase()));
+        if choose.clicked() {
+            app.actions.push(Action::Choose(Choose::SettingFile(part.setting)));
+        }
+        if !given.is_empty() && icon_button(ui, Icon::Reset, &format!("Reset {}", name.to_lowercase())).clicked() {
+            use_it = Some(String::new());
+        }
+        shown.response
+    });
+    if part.state == PartState::Missing {
+        notice(ui, Tone::Warn, format!("Needed: {}", part.advice));
+    }
+    if let Some(path) = use_it {
+        app.actions.push(Action::UsePart(part.setting, path));
+    }
+}
+
+fn file_name(path: &str) -> String {
+    let path = Path::new(path);
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Whole models in the folders of other programs; a click takes one.
+fn discovered(app: &mut StudioApp, ui: &mut Ui) {
+    let mut again = false;
+    let looking = !matches!(app.models, Load::Ready(_));
+    let chosen = app.draft.text("base.path");
+    let held = app.state.active();
+    card_with(
+        ui,
+        "On this computer",
+        |ui| {
+            if !looking {
+                again = icon_button(ui, Icon::Refresh, "Look for models again").clicked();
+            }
+        },
+        |ui| {
+            let Some(models) = app.models.ready() else {
+                progress::labelled(ui, "Looking into the folders of ComfyUI, A1111, Forge and the hub", "", None);
+                return;
+            };
+            let bases: Vec<&Found> = models.iter().filter(|model| model.family.is_some()).collect();
+            if bases.is_empty() {
+                hint(
+                    ui,
+                    "No model was found in the folders of ComfyUI, AUTOMATIC1111, Forge and the Hugging Face hub. \
+                     Choose a file above, or drop one anywhere",
+                );
+            }
+            ui.spacing_mut().item_spacing.y = 2.0;
+            for model in bases {
+                if model_row(ui, model, model.path.to_string_lossy() == chosen, !held) {
+                    app.actions.push(Action::UseBase(model.path.to_string_lossy().into_owned()));
+                }
+            }
+        },
+    );
+    if again {
+        app.actions.push(Action::FindModels);
+    }
+}
+
+fn model_row(ui: &mut Ui, model: &Found, on: bool, enabled: bool) -> bool {
+    const HEIGHT: f32 = 44.0;
+    let t = Tokens::get(ui);
+    let sense = if enabled { Sense::click() } else { Sense::hover() };
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), HEIGHT), sense);
+    let name = file_name(&model.path.to_string_lossy());
+    response.widget_info(|| WidgetInfo::selected(egui::Role::Button, enabled, on, format!("Use {name}")));
+    if !ui.is_rect_visible(rect) {
+        return false;
+    }
+    if on || response.hovered() && enabled {
+        ui.painter().rect_filled(rect, tokens::RADIUS, t.raised);
+    }
+    focus_ring(ui, &response, tokens::RADIUS);
+    let label = model.family.map_or("", Family::label);
+    let missing =
+        model.family.map_or(0, |family| family.parts().iter().filter(|part| !model.parts.contains(part)).count());
+    let mut about = vec![label.to_owned()];
+    if model.bytes > 0 {
+        about.push(format::bytes(model.bytes));
+    }
+    if missing > 0 {
+        about.push(format!("without {}", format::plural(missing as u64, "part", "parts")));
+    }
+    about.push(model.path.parent().unwrap_or(&model.path).display().to_string());
+    let painter = ui.painter().with_clip_rect(rect.shrink2(vec2(8.0, 0.0)).intersect(ui.clip_rect()));
+    let (body, small) = (egui::TextStyle::Body.resolve(ui.style()), egui::TextStyle::Small.resolve(ui.style()));
+    let left = rect.left() + 10.0;
+    painter.text(egui::pos2(left, rect.top() + 14.0), Align2::LEFT_CENTER, name, body, t.text);
+    painter.text(egui::pos2(left, rect.top() + 31.0), Align2::LEFT_CENTER, about.join(" · "), small, t.mute);
+    if on {
+        let at = egui::Rect::from_center_size(rect.right_center() - vec2(18.0, 0.0), vec2(16.0, 16.0));
+        Icon::Check.paint(ui, at, t.accent);
+    }
+    response.on_hover_text(model.path.display().to_string()).clicked()
 }

@@ -5,15 +5,17 @@ use lorikeet_protocol::Failure;
 
 use super::{picture, plan};
 use crate::actions::Action;
+use crate::advice::{Advice, advice};
 use crate::app::StudioApp;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, Tone, buttons::checkbox, card, card::card_with, card::empty, card::hint, loss_plot, notice,
-    primary_button, progress, quiet_button, text_button, theme, tokens,
+    Icon, Tokens, Tone, buttons::checkbox, card, card::card_with, card::empty, card::hint, icon_button, loss_plot,
+    notice, primary_button, progress, quiet_button, text_button, theme, tokens,
 };
 use crate::pages::Page;
 use crate::pictures::PREVIEW;
 use crate::state::{Finish, Phase, State};
+use crate::work::Choose;
 
 const LATEST: usize = 8;
 /// Edge of a preview at most.
@@ -41,6 +43,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         Phase::Finished(finish) => finished(app, ui, &finish),
         _ => {}
     }
+    remarks(app, ui);
     progress_card(app, ui);
     figures(&app.state, ui);
     loss(app, ui, 260.0);
@@ -95,6 +98,23 @@ fn progress_card(app: &mut StudioApp, ui: &mut Ui) {
     });
 }
 
+/// What the curves say.
+fn remarks(app: &StudioApp, ui: &mut Ui) {
+    let told = advice(&app.state);
+    if told.is_empty() {
+        return;
+    }
+    card(ui, "Advice", |ui| {
+        for Advice { what, todo } in &told {
+            notice(ui, Tone::Warn, what);
+            ui.horizontal_top(|ui| {
+                ui.add_space(24.0);
+                hint(ui, todo);
+            });
+        }
+    });
+}
+
 /// Numbers side by side.
 fn figures(state: &State, ui: &mut Ui) {
     let Some(step) = &state.step else { return };
@@ -135,18 +155,33 @@ fn loss(app: &mut StudioApp, ui: &mut Ui, height: f32) {
     let log = app.log_scale;
     let mut wanted = log;
     let state = &app.state;
-    card_with(
+    let name = app.draft.name();
+    let mut choose = None;
+    let rect = card_with(
         ui,
         "Loss",
         |ui| {
+            if icon_button(ui, Icon::Camera, "Save the plot as a picture…").clicked() {
+                choose = Some(Choose::PlotPicture(format!("{name}-loss.png")));
+            }
+            if state.run_dir.is_some() && icon_button(ui, Icon::Download, "Save the numbers as a table…").clicked() {
+                choose = Some(Choose::PlotTable(format!("{name}.csv")));
+            }
             checkbox(ui, &mut wanted, "Log scale");
         },
         |ui| {
-            loss_plot::show(ui, state, height, log);
-            ui.horizontal(|ui| loss_plot::legend(ui, state));
+            let rect = loss_plot::show(ui, state, height, log);
+            let legend = ui.horizontal_wrapped(|ui| loss_plot::legend(ui, state)).response.rect;
+            rect.union(legend)
         },
     );
     app.log_scale = wanted;
+    if let Some(what) = choose {
+        app.actions.push(Action::Choose(what));
+    }
+    if let Some(to) = app.picture_to.take() {
+        app.work.save_picture(rect.expand(6.0), to);
+    }
 }
 
 /// The newest preview of each prompt.

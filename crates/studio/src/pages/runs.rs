@@ -1,73 +1,139 @@
 //! Run folders, the newest first.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
-use egui::{Align, Layout, RichText, Ui};
+use egui::{Align, Context, Layout, Rect, RichText, Sense, TextEdit, Ui, WidgetInfo, vec2};
 
-use super::{column, dataset::sentence};
+use super::{column, dataset::sentence, picture};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, Tone, card, card::empty, card::page_title, icon_button, notice, progress, text_button, theme,
+    Icon, Tokens, Tone, card, card::empty, card::hint, card::page_title, icon_button, modal, modal::actions,
+    modal::title, notice, primary_button, progress, text_button, theme,
 };
-use crate::work::RunEntry;
+use crate::pictures::THUMBNAIL;
+use crate::run_files::RunEntry;
+
+const EDGE: f32 = 52.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     column(ui, |ui| {
         page_title(ui, "Runs", "Each run has a folder of its own, with its recipe, previews, saves and LoRA");
-        match &app.runs {
+        let count = app.runs.ready().map_or(0, Vec::len);
+        if count > 0 {
+            ui.horizontal(|ui| {
+                let t = Tokens::get(ui);
+                Icon::Search.show(ui, 16.0, t.mute);
+                let search = TextEdit::singleline(&mut app.run_search)
+                    .hint_text("Find a run")
+                    .desired_width(240.0)
+                    .margin(egui::Margin::symmetric(8, 5));
+                let field = ui.add(search);
+                field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Find a run"));
+                if icon_button(ui, Icon::Refresh, "Look for runs again").clicked() {
+                    app.actions.push(Action::ListRuns);
+                }
+            });
+        }
+        let runs = std::mem::take(&mut app.runs);
+        match &runs {
             Load::Nothing | Load::Loading(_) => progress::labelled(ui, "Looking for runs", "", None),
             Load::Failed(error) => {
                 notice(ui, Tone::Error, sentence(error));
+                if text_button(ui, Icon::Refresh, "Look again", true).clicked() {
+                    app.actions.push(Action::ListRuns);
+                }
             }
             Load::Ready(runs) if runs.is_empty() => {
                 empty(ui, Icon::History, "No runs yet", "What you train appears here", |_| {});
             }
             Load::Ready(runs) => {
-                let held = app.state.active();
                 let now = SystemTime::now();
-                for run in runs {
-                    if let Some(action) = entry(ui, run, now, held) {
-                        app.actions.push(action);
-                    }
+                let words: Vec<String> = app.run_search.split_whitespace().map(str::to_lowercase).collect();
+                let fits = |run: &&RunEntry| {
+                    let text = format!("{} {}", run.name, run.about).to_lowercase();
+                    words.iter().all(|word| text.contains(word))
+                };
+                let mut shown = false;
+                for run in runs.iter().filter(fits) {
+                    shown = true;
+                    entry(app, ui, run, now);
+                }
+                if !shown {
+                    hint(ui, "No run is called that");
                 }
             }
         }
-        if text_button(ui, Icon::Refresh, "Look again", true).clicked() {
-            app.actions.push(Action::ListRuns);
-        }
+        app.runs = runs;
     });
 }
 
-fn entry(ui: &mut Ui, run: &RunEntry, now: SystemTime, held: bool) -> Option<Action> {
+fn entry(app: &mut StudioApp, ui: &mut Ui, run: &RunEntry, now: SystemTime) {
     let t = Tokens::get(ui);
-    let mut action = None;
+    let held = app.state.active();
+    let mine = app.state.run_dir.as_ref() == Some(&run.path);
     card(ui, "", |ui| {
         ui.horizontal(|ui| {
+            strip(app, ui, run);
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+                ui.spacing_mut().item_spacing.x = 4.0;
+                ui.add_enabled_ui(!(held && mine), |ui| {
+                    if icon_button(ui, Icon::Trash, &format!("Delete {}…", run.name)).clicked() {
+                        app.confirm_delete = Some(run.path.clone());
+                    }
+                });
                 if icon_button(ui, Icon::FolderOpen, &format!("Open folder of {}", run.name)).clicked() {
-                    action = Some(Action::Open(run.path.clone()));
+                    app.actions.push(Action::Open(run.path.clone()));
+                }
+                if icon_button(ui, Icon::Copy, &format!("Use the recipe of {} again", run.name)).clicked() {
+                    app.actions.push(Action::UseRecipeOf(run.path.clone()));
                 }
                 let unfinished = run.saved_step.is_some() && (run.lora.is_none() || run.saved_step < run.steps);
                 if unfinished && text_button(ui, Icon::Play, "Continue", !held).clicked() {
-                    action = Some(Action::ResumeRun(run.path.clone()));
+                    app.actions.push(Action::ResumeRun(run.path.clone()));
+                }
+                if text_button(ui, Icon::Activity, "Open", !held).clicked() {
+                    app.actions.push(Action::OpenRun(run.path.clone()));
                 }
                 ui.with_layout(Layout::top_down(Align::Min), |ui| {
                     ui.spacing_mut().item_spacing.y = 2.0;
                     let name = RichText::new(&run.name).text_style(theme::section()).color(t.text);
                     ui.add(egui::Label::new(name).truncate());
-                    ui.add(egui::Label::new(RichText::new(about(run, now)).small().color(t.mute)).truncate());
+                    for line in [about(run, now), progress_of(run), facts(run)] {
+                        ui.add(egui::Label::new(RichText::new(line).small().color(t.mute)).truncate());
+                    }
                 });
             });
         });
     });
-    action
 }
 
-/// `Saved at step 250 of 400 · LoRA ready · 2 h ago`.
-fn about(run: &RunEntry, now: SystemTime) -> String {
+/// The newest previews of a run.
+fn strip(app: &mut StudioApp, ui: &mut Ui, run: &RunEntry) {
+    let t = Tokens::get(ui);
+    let count = if ui.available_width() > 560.0 { 3 } else { 1 };
+    let width = count as f32 * (EDGE + 4.0);
+    let (rect, response) = ui.allocate_exact_size(vec2(width, EDGE), Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, format!("Previews of {}", run.name)));
+    if !ui.is_rect_visible(rect) {
+        return;
+    }
+    for index in 0..count {
+        let at = Rect::from_min_size(rect.min + vec2(index as f32 * (EDGE + 4.0), 0.0), vec2(EDGE, EDGE));
+        match run.pictures.get(index) {
+            Some(path) => picture::cover(ui, at, &app.pictures.get(path, THUMBNAIL)),
+            None => {
+                ui.painter().rect_filled(at, crate::kit::tokens::RADIUS, t.field);
+            }
+        }
+    }
+}
+
+/// `Saved at step 250 of 400 · LoRA ready`.
+fn progress_of(run: &RunEntry) -> String {
     let mut parts = Vec::new();
     match (run.saved_step, run.steps) {
         (Some(step), Some(steps)) => parts.push(format!("Saved at step {}", format::count_of(step, steps))),
@@ -77,14 +143,52 @@ fn about(run: &RunEntry, now: SystemTime) -> String {
     if run.lora.is_some() {
         parts.push("LoRA ready".to_owned());
     }
-    if let Ok(age) = now.duration_since(run.modified) {
-        parts.push(if age.as_secs() < 60 {
-            "just now".to_owned()
-        } else {
-            format!("{} ago", format::duration(age.as_secs_f64()))
-        });
-    }
     parts.join(" · ")
+}
+
+/// `Style · demo base · 2 h ago`.
+fn about(run: &RunEntry, now: SystemTime) -> String {
+    let age = now.duration_since(run.modified).ok().map(|age| match age.as_secs() {
+        0..60 => "just now".to_owned(),
+        _ => format!("{} ago", format::duration(age.as_secs_f64())),
+    });
+    let parts = [Some(run.about.clone()).filter(|about| !about.is_empty()), age];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
+/// `Validation 0.1204 at step 200 · 12 MB`.
+fn facts(run: &RunEntry) -> String {
+    let best =
+        run.best.map(|(step, loss)| format!("Validation {} at step {}", format::loss(loss), format::count(step)));
+    [best, Some(format::bytes(run.bytes))].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
+/// Before a run goes to the trash.
+pub(super) fn confirm(app: &mut StudioApp, ctx: &Context, path: PathBuf) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (decided, close) = modal(ctx, "delete", |ui| {
+        ui.set_width(400.0);
+        title(ui, "Delete this run?");
+        let t = Tokens::get(ui);
+        let text = format!("{name} goes to the trash with its saves, previews and LoRA. It can be got back from there");
+        ui.add(egui::Label::new(RichText::new(text).color(t.dim)).wrap());
+        let mut decided = None;
+        actions(ui, |ui| {
+            if primary_button(ui, Icon::Trash, "Delete run", true).clicked() {
+                decided = Some(true);
+            }
+            if text_button(ui, Icon::X, "Cancel", true).clicked() {
+                decided = Some(false);
+            }
+        });
+        decided
+    });
+    if decided == Some(true) {
+        app.actions.push(Action::DeleteRun(path));
+    }
+    if decided.is_some() || close {
+        app.confirm_delete = None;
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +197,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_run_is_told_in_one_line() {
+    fn a_run_is_told_in_few_words() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000_000);
         let run = RunEntry {
             path: "ink".into(),
@@ -102,7 +206,13 @@ mod tests {
             saved_step: Some(250),
             steps: Some(1_400),
             lora: Some("ink/ink.safetensors".into()),
+            about: "Style · demo base".to_owned(),
+            pictures: Vec::new(),
+            best: Some((200, 0.1204)),
+            bytes: 12 << 20,
         };
-        assert_eq!(about(&run, now), "Saved at step 250 of 1,400 · LoRA ready · 2 h ago");
+        assert_eq!(progress_of(&run), "Saved at step 250 of 1,400 · LoRA ready");
+        assert_eq!(facts(&run), "Validation 0.1204 at step 200 · 12 MB");
+        assert_eq!(about(&run, now), "Style · demo base · 2 h ago");
     }
 }

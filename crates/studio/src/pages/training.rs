@@ -6,7 +6,6 @@ use lorikeet_recipe::{Level, Preset, SECTIONS, Section, Setting, setting};
 use super::{column, fields, plan};
 use crate::actions::Action;
 use crate::app::StudioApp;
-use crate::draft::Draft;
 use crate::format;
 use crate::kit::{Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, quiet_button, theme, tokens};
 use crate::work::Choose;
@@ -18,7 +17,17 @@ const ON_TOP: [&str; 2] = ["dataset.trigger", "save.name"];
 #[derive(Default)]
 pub(crate) struct AdvancedView {
     pub(crate) open: bool,
-    filter: String,
+    pub(crate) filter: String,
+    /// The setting that is to be brought into view.
+    pub(crate) wanted: Option<&'static str>,
+}
+
+impl AdvancedView {
+    pub(crate) fn find(&mut self, id: &'static str) {
+        self.open |= setting(id).is_some_and(|setting| setting.level == Level::Advanced);
+        self.filter.clear();
+        self.wanted = Some(id);
+    }
 }
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
@@ -35,7 +44,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             plan::show(app, ui);
         }
         ui.horizontal(|ui| {
-            if quiet_button(ui, Icon::FolderOpen, "Open recipe…").clicked() {
+            if quiet_button(ui, Icon::FolderOpen, "Open or import recipe…").clicked() {
                 app.actions.push(Action::Choose(Choose::RecipeToOpen));
             }
             if quiet_button(ui, Icon::Save, "Save recipe…").clicked() {
@@ -58,7 +67,7 @@ fn teach(app: &mut StudioApp, ui: &mut Ui) {
         });
         for id in ON_TOP {
             if let Some(setting) = setting(id) {
-                fields::field(ui, &mut app.draft, &app.state, &mut app.actions, setting);
+                fields::field(ui, app, setting);
             }
         }
     });
@@ -100,10 +109,7 @@ fn basic(app: &mut StudioApp, ui: &mut Ui, section: &'static Section) {
     }
     card(ui, section.label, |ui| {
         for setting in section.settings.iter().filter(wanted) {
-            fields::field(ui, &mut app.draft, &app.state, &mut app.actions, setting);
-            if setting.id == "network.alpha" {
-                scale(app, ui);
-            }
+            fields::field(ui, app, setting);
         }
         if section.id == "train"
             && let Some(plan) = &app.state.plan
@@ -142,10 +148,13 @@ fn scale(app: &StudioApp, ui: &mut Ui) {
 
 fn advanced(app: &mut StudioApp, ui: &mut Ui) {
     let t = Tokens::get(ui);
-    let settings =
-        || SECTIONS.iter().flat_map(|s| s.settings).filter(|s| s.level == Level::Advanced && fields::in_form(s));
-    let changed = settings().filter(|s| app.draft.recipe.is_set(s.id)).count() as u64;
-    let AdvancedView { open, mut filter } = std::mem::take(&mut app.advanced);
+    let settings: Vec<&Setting> = SECTIONS
+        .iter()
+        .flat_map(|s| s.settings)
+        .filter(|s| s.level == Level::Advanced && fields::in_form(s) && fields::concerns(&app.draft, s))
+        .collect();
+    let changed = settings.iter().filter(|s| app.draft.recipe.is_set(s.id)).count() as u64;
+    let AdvancedView { open, mut filter, wanted } = std::mem::take(&mut app.advanced);
     let mut toggled = false;
     card_with(
         ui,
@@ -160,8 +169,8 @@ fn advanced(app: &mut StudioApp, ui: &mut Ui) {
                 response.widget_info(|| WidgetInfo::selected(egui::Role::DisclosureTriangle, true, open, "Advanced"));
                 toggled = response.clicked();
                 let about = match changed {
-                    0 => format!("{} settings, all at their defaults", settings().count()),
-                    n => format!("{} settings, {} changed", settings().count(), format::count(n)),
+                    0 => format!("{} settings, all at their defaults", settings.len()),
+                    n => format!("{} settings, {} changed", settings.len(), format::count(n)),
                 };
                 ui.add(egui::Label::new(RichText::new(about).color(t.mute)).truncate());
             });
@@ -179,24 +188,17 @@ fn advanced(app: &mut StudioApp, ui: &mut Ui) {
             });
             let mut found = false;
             for section in SECTIONS {
-                found |= advanced_section(ui, &mut app.draft, &app.state, &mut app.actions, section, &filter);
+                found |= advanced_section(ui, app, section, &filter);
             }
             if !found {
                 hint(ui, "No setting is called that");
             }
         },
     );
-    app.advanced = AdvancedView { open: open != toggled, filter };
+    app.advanced = AdvancedView { open: open != toggled, filter, wanted };
 }
 
-fn advanced_section(
-    ui: &mut Ui,
-    draft: &mut Draft,
-    state: &crate::state::State,
-    actions: &mut Vec<Action>,
-    section: &'static Section,
-    filter: &str,
-) -> bool {
+fn advanced_section(ui: &mut Ui, app: &mut StudioApp, section: &'static Section, filter: &str) -> bool {
     let t = Tokens::get(ui);
     let filter = filter.trim().to_lowercase();
     let matches = |setting: &Setting| {
@@ -204,13 +206,20 @@ fn advanced_section(
             || [setting.label, setting.help, setting.id].iter().any(|text| text.to_lowercase().contains(&filter))
     };
     let mut found = false;
-    for setting in section.settings.iter().filter(|s| s.level == Level::Advanced && fields::in_form(s) && matches(s)) {
+    let shown = |s: &&Setting| s.level == Level::Advanced && fields::in_form(s) && matches(s);
+    for setting in section.settings.iter().filter(shown) {
+        if !fields::concerns(&app.draft, setting) && app.advanced.wanted != Some(setting.id) {
+            continue;
+        }
         if !found {
             ui.add_space(4.0);
             ui.label(RichText::new(section.label).text_style(theme::section()).color(t.dim));
             found = true;
         }
-        fields::field(ui, draft, state, actions, setting);
+        fields::field(ui, app, setting);
+        if setting.id == "network.alpha" {
+            scale(app, ui);
+        }
     }
     found
 }

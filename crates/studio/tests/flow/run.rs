@@ -1,64 +1,15 @@
-//! From a dropped folder to an exported LoRA, with a scripted worker and no window.
+//! From a dropped folder to an exported LoRA.
 
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-mod fake;
-
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use egui::{Key, Modifiers, Theme};
-use egui_kittest::{Harness, kittest::Queryable};
-use fake::Fake;
-use lorikeet_protocol::{Command, Event, ExportRequest, Failure, Stage};
+use egui_kittest::kittest::Queryable;
+use lorikeet_protocol::{Command, Event, Failure, Stage};
 use lorikeet_recipe::Value;
 use lorikeet_studio::{Page, StudioApp, state::Phase};
 
-#[derive(Debug)]
-struct File(PathBuf);
-
-impl egui::DroppedFile for File {
-    fn path(&self) -> &Path {
-        &self.0
-    }
-
-    fn bytes(&self) -> Result<Vec<u8>, String> {
-        Err("a folder has no bytes".to_owned())
-    }
-}
-
-fn studio<'a>(engine: &Fake, size: (f32, f32)) -> Harness<'a, StudioApp> {
-    let engine = engine.clone();
-    let mut harness = Harness::builder().with_size(size).with_max_steps(64).build_eframe(move |cc| {
-        StudioApp::new(&cc.egui_ctx, Box::new(engine), fake::start("runs".into()))
-            .with_dialogs(Box::new(|_| Box::pin(std::future::ready(Some(PathBuf::from("/exports/ink.safetensors"))))))
-    });
-    settle(&mut harness);
-    harness
-}
-
-/// Until threads have answered and the debounced plan has come.
-fn settle(harness: &mut Harness<'_, StudioApp>) {
-    for _ in 0..4 {
-        harness.run_steps(2);
-        harness.state_mut().settle();
-    }
-    harness.run_steps(2);
-}
-
-fn pictures(folder: &Path, count: usize) {
-    for i in 0..count {
-        let picture = image::RgbImage::from_pixel(64, 64, image::Rgb([i as u8 * 20, 90, 160]));
-        picture.save(folder.join(format!("{i}.png"))).unwrap();
-        std::fs::write(folder.join(format!("{i}.txt")), format!("thing {i}")).unwrap();
-    }
-}
-
-fn drop_path(harness: &mut Harness<'_, StudioApp>, path: &Path) {
-    harness.input_mut().dropped_files.push(Arc::new(File(path.to_owned())));
-    harness.step();
-    settle(harness);
-}
+use crate::fake::{self, Fake};
+use crate::{Harness, drop_path, pictures, settle, studio};
 
 #[test]
 fn at_the_first_start_the_demo_base_and_an_example_are_ready_to_train() {
@@ -138,12 +89,18 @@ fn a_dropped_folder_is_trained_watched_and_exported() {
     harness.get_by_label("Export").click();
     harness.run_steps(2);
     let to = PathBuf::from("/exports/ink.safetensors");
-    let export = Command::Export(ExportRequest { run_dir: "runs/thing".into(), to: to.clone(), ..Default::default() });
-    assert_eq!(engine.take_sent(), [export]);
+    let sent = engine.take_sent();
+    let [Command::Export(request)] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!((&request.to, request.step, &request.run_dir), (&to, None, &PathBuf::from("runs/thing")));
     engine.push(Event::Exported { path: to, modules: 84 });
     harness.run_steps(2);
     harness.get_by_label("Exported ink.safetensors with 84 trained layers");
-    assert!(harness.query_by_label("Export").is_none(), "the dialog closes");
+    settle(&mut harness);
+    // The file of this story does not exist, which the check tells.
+    assert!(harness.query_all_by_label_contains("ink.safetensors").count() >= 1);
+    harness.get_by_label("Done").click();
+    harness.run_steps(3);
+    assert!(harness.query_by_label("Export LoRA").is_none(), "the dialog closes");
 }
 
 #[test]
@@ -193,7 +150,7 @@ fn one_broken_picture_among_good_ones_is_named() {
     let mut harness = studio(&engine, (1280.0, 800.0));
     drop_path(&mut harness, folder.path());
     harness.get_by_label_contains("Left out broken.png");
-    harness.get_by_label_contains("2 pictures");
+    harness.get_by_label_contains("2 pictures ·");
 }
 
 #[test]

@@ -2,25 +2,27 @@
 
 use std::path::PathBuf;
 
-use egui::{Rect, RichText, Sense, TextEdit, Ui, WidgetInfo, pos2, vec2};
-use lorikeet_dataset::{Dataset, Picture as Entry};
+mod bulk;
+mod doctor;
+mod editor;
+mod grid;
+mod shapes;
 
-use super::{picture, welcome};
+pub(crate) use shapes::Shapes;
+
+use egui::{RichText, TextEdit, Ui};
+use lorikeet_dataset::Dataset;
+
+use super::{monitor, picture, welcome};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, Tone, buttons::row_button, card, card::empty, card::hint, icon_button, notice, progress, text_button,
-    tokens,
+    Icon, Tokens, Tone, buttons::row_button, card, card::empty, icon_button, notice, progress, text_button, tokens,
 };
-use crate::pictures::THUMBNAIL;
 use crate::work::Choose;
 
-/// A tile with its caption.
-const TILE: f32 = 128.0;
-const CAPTION: f32 = 36.0;
-const GAP: f32 = 8.0;
 /// More left-out files than this are only counted.
 const NAMED: usize = 5;
 
@@ -40,7 +42,14 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         }
     });
     match &app.draft.data {
-        Load::Ready(data) if !data.images.is_empty() => grid(ui, &data.images, &mut app.pictures),
+        Load::Ready(data) if !data.images.is_empty() => {
+            let data = std::sync::Arc::clone(data);
+            doctor::show(app, ui, &data);
+            if ui.ctx().content_rect().width() < tokens::RAIL_FROM_WIDTH {
+                selection(app, ui, &data);
+            }
+            grid::show(app, ui, &data);
+        }
         Load::Nothing => {
             let actions = &mut app.actions;
             empty(
@@ -56,6 +65,29 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             );
         }
         _ => {}
+    }
+}
+
+/// Beside the grid: the selected pictures, else the plan.
+pub(super) fn rail(app: &mut StudioApp, ui: &mut Ui) {
+    let data = app.draft.data.ready().cloned();
+    match data {
+        Some(data) if app.browse.count() > 0 => selection(app, ui, &data),
+        data => {
+            monitor::rail(app, ui);
+            if let Some(data) = data {
+                shapes::show(app, ui, &data);
+            }
+        }
+    }
+}
+
+/// The caption of one picture, or what can be done to many.
+fn selection(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
+    match app.browse.count() {
+        0 => {}
+        1 => editor::show(app, ui, data),
+        _ => bulk::show(app, ui, data),
     }
 }
 
@@ -111,72 +143,9 @@ fn facts(ui: &mut Ui, data: &Dataset, trigger: &str) {
         parts.push(format!("trigger word “{trigger}”"));
     }
     ui.add(egui::Label::new(RichText::new(parts.join(" · ")).color(t.dim)).wrap());
-    for skipped in data.skipped.iter().take(NAMED) {
-        let name = skipped.path.strip_prefix(&data.folder).unwrap_or(&skipped.path);
-        notice(ui, Tone::Warn, format!("Left out {}: {}", name.display(), skipped.reason));
-    }
-    if data.skipped.len() > NAMED {
-        hint(ui, format!("{} more files were left out", format::count((data.skipped.len() - NAMED) as u64)));
-    }
     for warning in data.warnings.iter().take(NAMED) {
         notice(ui, Tone::Warn, warning);
     }
-}
-
-/// All pictures; only what can be seen is decoded and drawn.
-fn grid(ui: &mut Ui, images: &[Entry], pictures: &mut crate::pictures::Pictures) {
-    let width = ui.available_width();
-    let columns = (((width + GAP) / (TILE + GAP)).floor() as usize).max(1);
-    let tile = ((width - GAP * (columns - 1) as f32) / columns as f32).floor();
-    ui.spacing_mut().item_spacing.y = GAP;
-    for row in images.chunks(columns) {
-        let (rect, _) = ui.allocate_exact_size(vec2(width, tile + CAPTION), Sense::hover());
-        if !ui.is_rect_visible(rect) {
-            continue;
-        }
-        for (i, entry) in row.iter().enumerate() {
-            let left = rect.left() + i as f32 * (tile + GAP);
-            let cell = Rect::from_min_size(pos2(left, rect.top()), vec2(tile, tile + CAPTION));
-            one(ui, cell, entry, pictures);
-        }
-    }
-}
-
-fn one(ui: &mut Ui, cell: Rect, entry: &Entry, pictures: &mut crate::pictures::Pictures) {
-    let t = Tokens::get(ui);
-    let image = Rect::from_min_size(cell.min, vec2(cell.width(), cell.width()));
-    picture::cover(ui, image, &pictures.get(&entry.path, THUMBNAIL));
-    if entry.repeats > 1 {
-        let font = egui::TextStyle::Small.resolve(ui.style());
-        let text = ui.painter().layout_no_wrap(format!("{} times", entry.repeats), font, tokens::Tokens::DARK.text);
-        let at = image.right_top() + vec2(-text.size().x - 12.0, 6.0);
-        ui.painter().rect_filled(Rect::from_min_size(at, text.size() + vec2(8.0, 4.0)), 4, t.shade);
-        ui.painter().galley(at + vec2(4.0, 2.0), text, t.text);
-    }
-    let file = entry.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let (caption, color) =
-        if entry.caption.is_empty() { ("No caption", t.mute) } else { (entry.caption.as_str(), t.dim) };
-    let mut job = egui::text::LayoutJob::simple(
-        caption.to_owned(),
-        egui::TextStyle::Small.resolve(ui.style()),
-        color,
-        cell.width(),
-    );
-    job.wrap.max_rows = 2;
-    job.wrap.break_anywhere = false;
-    let galley = ui.painter().layout_job(job);
-    ui.painter().with_clip_rect(cell.intersect(ui.clip_rect())).galley(
-        pos2(cell.left(), image.bottom() + 4.0),
-        galley,
-        color,
-    );
-    let response = ui.interact(cell, ui.scope_id().with(&entry.path), Sense::hover());
-    response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, format!("{file}: {caption}")));
-    response.on_hover_ui(|ui| {
-        ui.label(RichText::new(&file).strong());
-        ui.label(caption);
-        ui.label(RichText::new(format!("{} × {} px", entry.width, entry.height)).color(t.mute).small());
-    });
 }
 
 /// Error texts of the libraries begin small; on a card they begin a sentence.

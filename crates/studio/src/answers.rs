@@ -1,0 +1,264 @@
+//! What comes of answers from other threads: chosen and dropped files, scans, recipes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lorikeet_dataset::Dataset;
+use lorikeet_protocol::{Event, Failure};
+use lorikeet_recipe::{Import, Recipe};
+
+use crate::actions::Action;
+use crate::app::StudioApp;
+use crate::draft::{Draft, Load};
+use crate::kit::Tone;
+use crate::pages::Page;
+use crate::state::{Phase, State};
+use crate::work::{Answer, Choose, Dropped, Read};
+
+/// What decides which base it is.
+const BASE_IDS: [&str; 4] = ["base.path", "base.vae", "base.text_encoder", "base.text_encoder_2"];
+
+impl StudioApp {
+    pub(crate) fn answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Scanned { ticket, result } if self.draft.data.awaits(ticket) => {
+                self.draft.data = result.map_or_else(Load::Failed, |data| Load::Ready(Arc::new(data)));
+                self.draft.generation += 1;
+                self.draft.touch();
+                self.begin_rounds();
+            }
+            Answer::Scanned { ticket, result } if self.draft.refreshing == Some(ticket) => {
+                self.draft.refreshing = None;
+                self.refreshed(result);
+            }
+            Answer::Looked(looks) => self.health.looked(looks),
+            Answer::Examined { key, findings } => self.health.examined(&key, findings),
+            Answer::Files(done) => self.files_done(done),
+            Answer::Inspected { ticket, result } if self.draft.base.awaits(ticket) => {
+                self.draft.base = result.map_or_else(Load::Failed, Load::Ready);
+                self.draft.touch();
+            }
+            // Of a folder or base that is no longer chosen.
+            Answer::Scanned { .. } | Answer::Inspected { .. } | Answer::Done => {}
+            Answer::Example { index, pictures } => {
+                if let Some(slot) = self.examples.get_mut(index) {
+                    *slot = pictures;
+                }
+            }
+            Answer::Chosen { what, path: Some(path) } => self.chosen(what, path),
+            Answer::Chosen { path: None, .. } => {}
+            Answer::Dropped(dropped) => self.dropped(dropped),
+            Answer::RecipeRead(Ok(Read::Recipe(recipe))) => self.use_recipe(*recipe),
+            Answer::RecipeRead(Ok(Read::Import(import))) => self.imported = Some(*import),
+            Answer::RecipeSaved(Ok(path)) => self.toasts.add(Tone::Ok, format!("Saved {}", path.display())),
+            Answer::RecipeRead(Err(error)) | Answer::RecipeSaved(Err(error)) => self.toasts.add(Tone::Error, error),
+            Answer::RunRead { path, result: Ok(told) } => self.look_back(path, told),
+            Answer::Deleted(Ok(path)) => {
+                if self.state.run_dir.as_ref() == Some(&path) && !self.state.active() {
+                    self.state = State::default();
+                    self.draft.touch();
+                }
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                self.toasts.add(Tone::Ok, format!("{name} is in the trash"));
+                self.perform(Action::ListRuns);
+            }
+            Answer::Written(Ok(path)) => self.toasts.add(Tone::Ok, format!("Saved {}", path.display())),
+            Answer::RunRead { result: Err(error), .. } | Answer::Deleted(Err(error)) | Answer::Written(Err(error)) => {
+                self.toasts.add(Tone::Error, error);
+            }
+            Answer::ExportChecked(result) => {
+                if let Some(form) = &mut self.export {
+                    form.checked = Some(result);
+                }
+            }
+            Answer::Models(found) => self.models = Load::Ready(found),
+            Answer::Runs(result) => self.runs = result.map_or_else(Load::Failed, Load::Ready),
+            Answer::NotOpened(error) => self.toasts.add(Tone::Warn, error),
+        }
+    }
+
+    fn chosen(&mut self, what: Choose, path: PathBuf) {
+        match what {
+            Choose::DatasetFolder => self.use_folder(path),
+            Choose::BaseFolder | Choose::BaseFile => self.use_base(path.to_string_lossy().into_owned()),
+            Choose::ExportFile(_) => {
+                if let Some(form) = &mut self.export {
+                    form.to = path.to_string_lossy().into_owned();
+                }
+            }
+            Choose::PlotPicture(_) => self.picture_to = Some(path),
+            Choose::PlotTable(_) => {
+                if let Some(run_dir) = self.state.run_dir.clone() {
+                    self.work.write_csv(run_dir, path);
+                }
+            }
+            Choose::RunsFolder => {
+                self.prefs.runs_folder = Some(path);
+                self.draft.reset("save.folder");
+            }
+            Choose::RecipeToOpen => self.work.read_recipe(path),
+            Choose::RecipeToSave(_) => self.work.save_recipe(self.draft.recipe.clone(), path),
+            Choose::SettingFolder(id) | Choose::SettingFile(id) => {
+                if let Err(error) = self.draft.set_text(id, path.to_string_lossy()) {
+                    self.toasts.add(Tone::Error, error);
+                }
+            }
+        }
+    }
+
+    fn dropped(&mut self, dropped: Dropped) {
+        if self.state.active() {
+            self.toasts.add(Tone::Warn, "A run is going on. Stop it, or wait for it, before changing pictures or base");
+            return;
+        }
+        match dropped {
+            Dropped::Pictures(folder) => {
+                self.use_folder(folder);
+                self.page = Page::Dataset;
+            }
+            Dropped::Base(path) => {
+                self.use_base(path.to_string_lossy().into_owned());
+                self.page = Page::Model;
+            }
+            Dropped::Recipe(path) => self.work.read_recipe(path),
+            Dropped::Unknown(path) => self
+                .toasts
+                .add(Tone::Warn, format!("{} is no folder of pictures, no model and no recipe", path.display())),
+        }
+    }
+
+    pub(crate) fn use_folder(&mut self, folder: PathBuf) {
+        // A trigger word or name of an example has nothing to do with another folder.
+        if self.draft.example.take().is_some() {
+            self.draft.reset("dataset.trigger");
+        }
+        if let Err(error) = self.draft.set_text("dataset.folder", folder.to_string_lossy()) {
+            self.toasts.add(Tone::Error, error);
+            return;
+        }
+        self.rescan();
+    }
+
+    pub(crate) fn rescan(&mut self) {
+        if let Some(folder) = self.draft.folder() {
+            let ticket = self.work.scan(folder, self.scan_options());
+            self.draft.data = Load::Loading(ticket);
+            self.draft.refreshing = None;
+            self.browse.clear();
+            self.health.clear();
+            self.draft.touch();
+        }
+    }
+
+    /// As [`StudioApp::rescan`], while what is known stays on screen.
+    pub(crate) fn refresh(&mut self) {
+        if let (Some(folder), Some(_)) = (self.draft.folder(), self.draft.data.ready()) {
+            let ticket = self.work.scan(folder, self.scan_options());
+            self.draft.refreshing = Some(ticket);
+        }
+    }
+
+    fn refreshed(&mut self, result: Result<Dataset, String>) {
+        match result {
+            Err(error) => self.draft.data = Load::Failed(error),
+            Ok(data) if self.draft.data.ready().is_some_and(|old| **old == data) => return,
+            Ok(data) => {
+                self.browse.retain(&data);
+                self.draft.data = Load::Ready(Arc::new(data));
+                self.begin_rounds();
+            }
+        }
+        self.draft.generation += 1;
+        self.draft.touch();
+    }
+
+    /// Shows a run that is over as if it had just ended.
+    fn look_back(&mut self, path: PathBuf, told: Vec<Event>) {
+        if self.state.active() {
+            return;
+        }
+        self.state = State::default();
+        told.into_iter().for_each(|event| self.state.apply(event));
+        if self.state.active() {
+            self.state.phase = Phase::Failed(Failure {
+                what: "This run was interrupted".to_owned(),
+                why: "The program ended before the run did".to_owned(),
+                todo: "Continue it from its last save, or export that".to_owned(),
+                last_save: self.state.saves.values().next_back().cloned(),
+            });
+        }
+        self.state.run_dir = Some(path);
+        // What happened then is no news.
+        self.state.take_messages();
+        self.draft.touch();
+        self.perform(Action::Go(Page::Monitor));
+    }
+
+    /// What was not in the other program's file stays as it is here: base, pictures and names.
+    pub(crate) fn use_import(&mut self, import: &Import) {
+        let mut recipe = self.draft.emptied();
+        for (id, value) in import.recipe.typed() {
+            // It held in the recipe it comes from.
+            recipe.set(id, value.clone()).ok();
+        }
+        self.replace_recipe(recipe);
+        self.page = Page::Training;
+    }
+
+    /// Undo and redo; a folder or base that changes with it is looked at again.
+    pub(crate) fn replace_recipe(&mut self, recipe: Recipe) {
+        let of = |recipe: &Recipe, ids: &[&str]| ids.iter().map(|id| recipe.get(id)).collect::<Vec<_>>();
+        let changed = |ids: &[&str]| of(&recipe, ids) != of(&self.draft.recipe, ids);
+        let (folder, base) = (changed(&["dataset.folder", "dataset.repeats"]), changed(&BASE_IDS));
+        self.draft.recipe = recipe;
+        self.draft.typed.clear();
+        self.draft.example = None;
+        self.draft.touch();
+        if folder {
+            self.rescan();
+            if self.draft.folder().is_none() {
+                self.draft.data = Load::Nothing;
+            }
+        }
+        if base {
+            self.use_base(self.draft.text("base.path"));
+        }
+    }
+
+    pub(crate) fn use_base(&mut self, path: String) {
+        if path == "demo" {
+            self.draft.reset("base.path");
+        } else if let Err(error) = self.draft.set_text("base.path", path) {
+            self.toasts.add(Tone::Error, error);
+            return;
+        }
+        if self.draft.is_demo() && self.start.demo_base.as_os_str().is_empty() {
+            let told = "The demo base did not come with this program. Choose a model of your own, or install again";
+            self.draft.base = Load::Failed(told.to_owned());
+            return;
+        }
+        let files = self.draft.part_files();
+        let ticket = self.work.inspect(self.draft.base_path(&self.start.demo_base), files.clone());
+        self.inspected_files = files;
+        self.draft.base = Load::Loading(ticket);
+    }
+
+    pub(crate) fn use_example(&mut self, index: usize) {
+        let Some(example) = self.start.examples.get(index).cloned() else { return };
+        self.draft.example = None;
+        self.draft.set_preset(example.preset);
+        self.use_folder(example.folder);
+        self.draft.example = Some(index);
+        if let Err(error) = self.draft.set_text("dataset.trigger", example.trigger) {
+            self.toasts.add(Tone::Error, error);
+        }
+    }
+
+    pub(crate) fn use_recipe(&mut self, recipe: Recipe) {
+        self.draft = Draft::new(recipe, self.draft.generation + 1);
+        self.use_base(self.draft.text("base.path"));
+        self.rescan();
+        self.draft.touch();
+        self.page = Page::Training;
+    }
+}

@@ -1,0 +1,205 @@
+//! Changes to caption files and pictures: one after the other, each with its undo.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use egui::Context;
+use lorikeet_dataset::{CaptionEdit, Dataset, Fix, Picture, ScanOptions};
+
+use crate::actions::Action;
+use crate::app::StudioApp;
+use crate::draft::Load;
+use crate::format;
+use crate::history::{FileChange, Step};
+use crate::kit::Tone;
+
+/// What is to be done to files.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum FileJob {
+    Captions {
+        edit: CaptionEdit,
+        pictures: Vec<Picture>,
+    },
+    SetAside(Vec<PathBuf>),
+    /// Undo or redo.
+    Changes(Vec<FileChange>),
+}
+
+/// What came of it.
+pub(crate) struct FilesDone {
+    pub(crate) changes: Vec<FileChange>,
+    /// Pictures with their captions as they are now.
+    pub(crate) pictures: Vec<Picture>,
+    pub(crate) failures: Vec<String>,
+    /// Undo and redo are no steps of their own.
+    pub(crate) is_step: bool,
+}
+
+impl StudioApp {
+    /// Changes the captions of these pictures, by path.
+    pub(crate) fn edit_captions(&mut self, edit: CaptionEdit, paths: &[PathBuf]) {
+        let Some(data) = self.draft.data.ready() else { return };
+        let wanted: std::collections::HashSet<&PathBuf> = paths.iter().collect();
+        let pictures: Vec<Picture> =
+            data.images.iter().filter(|picture| wanted.contains(&picture.path)).cloned().collect();
+        self.files.push_back(FileJob::Captions { edit, pictures });
+        self.next_file_job();
+    }
+
+    pub(crate) fn mend(&mut self, fix: Fix, paths: &[PathBuf]) {
+        match fix {
+            Fix::Captions(edit) => self.edit_captions(edit, paths),
+            Fix::SetAside(paths) => self.set_aside(paths),
+        }
+    }
+
+    pub(crate) fn set_aside(&mut self, paths: Vec<PathBuf>) {
+        if self.state.active() {
+            self.toasts.add(Tone::Warn, "A run is going on with these pictures. Wait for it, or stop it first");
+            return;
+        }
+        self.files.push_back(FileJob::SetAside(paths));
+        self.next_file_job();
+    }
+
+    fn next_file_job(&mut self) {
+        if self.file_job_out {
+            return;
+        }
+        let Some(data) = self.draft.data.ready() else { return };
+        let Some(job) = self.files.pop_front() else { return };
+        self.file_job_out = true;
+        let roots = [data.folder.clone(), PathBuf::from(&self.validation)];
+        self.work.files(job, roots, self.scan_options());
+    }
+
+    pub(crate) fn scan_options(&self) -> ScanOptions {
+        let repeats = self.draft.int("dataset.repeats").clamp(1, i64::from(u32::MAX)) as u32;
+        ScanOptions { repeats, ..ScanOptions::default() }
+    }
+
+    pub(crate) fn files_done(&mut self, done: FilesDone) {
+        self.file_job_out = false;
+        let moved = done.changes.iter().filter(|change| matches!(change, FileChange::Moved(_))).count();
+        if done.is_step && !done.changes.is_empty() {
+            let captions = done.changes.len() - moved;
+            let what = match (captions, moved) {
+                (1, 0) => "change of a caption".to_owned(),
+                (n, 0) => format!("change of {} captions", format::count(n as u64)),
+                (_, n) => format!("setting aside of {}", format::plural(n as u64, "picture", "pictures")),
+            };
+            if moved > 0 {
+                let pictures = format::plural(moved as u64, "picture", "pictures");
+                self.toasts.add(Tone::Ok, format!("Set aside {pictures}. Undo brings them back"));
+            } else if captions > 1 {
+                self.toasts.add(Tone::Ok, format!("Changed {} captions", format::count(captions as u64)));
+            }
+            self.history.files(what, done.changes);
+        }
+        if let Some(error) = done.failures.first() {
+            let more = done.failures.len() - 1;
+            let more = if more > 0 { format!(" ({} more)", format::count(more as u64)) } else { String::new() };
+            self.toasts.add(Tone::Error, format!("{}{more}", crate::pages::sentence(error)));
+        }
+        if moved > 0 || !done.is_step || !done.failures.is_empty() {
+            self.refresh();
+        } else if let Load::Ready(data) = &mut self.draft.data {
+            merge(Arc::make_mut(data), done.pictures);
+            self.draft.generation += 1;
+            self.draft.touch();
+        }
+        self.next_file_job();
+    }
+
+    /// Undo or redo.
+    pub(crate) fn step_back(&mut self, redo: bool) {
+        match self.history.take(redo) {
+            None => {}
+            Some(Step::Recipe { before, after }) => self.replace_recipe(if redo { *after } else { *before }),
+            Some(Step::Files { changes, .. }) => {
+                let changes = if redo { changes } else { changes.iter().rev().map(FileChange::reversed).collect() };
+                self.files.push_back(FileJob::Changes(changes));
+                self.next_file_job();
+            }
+        }
+    }
+
+    /// The caption that is being typed, as an edit. Called when its field is left.
+    pub(crate) fn commit_caption(&mut self) {
+        let typing = std::mem::take(&mut self.browse.typing);
+        if !typing.picture.as_os_str().is_empty() && typing.text.trim() != typing.seen {
+            self.edit_captions(CaptionEdit::Set(typing.text), &[typing.picture]);
+        }
+    }
+
+    /// Looks at the folder again when the window gets the keyboard back: other programs may have been at it.
+    pub(crate) fn watch_focus(&mut self, ctx: &Context) {
+        let focused = ctx.input(|i| i.focused);
+        if focused && !std::mem::replace(&mut self.was_focused, focused) && !self.state.active() {
+            self.perform(Action::Refresh);
+        }
+        self.was_focused = focused;
+    }
+}
+
+impl FileChange {
+    pub(crate) fn reversed(&self) -> Self {
+        match self {
+            FileChange::Caption(change) => FileChange::Caption(change.reversed()),
+            FileChange::Moved(files) => {
+                FileChange::Moved(files.iter().rev().map(|(was, is)| (is.clone(), was.clone())).collect())
+            }
+        }
+    }
+}
+
+/// On the work thread.
+pub(crate) fn run(job: FileJob, roots: &[PathBuf; 2], options: &ScanOptions) -> FilesDone {
+    let mut done = FilesDone { changes: Vec::new(), pictures: Vec::new(), failures: Vec::new(), is_step: true };
+    match job {
+        FileJob::Captions { edit, pictures } => {
+            let mut part = Dataset { folder: roots[0].clone(), images: pictures, ..Dataset::default() };
+            let (changes, failures) = lorikeet_dataset::edit_captions(&mut part, options, &edit);
+            done.changes = changes.into_iter().map(FileChange::Caption).collect();
+            done.failures = failures.iter().map(ToString::to_string).collect();
+            done.pictures = part.images;
+        }
+        FileJob::SetAside(paths) => {
+            for path in paths {
+                let root = roots.iter().find(|root| !root.as_os_str().is_empty() && path.starts_with(root));
+                match lorikeet_dataset::set_aside(root.unwrap_or(&roots[0]), &path) {
+                    Ok(moved) => done.changes.push(FileChange::Moved(moved)),
+                    Err(error) => done.failures.push(error.to_string()),
+                }
+            }
+        }
+        FileJob::Changes(changes) => {
+            done.is_step = false;
+            for change in changes {
+                let made = match &change {
+                    FileChange::Caption(change) => change.make(),
+                    // `move_back` takes where files were and are; here they are where they were.
+                    FileChange::Moved(files) => {
+                        let back: Vec<_> = files.iter().map(|(from, to)| (to.clone(), from.clone())).collect();
+                        lorikeet_dataset::move_back(&back)
+                    }
+                };
+                match made {
+                    Ok(()) => done.changes.push(change),
+                    Err(error) => done.failures.push(error.to_string()),
+                }
+            }
+        }
+    }
+    done
+}
+
+fn merge(data: &mut Dataset, pictures: Vec<Picture>) {
+    let mut new: std::collections::HashMap<PathBuf, Picture> =
+        pictures.into_iter().map(|picture| (picture.path.clone(), picture)).collect();
+    for picture in &mut data.images {
+        if let Some(changed) = new.remove(&picture.path) {
+            *picture = changed;
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The export dialog: which save, for whom, with what told; and the check of the file that came of it.
+
+use std::path::{Path, PathBuf};
+
+use egui::{ComboBox, Context, Margin, Response, RichText, TextEdit, Ui};
+use lorikeet_checkpoint::lora::{Checked, Consumer};
+use lorikeet_protocol::{About, ExportDtype, ExportNames};
+
+use super::plan;
+use crate::actions::Action;
+use crate::app::StudioApp;
+use crate::format;
+use crate::kit::{
+    Icon, Tokens, Tone, buttons::segmented, card::fact, card::hint, icon_button, modal, modal::actions, modal::title,
+    notice, primary_button, progress, row, text_button,
+};
+use crate::state::State;
+use crate::work::Choose;
+
+const FORMATS: [(ExportDtype, &str, u64); 3] = [
+    (ExportDtype::F16, "16 bit (f16)", 2),
+    (ExportDtype::Bf16, "16 bit (bf16)", 2),
+    (ExportDtype::F32, "32 bit (f32)", 4),
+];
+const NAMES: [(ExportNames, &str); 2] =
+    [(ExportNames::Kohya, "CivitAI, ComfyUI, A1111 (kohya)"), (ExportNames::Diffusers, "diffusers (PEFT)")];
+
+/// The export being asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct ExportForm {
+    pub(crate) to: String,
+    pub(crate) dtype: ExportDtype,
+    pub(crate) names: ExportNames,
+    pub(crate) about: About,
+    pub(crate) tags: String,
+    /// `None`: the newest save.
+    pub(crate) step: Option<u64>,
+    steps: Vec<u64>,
+    pub(crate) sent: bool,
+    /// The finished file is being read back.
+    pub(crate) checking: bool,
+    /// What the finished file is good for.
+    pub(crate) checked: Option<Result<Checked, String>>,
+}
+
+impl ExportForm {
+    pub(crate) fn suggest(run_dir: &Path, name: &str, trigger: &str, state: &State) -> Self {
+        let steps: Vec<u64> = state.saves.keys().rev().copied().collect();
+        let newest = steps.first().copied().or(state.step.map(|step| step.step)).unwrap_or(0);
+        // Names come from folders, whose letters files may have too, except where they part folders.
+        let file = name.replace(['/', '\\'], "-");
+        let to = run_dir.join(format!("{file}-step{newest}.safetensors"));
+        let hint = if trigger.is_empty() { String::new() } else { format!("Use \"{trigger}\" in the prompt") };
+        Self {
+            to: to.to_string_lossy().into_owned(),
+            dtype: ExportDtype::F16,
+            names: ExportNames::Kohya,
+            about: About { title: name.to_owned(), usage_hint: hint, ..About::default() },
+            tags: String::new(),
+            step: None,
+            steps,
+            sent: false,
+            checking: false,
+            checked: None,
+        }
+    }
+
+    pub(crate) fn request(&self, run_dir: PathBuf) -> lorikeet_protocol::ExportRequest {
+        let tags = self.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+        lorikeet_protocol::ExportRequest {
+            run_dir,
+            step: self.step,
+            to: with_ending(self.to.trim()),
+            dtype: self.dtype,
+            names: self.names,
+            about: About { tags, ..self.about.clone() },
+        }
+    }
+}
+
+pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
+    let Some(mut form) = app.export.take() else { return };
+    let exporting = app.state.exporting();
+    let (keep, close) = modal(ctx, "export", |ui| {
+        ui.set_width(540.0);
+        title(ui, "Export LoRA");
+        if form.sent && !exporting && app.state.export_failure.is_none() {
+            return done(app, ui, &form);
+        }
+        ui.add_enabled_ui(!exporting, |ui| {
+            place(app, ui, &mut form);
+            told(ui, &mut form);
+        });
+        if let Some(failure) = &app.state.export_failure {
+            plan::failure_text(ui, failure);
+        }
+        let mut keep = true;
+        actions(ui, |ui| {
+            let ready = !form.to.trim().is_empty() && !exporting;
+            let text = if exporting { "Exporting…" } else { "Export" };
+            if primary_button(ui, Icon::Share, text, ready).clicked() {
+                app.actions.push(Action::Export);
+            }
+            if text_button(ui, Icon::X, "Cancel", true).clicked() {
+                keep = false;
+            }
+        });
+        keep
+    });
+    if keep && !close {
+        app.export = Some(form);
+    }
+}
+
+/// Which save, where to, in which form.
+fn place(app: &mut StudioApp, ui: &mut Ui, form: &mut ExportForm) {
+    row(ui, "File", "Where the file is written", "", |ui| {
+        let edit = TextEdit::singleline(&mut form.to)
+            .desired_width(ui.available_width() - 60.0)
+            .margin(Margin::symmetric(8, 5));
+        let response = ui.add(edit);
+        if icon_button(ui, Icon::FolderOpen, "Choose file…").clicked() {
+            app.actions.push(Action::Choose(Choose::ExportFile(PathBuf::from(&form.to))));
+        }
+        response
+    });
+    if form.steps.len() > 1 {
+        row(ui, "Save", "Which save to export; an earlier one may look better", "", |ui| {
+            let name = |step: Option<u64>| match step {
+                None => format!("Newest (step {})", format::count(form.steps[0])),
+                Some(step) => format!("Step {}", format::count(step)),
+            };
+            ComboBox::from_id_salt("export step")
+                .selected_text(name(form.step))
+                .show_ui(ui, |ui| {
+                    for step in std::iter::once(None).chain(form.steps.iter().skip(1).copied().map(Some)) {
+                        if ui.selectable_label(form.step == step, name(step)).clicked() {
+                            form.step = step;
+                        }
+                    }
+                })
+                .response
+        });
+    }
+    row(ui, "For", "What layers are called in the file; kohya's names are read by every program", "", |ui| {
+        choice(ui, &NAMES.map(|(_, label)| label), NAMES.iter().position(|(names, _)| *names == form.names), |picked| {
+            form.names = NAMES[picked].0;
+        })
+    });
+    row(ui, "Numbers", "f16 is read by every program and half the size of f32", "", |ui| {
+        let chosen = FORMATS.iter().position(|(dtype, ..)| *dtype == form.dtype);
+        choice(ui, &FORMATS.map(|(_, label, _)| label), chosen, |picked| form.dtype = FORMATS[picked].0)
+    });
+    if let Some(plan) = &app.state.plan {
+        let bytes = FORMATS.iter().find(|(dtype, ..)| *dtype == form.dtype).map_or(2, |(_, _, bytes)| *bytes);
+        hint(ui, format!("About {}", format::bytes(plan.trainable_parameters * bytes)));
+    }
+}
+
+fn choice(ui: &mut Ui, labels: &[&str], chosen: Option<usize>, mut pick: impl FnMut(usize)) -> Response {
+    ui.scope(|ui| {
+        let choices: Vec<_> = labels.iter().map(|label| (None, *label)).collect();
+        if let Some(picked) = segmented(ui, &choices, chosen.unwrap_or(0)) {
+            pick(picked);
+        }
+    })
+    .response
+}
+
+/// What people are told by the file.
+fn told(ui: &mut Ui, form: &mut ExportForm) {
+    ui.add_space(4.0);
+    hint(ui, "Written into the file, for people and for sites such as CivitAI. All of it may stay empty");
+    let about = &mut form.about;
+    line(ui, "Name", "", &mut about.title);
+    line(ui, "How to use it", "Trigger word and good strength", &mut about.usage_hint);
+    line(ui, "Description", "What it draws", &mut about.description);
+    line(ui, "Author", "Whom to ask", &mut about.author);
+    line(ui, "Licence", "Such as CC BY 4.0; the base model's licence holds too", &mut about.license);
+    line(ui, "Tags", "Separated by commas", &mut form.tags);
+}
+
+fn line(ui: &mut Ui, name: &str, about: &str, text: &mut String) {
+    row(ui, name, about, "", |ui| {
+        let width = ui.available_width() - 16.0;
+        ui.add(TextEdit::singleline(text).hint_text(about).desired_width(width).margin(Margin::symmetric(8, 5)))
+    });
+}
+
+/// The file is there: what it holds, and who reads it. Whether the dialog stays.
+fn done(app: &mut StudioApp, ui: &mut Ui, form: &ExportForm) -> bool {
+    let t = Tokens::get(ui);
+    let path = app.state.exported.clone().unwrap_or_else(|| with_ending(form.to.trim()));
+    let name = RichText::new(path.display().to_string()).monospace().color(t.dim);
+    ui.add(egui::Label::new(name).truncate()).on_hover_text(path.display().to_string());
+    match &form.checked {
+        None => progress::labelled(ui, "Reading the file back", "", None),
+        Some(Err(error)) => {
+            notice(ui, Tone::Error, super::sentence(error));
+        }
+        Some(Ok(checked)) => {
+            let layers = format::plural(checked.modules as u64, "layer", "layers");
+            notice(ui, Tone::Ok, format!("Read back: {layers}, every number finite"));
+            fact(ui, "Size", format::bytes(checked.bytes));
+            for (consumer, verdict) in &checked.consumers {
+                verdict_line(ui, *consumer, verdict.as_deref());
+            }
+        }
+    }
+    let mut keep = true;
+    actions(ui, |ui| {
+        if primary_button(ui, Icon::Check, "Done", true).clicked() {
+            keep = false;
+        }
+        if text_button(ui, Icon::FolderOpen, "Show file", true).clicked() {
+            app.actions.push(Action::Open(path));
+        }
+    });
+    keep
+}
+
+fn verdict_line(ui: &mut Ui, consumer: Consumer, problem: Option<&str>) {
+    match problem {
+        None => notice(ui, Tone::Ok, format!("Good for {}", consumer.label())),
+        Some(problem) => notice(ui, Tone::Warn, format!("Not for {}: {problem}", consumer.label())),
+    };
+}
+
+/// Other programs find LoRAs by their ending.
+fn with_ending(path: &str) -> PathBuf {
+    if path.to_lowercase().ends_with(".safetensors") {
+        PathBuf::from(path)
+    } else {
+        PathBuf::from(format!("{path}.safetensors"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_always_has_its_ending() {
+        assert_eq!(with_ending("/a/ink"), PathBuf::from("/a/ink.safetensors"));
+        assert_eq!(with_ending("/a/ink.Safetensors"), PathBuf::from("/a/ink.Safetensors"));
+    }
+
+    #[test]
+    fn the_suggested_name_stays_in_the_run_folder_and_the_trigger_word_is_told() {
+        let form = ExportForm::suggest(Path::new("/runs/1"), "my/style", "zib", &State::default());
+        assert_eq!(Path::new(&form.to), Path::new("/runs/1/my-style-step0.safetensors"));
+        let request = ExportForm { tags: "a, ,b ".to_owned(), ..form }.request("/runs/1".into());
+        assert_eq!(request.about.usage_hint, "Use \"zib\" in the prompt");
+        assert_eq!(request.about.tags, ["a", "b"]);
+    }
+}
