@@ -35,7 +35,7 @@ const TABLE: [AutoSteps; 9] = [
     AutoSteps {
         preset: Preset::Concept,
         bases: super::DEMO,
-        looks: 150,
+        looks: 200,
         min: 300,
         max: 900,
         reason: "a new thing takes many looks at each picture, and 900 steps are some six minutes on two cores",
