@@ -117,9 +117,9 @@ def main():
         return make(a.work, a.folder)
     step = step_of(a.work, *load(a.work, a.folder))
     for _ in range(a.steps):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         loss = step()
-        print(f"step {time.perf_counter() - start:.3f} loss {loss:.4f}", flush=True)
+        print(f"step {time.perf_counter() - start:.3f} processor {time.process_time() - before:.2f} loss {loss:.4f}", flush=True)
     print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.2f}")
 
 

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::product::{View, product};
-use super::vector::{exp_row, max_of, scale};
+use super::vector::{exp_row, less_times, max_of, scale};
 
 /// Scores of a tile: 128 KiB, of which the backward keeps two in the second level cache.
 const SCORES: usize = 1 << 15;
@@ -174,7 +174,7 @@ fn backward_part(
             product(&mut dv[range.clone()], [n, rows, width], true, 1.0, View::dense(p, n).transposed(), grad);
             product(ds, [rows, width, n], false, 1.0, grad, v.transposed());
             for ((ds, p), dot) in ds.chunks_exact_mut(n).zip(p.chunks_exact(n)).zip(&dots) {
-                ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - dot));
+                less_times(ds, p, *dot);
             }
             let ds = View::dense(ds, n);
             product(dq, [rows, n, width], true, sizes.scale(), ds, k);

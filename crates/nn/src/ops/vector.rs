@@ -47,7 +47,18 @@ pub(super) fn exp_row(row: &mut [f32], shift: f32) -> f32 {
 }
 
 pub(super) fn scale(row: &mut [f32], factor: f32) {
-    row.iter_mut().for_each(|x| *x *= factor);
+    Arch::new().dispatch(
+        #[inline(always)]
+        || row.iter_mut().for_each(|x| *x *= factor),
+    );
+}
+
+/// Replaces each x by `(x - less) times`.
+pub(super) fn less_times(row: &mut [f32], times: &[f32], less: f32) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || row.iter_mut().zip(times).for_each(|(x, times)| *x = (*x - less) * times),
+    );
 }
 
 /// `e^x` within 2 units in the last place for -87 <= x <= 88; below, nearly 0; NaN stays NaN. Without branches or calls, so
