@@ -85,7 +85,10 @@ impl StudioApp {
                 }
             }
             Action::Train => {
-                if self.can_train() {
+                self.commit_caption();
+                if self.file_job_out {
+                    self.train_when_saved = true;
+                } else if self.can_train() {
                     let recipe = Box::new(self.outgoing());
                     self.state.starting();
                     self.send(Command::Start { recipe });

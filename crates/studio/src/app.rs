@@ -77,6 +77,8 @@ pub struct StudioApp {
     /// Changes to files that wait for the one that is out.
     pub(crate) files: VecDeque<FileJob>,
     pub(crate) file_job_out: bool,
+    /// Training starts once the captions are on the disk.
+    pub(crate) train_when_saved: bool,
     pub(crate) was_focused: bool,
     /// Tiles of the grid in the last frame, for tests.
     pub(crate) drawn_tiles: usize,
@@ -127,6 +129,7 @@ impl StudioApp {
             validation: String::new(),
             files: VecDeque::new(),
             file_job_out: false,
+            train_when_saved: false,
             was_focused: true,
             drawn_tiles: 0,
             to_top: false,
@@ -324,6 +327,10 @@ impl eframe::App for StudioApp {
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         self.draw(ui);
+    }
+
+    fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
+        self.last_words();
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {
