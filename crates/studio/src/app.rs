@@ -11,6 +11,7 @@ use lorikeet_recipe::{Import, Recipe, Value};
 
 use crate::actions::Action;
 use crate::browse::Browse;
+use crate::choosing::{Chooser, native_dialogs};
 use crate::commands;
 use crate::draft::{Draft, Load};
 use crate::edits::FileJob;
@@ -23,7 +24,7 @@ use crate::pictures::Pictures;
 use crate::prefs::{self, Prefs};
 use crate::run_files::RunEntry;
 use crate::state::{Asked, Message, State};
-use crate::work::{Chooser, Work, native_dialogs};
+use crate::work::Work;
 use crate::{StartUp, shell};
 
 /// Seconds without a change before a plan is asked for.
