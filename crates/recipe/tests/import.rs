@@ -56,6 +56,7 @@ fn a_config_of_sd_scripts_is_taken_over_with_what_it_assumes() {
         ("network.conv_alpha", "4.0"),
         ("train.weight_decay", "0.05"),
         ("train.beta2", "0.99"),
+        ("train.optimiser", "\"adamw8bit\""),
         ("train.warmup", "160"),
         ("loss.weighting", "\"min_snr\""),
         ("dataset.caption_dropout", "0.0"),
@@ -91,7 +92,7 @@ fn the_json_of_kohya_ss_with_numbers_as_text_is_read() {
     assert!(why(&import, "epoch").contains("steps"));
     assert!(why(&import, "optimizer").contains("AdamW"));
     assert!(why(&import, "lr_warmup").contains("train.warmup"));
-    assert!(why(&import, "loss_type").contains("l2"));
+    assert_eq!(got(&import, "loss.kind"), "\"huber\"");
 }
 
 #[test]

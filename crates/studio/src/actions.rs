@@ -7,13 +7,13 @@ use lorikeet_protocol::Command;
 use lorikeet_recipe::{Import, Preset};
 
 use crate::app::StudioApp;
+use crate::choosing::Choose;
 use crate::draft::Load;
 use crate::kit::Tone;
 use crate::pages::{ExportForm, Page};
 use crate::palette::Palette;
 use crate::prefs::Theme;
 use crate::state::{Asked, Phase};
-use crate::work::Choose;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
@@ -85,7 +85,10 @@ impl StudioApp {
                 }
             }
             Action::Train => {
-                if self.can_train() {
+                self.commit_caption();
+                if self.file_job_out {
+                    self.train_when_saved = true;
+                } else if self.can_train() {
                     let recipe = Box::new(self.outgoing());
                     self.state.starting();
                     self.send(Command::Start { recipe });

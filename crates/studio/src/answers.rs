@@ -9,11 +9,12 @@ use lorikeet_recipe::{Import, Recipe};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::choosing::Choose;
 use crate::draft::{Draft, Load};
 use crate::kit::Tone;
 use crate::pages::Page;
 use crate::state::{Phase, State};
-use crate::work::{Answer, Choose, Dropped, Read};
+use crate::work::{Answer, Dropped, Read};
 
 /// What decides which base it is.
 const BASE_IDS: [&str; 4] = ["base.path", "base.vae", "base.text_encoder", "base.text_encoder_2"];

@@ -11,6 +11,7 @@ use lorikeet_recipe::{Import, Recipe, Value};
 
 use crate::actions::Action;
 use crate::browse::Browse;
+use crate::choosing::{Chooser, native_dialogs};
 use crate::commands;
 use crate::draft::{Draft, Load};
 use crate::edits::FileJob;
@@ -23,7 +24,7 @@ use crate::pictures::Pictures;
 use crate::prefs::{self, Prefs};
 use crate::run_files::RunEntry;
 use crate::state::{Asked, Message, State};
-use crate::work::{Chooser, Work, native_dialogs};
+use crate::work::Work;
 use crate::{StartUp, shell};
 
 /// Seconds without a change before a plan is asked for.
@@ -77,6 +78,8 @@ pub struct StudioApp {
     /// Changes to files that wait for the one that is out.
     pub(crate) files: VecDeque<FileJob>,
     pub(crate) file_job_out: bool,
+    /// Training starts once the captions are on the disk.
+    pub(crate) train_when_saved: bool,
     pub(crate) was_focused: bool,
     /// Tiles of the grid in the last frame, for tests.
     pub(crate) drawn_tiles: usize,
@@ -127,6 +130,7 @@ impl StudioApp {
             validation: String::new(),
             files: VecDeque::new(),
             file_job_out: false,
+            train_when_saved: false,
             was_focused: true,
             drawn_tiles: 0,
             to_top: false,
@@ -324,6 +328,10 @@ impl eframe::App for StudioApp {
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         self.draw(ui);
+    }
+
+    fn on_exit(&mut self, _gl: Option<&eframe::glow::Context>) {
+        self.last_words();
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {

@@ -5,12 +5,12 @@ use lorikeet_recipe::{Preset, SETTINGS, setting};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::choosing::Choose;
 use crate::draft::Load;
 use crate::kit::Icon;
 use crate::pages::{Page, settings_in_form};
 use crate::prefs::Theme;
 use crate::state::Phase;
-use crate::work::Choose;
 
 pub(crate) struct Command {
     pub(crate) icon: Icon,

@@ -109,6 +109,10 @@ impl StudioApp {
             self.draft.touch();
         }
         self.next_file_job();
+        if self.train_when_saved && !self.file_job_out {
+            self.train_when_saved = false;
+            self.perform(Action::Train);
+        }
     }
 
     /// Undo or redo.
@@ -129,6 +133,23 @@ impl StudioApp {
         let typing = std::mem::take(&mut self.browse.typing);
         if !typing.picture.as_os_str().is_empty() && typing.text.trim() != typing.seen {
             self.edit_captions(CaptionEdit::Set(typing.text), &[typing.picture]);
+        }
+    }
+
+    /// Saves what is being typed before the window closes. Nobody is there to wait for a thread, or to read of a failure.
+    pub(crate) fn last_words(&mut self) {
+        self.commit_caption();
+        let roots = [self.draft.folder().unwrap_or_default(), PathBuf::from(&self.validation)];
+        let options = self.scan_options();
+        for job in std::mem::take(&mut self.files) {
+            run(job, &roots, &options);
+        }
+        if self.file_job_out {
+            while let Some(answer) = self.work.wait() {
+                if matches!(answer, crate::work::Answer::Files(_)) {
+                    break;
+                }
+            }
         }
     }
 

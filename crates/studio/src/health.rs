@@ -18,6 +18,8 @@ const BATCH: usize = 32;
 pub(crate) struct Health {
     pub(crate) findings: Vec<Finding>,
     pub(crate) looks: Arc<HashMap<PathBuf, Look>>,
+    /// The size that pictures were looked at in: blur is blur at a size.
+    edge: u32,
     /// Still to be looked at, from the end.
     waiting: Vec<PathBuf>,
     /// How many there were.
@@ -122,12 +124,18 @@ impl StudioApp {
 
     /// Sends out what is to be looked at or thought over next. Once a frame; does nothing when nothing changed.
     pub(crate) fn rounds(&mut self) {
-        let Some(data) = self.draft.data.ready() else { return };
-        if !self.health.looking && !self.health.waiting.is_empty() {
+        let Some(data) = self.draft.data.ready().cloned() else { return };
+        let edge = self.rules().width;
+        if self.health.edge != edge && !self.health.looking {
+            self.health.edge = edge;
+            self.health.looks = Arc::default();
+            self.begin_rounds();
+        }
+        // A run needs the processor more.
+        if !self.health.looking && !self.health.waiting.is_empty() && !self.state.active() {
             let from = self.health.waiting.len().saturating_sub(BATCH);
             let batch = self.health.waiting.split_off(from);
             self.health.looking = true;
-            let edge = self.rules().width;
             self.work.look(batch, edge);
             return;
         }
@@ -151,7 +159,7 @@ impl StudioApp {
             };
             self.health.key = Some(key.clone());
             self.health.examining = true;
-            self.work.examine(Arc::clone(data), Arc::clone(&self.health.looks), key);
+            self.work.examine(data, Arc::clone(&self.health.looks), key);
         }
     }
 }

@@ -54,7 +54,7 @@ impl History {
             && **after == before
             && changed(first, &before) == changed(&before, recipe)
         {
-            *after = Box::new(recipe.clone());
+            **after = recipe.clone();
             return;
         }
         self.push(Step::Recipe { before: Box::new(before), after: Box::new(recipe.clone()) });

@@ -10,6 +10,7 @@ mod answers;
 mod app;
 mod base;
 mod browse;
+mod choosing;
 mod commands;
 mod draft;
 mod driving;
@@ -35,9 +36,9 @@ use lorikeet_protocol::Engine;
 use lorikeet_recipe::Preset;
 
 pub use app::StudioApp;
+pub use choosing::{Choice, Choose, Chooser};
 pub use kit::tokens;
 pub use pages::Page;
-pub use work::{Choice, Choose, Chooser};
 
 /// What the binary tells the studio at start.
 #[derive(Clone, Debug, Default)]

@@ -2,12 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::{Pin, pin};
 use std::sync::{Arc, mpsc};
-use std::task::{Context as TaskContext, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 
 use lorikeet_checkpoint::lora::{self, Checked};
 use lorikeet_checkpoint::{Found, PartFiles};
@@ -16,34 +13,10 @@ use lorikeet_protocol::Event;
 use lorikeet_recipe::{Import, Preset, Recipe};
 
 use crate::base::{self, Base};
+use crate::choosing::{Choose, Chooser, wait_for};
 use crate::edits::{self, FileJob, FilesDone};
 use crate::health::Key;
 use crate::run_files::{self, RunEntry};
-
-/// What a native dialog is opened for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Choose {
-    DatasetFolder,
-    BaseFolder,
-    BaseFile,
-    RunsFolder,
-    /// Where to write a LoRA; the suggestion.
-    ExportFile(PathBuf),
-    RecipeToOpen,
-    RecipeToSave(String),
-    /// Where to save the loss plot, or the numbers of the run; the suggested name.
-    PlotPicture(String),
-    PlotTable(String),
-    /// A folder for the setting of this id.
-    SettingFolder(&'static str),
-    /// A model file for the setting of this id.
-    SettingFile(&'static str),
-}
-
-/// The path that a person chose, or none.
-pub type Choice = Pin<Box<dyn Future<Output = Option<PathBuf>> + Send>>;
-/// Opens a dialog. Called on the window's thread, as macOS wants it; waited for on another.
-pub type Chooser = Box<dyn Fn(&Choose) -> Choice>;
 
 /// What a dropped path is to the studio.
 #[derive(Clone, Debug, PartialEq)]
@@ -324,74 +297,6 @@ fn classify(path: PathBuf) -> Dropped {
     }
 }
 
-/// The dialogs of the system.
-pub(crate) fn native_dialogs() -> Chooser {
-    Box::new(|what| {
-        let dialog = rfd::AsyncFileDialog::new();
-        let future: Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>> = match what {
-            Choose::DatasetFolder => Box::pin(dialog.set_title("Choose a folder of pictures").pick_folder()),
-            Choose::RunsFolder => Box::pin(dialog.set_title("Choose a folder for runs").pick_folder()),
-            Choose::BaseFolder => Box::pin(dialog.set_title("Choose a model folder").pick_folder()),
-            Choose::SettingFolder(_) => Box::pin(dialog.set_title("Choose a folder").pick_folder()),
-            Choose::BaseFile | Choose::SettingFile(_) => Box::pin(
-                dialog
-                    .set_title("Choose a model file")
-                    .add_filter("Models", &["safetensors"])
-                    .add_filter("All files", &["*"])
-                    .pick_file(),
-            ),
-            Choose::RecipeToOpen => Box::pin(
-                dialog
-                    .set_title("Open or import recipe")
-                    .add_filter("Recipes, and settings of kohya and OneTrainer", &["toml", "json"])
-                    .pick_file(),
-            ),
-            Choose::RecipeToSave(name) => Box::pin(
-                dialog
-                    .set_title("Save recipe")
-                    .add_filter("Recipes", &["toml"])
-                    .set_file_name(format!("{name}.toml"))
-                    .save_file(),
-            ),
-            Choose::PlotPicture(name) => {
-                Box::pin(dialog.set_title("Save plot").add_filter("Pictures", &["png"]).set_file_name(name).save_file())
-            }
-            Choose::PlotTable(name) => Box::pin(
-                dialog.set_title("Save numbers").add_filter("Tables", &["csv"]).set_file_name(name).save_file(),
-            ),
-            Choose::ExportFile(suggestion) => {
-                let mut dialog = dialog.set_title("Export LoRA").add_filter("LoRA", &["safetensors"]);
-                if let Some(folder) = suggestion.parent() {
-                    dialog = dialog.set_directory(folder);
-                }
-                if let Some(name) = suggestion.file_name() {
-                    dialog = dialog.set_file_name(name.to_string_lossy());
-                }
-                Box::pin(dialog.save_file())
-            }
-        };
-        Box::pin(async move { future.await.map(|handle| handle.path().to_owned()) })
-    })
-}
-
-/// Runs one future on this thread, which may sleep as long as a dialog stays open.
-fn wait_for<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
@@ -411,10 +316,5 @@ mod tests {
         assert_eq!(classify("m.safetensors".into()), Dropped::Base("m.safetensors".into()));
         assert_eq!(classify("r.toml".into()), Dropped::Recipe("r.toml".into()));
         assert_eq!(classify("notes.docx".into()), Dropped::Unknown("notes.docx".into()));
-    }
-
-    #[test]
-    fn waiting_for_a_future_returns_its_value() {
-        assert_eq!(wait_for(std::future::ready(3)), 3);
     }
 }

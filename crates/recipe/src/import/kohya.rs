@@ -39,6 +39,12 @@ const SCHEDULES: &[(&str, Result<&str, &str>)] = &[
 const FORMATS: &[(&str, Result<&str, &str>)] =
     &[("fp16", Ok("f16")), ("bf16", Ok("bf16")), ("float", Ok("f32")), ("fp32", Ok("f32"))];
 
+const LOSSES: &[(&str, Result<&str, &str>)] =
+    &[("l2", Ok("l2")), ("l1", Err("smooth L1 is near")), ("huber", Ok("huber")), ("smooth_l1", Ok("smooth_l1"))];
+
+const HUBER: &[(&str, Result<&str, &str>)] =
+    &[("constant", Ok("constant")), ("exponential", Ok("exponential")), ("snr", Ok("snr"))];
+
 const TIMESTEPS: &[(&str, Result<&str, &str>)] =
     &[("uniform", Ok("uniform")), ("sigmoid", Ok("sigmoid")), ("shift", Ok("shift")), ("flux_shift", Ok("flux_shift"))];
 
@@ -104,10 +110,13 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         "reg_data_dir" => Not("regularisation pictures are not used"),
         "prior_loss_weight" => Quiet,
         "clip_skip" => With(clip_skip),
-        "loss_type" => With(loss_type),
-        "multires_noise_iterations" | "multires_noise_discount" | "ip_noise_gamma" | "adaptive_noise_scale" => {
-            Not("only a plain noise offset is used")
-        }
+        "loss_type" => Choice("loss.kind", LOSSES),
+        "huber_schedule" => Choice("loss.huber_schedule", HUBER),
+        "huber_c" => Same("loss.huber_c"),
+        "multires_noise_iterations" => Same("loss.pyramid_iterations"),
+        "multires_noise_discount" => Same("loss.pyramid_discount"),
+        "max_token_length" => Same("dataset.caption_length"),
+        "ip_noise_gamma" | "adaptive_noise_scale" => Not("noise is shifted and layered only"),
         "color_aug" | "random_crop" | "face_crop_aug_range" => Not("pictures are only mirrored here"),
         "masked_loss" => Not("masks are not used yet"),
         "scale_weight_norms" => Not("weights are not scaled; weight decay and dropout are there"),
@@ -135,7 +144,6 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         | "log_tracker_name"
         | "caption_extension"
         | "save_model_as"
-        | "max_token_length"
         | "save_state"
         | "no_metadata"
         | "training_comment"
@@ -171,8 +179,6 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         | "use_wandb"
         | "dynamo_backend"
         | "dynamo_mode"
-        | "huber_c"
-        | "huber_schedule"
         | "huber_scale"
         | "main_process_port"
         | "extra_accelerate_launch_args"
@@ -284,8 +290,11 @@ fn part_of_steps(reader: &mut Reader, key: &str, value: &Json, part: f64) {
 
 fn optimiser(reader: &mut Reader, key: &str, value: &Json) {
     let name = text(value).to_lowercase();
-    if !is_off(value) && !name.starts_with("adamw") {
-        reader.leave(key, value, OPTIMISER);
+    match name.as_str() {
+        _ if is_off(value) => {}
+        "adamw8bit" | "pagedadamw8bit" => reader.set(key, value, "train.optimiser", "adamw8bit"),
+        name if name.starts_with("adamw") => reader.set(key, value, "train.optimiser", "adamw"),
+        _ => reader.leave(key, value, OPTIMISER),
     }
 }
 
@@ -385,11 +394,5 @@ fn prompts(reader: &mut Reader, key: &str, value: &Json) {
 fn clip_skip(reader: &mut Reader, key: &str, value: &Json) {
     if number(value).is_some_and(|skip| skip > 1.0) {
         reader.leave(key, value, "text is read as the base's own configuration says");
-    }
-}
-
-fn loss_type(reader: &mut Reader, key: &str, value: &Json) {
-    if !is_off(value) && text(value) != "l2" {
-        reader.leave(key, value, "the squared difference (l2) is what is measured here");
     }
 }

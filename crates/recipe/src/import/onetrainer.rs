@@ -207,8 +207,10 @@ fn text_rate(reader: &mut Reader, key: &str, value: &Json) {
 }
 
 fn optimiser(reader: &mut Reader, key: &str, value: &Json) {
-    if !text(value).to_uppercase().starts_with("ADAMW") {
-        reader.leave(key, value, OPTIMISER);
+    match text(value).to_uppercase().as_str() {
+        "ADAMW_8BIT" => reader.set(key, value, "train.optimiser", "adamw8bit"),
+        "ADAMW" => reader.set(key, value, "train.optimiser", "adamw"),
+        _ => reader.leave(key, value, OPTIMISER),
     }
 }
 

@@ -9,13 +9,13 @@ use lorikeet_protocol::{About, ExportDtype, ExportNames};
 use super::plan;
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::choosing::Choose;
 use crate::format;
 use crate::kit::{
     Icon, Tokens, Tone, buttons::segmented, card::fact, card::hint, icon_button, modal, modal::actions, modal::title,
     notice, primary_button, progress, row, text_button,
 };
 use crate::state::State;
-use crate::work::Choose;
 
 const FORMATS: [(ExportDtype, &str, u64); 3] = [
     (ExportDtype::F16, "16 bit (f16)", 2),

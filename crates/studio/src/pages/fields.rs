@@ -7,11 +7,11 @@ use lorikeet_recipe::{Choice, Kind, Setting, TextRule, Value};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::choosing::Choose;
 use crate::draft::{Draft, Typed};
 use crate::format;
 use crate::kit::{Icon, Tokens, Tone, buttons::checkbox, icon_button, notice, row};
 use crate::state::State;
-use crate::work::Choose;
 
 /// These have controls of their own elsewhere.
 const ELSEWHERE: [&str; 7] = [

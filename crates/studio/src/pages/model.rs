@@ -9,6 +9,7 @@ use super::{column, dataset::sentence};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::base::{BasePart, PartState};
+use crate::choosing::Choose;
 use crate::draft::Load;
 use crate::format;
 use crate::kit::{
@@ -21,7 +22,6 @@ use crate::kit::{
     card::page_title,
     icon_button, notice, progress, row, tokens,
 };
-use crate::work::Choose;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     column(ui, |ui| {

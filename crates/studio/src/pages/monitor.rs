@@ -7,6 +7,7 @@ use super::{picture, plan};
 use crate::actions::Action;
 use crate::advice::{Advice, advice};
 use crate::app::StudioApp;
+use crate::choosing::Choose;
 use crate::format;
 use crate::kit::{
     Icon, Tokens, Tone, buttons::checkbox, card, card::card_with, card::empty, card::hint, icon_button, loss_plot,
@@ -15,7 +16,6 @@ use crate::kit::{
 use crate::pages::Page;
 use crate::pictures::PREVIEW;
 use crate::state::{Finish, Phase, State};
-use crate::work::Choose;
 
 const LATEST: usize = 8;
 /// Edge of a preview at most.

@@ -5,6 +5,7 @@ use egui::{RichText, Ui};
 use super::column;
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::choosing::Choose;
 use crate::kit::{
     Icon, Tokens,
     buttons::{checkbox, radio, row_button, segmented},
@@ -14,7 +15,6 @@ use crate::kit::{
     card::page_title,
 };
 use crate::prefs::Theme;
-use crate::work::Choose;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     column(ui, |ui| {

@@ -6,9 +6,9 @@ use lorikeet_recipe::{Level, Preset, SECTIONS, Section, Setting, setting};
 use super::{column, fields, plan};
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::choosing::Choose;
 use crate::format;
 use crate::kit::{Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, quiet_button, theme, tokens};
-use crate::work::Choose;
 
 /// These stand on the first card.
 const ON_TOP: [&str; 2] = ["dataset.trigger", "save.name"];

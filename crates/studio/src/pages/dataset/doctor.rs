@@ -31,6 +31,9 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
         |ui| {
             if let Some((done, total)) = progress {
                 progress::counted(ui, "Looking for blur and copies", done, total);
+                if app.state.active() {
+                    hint(ui, "Goes on when the run is over");
+                }
             } else if !knows {
                 hint(ui, "Blur and near copies are not looked for yet; that decodes every picture once");
             }

@@ -16,12 +16,12 @@ use lorikeet_dataset::Dataset;
 use super::{monitor, picture, welcome};
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::choosing::Choose;
 use crate::draft::Load;
 use crate::format;
 use crate::kit::{
     Icon, Tokens, Tone, buttons::row_button, card, card::empty, icon_button, notice, progress, text_button, tokens,
 };
-use crate::work::Choose;
 
 /// More left-out files than this are only counted.
 const NAMED: usize = 5;

@@ -1,0 +1,111 @@
+//! The system's dialogs for files and folders.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+/// What a native dialog is opened for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Choose {
+    DatasetFolder,
+    BaseFolder,
+    BaseFile,
+    RunsFolder,
+    /// Where to write a LoRA; the suggestion.
+    ExportFile(PathBuf),
+    RecipeToOpen,
+    RecipeToSave(String),
+    /// Where to save the loss plot, or the numbers of the run; the suggested name.
+    PlotPicture(String),
+    PlotTable(String),
+    /// A folder for the setting of this id.
+    SettingFolder(&'static str),
+    /// A model file for the setting of this id.
+    SettingFile(&'static str),
+}
+
+/// The path that a person chose, or none.
+pub type Choice = Pin<Box<dyn Future<Output = Option<PathBuf>> + Send>>;
+/// Opens a dialog. Called on the window's thread, as macOS wants it; waited for on another.
+pub type Chooser = Box<dyn Fn(&Choose) -> Choice>;
+
+/// The dialogs of the system.
+pub(crate) fn native_dialogs() -> Chooser {
+    Box::new(|what| {
+        let dialog = rfd::AsyncFileDialog::new();
+        let future: Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>> = match what {
+            Choose::DatasetFolder => Box::pin(dialog.set_title("Choose a folder of pictures").pick_folder()),
+            Choose::RunsFolder => Box::pin(dialog.set_title("Choose a folder for runs").pick_folder()),
+            Choose::BaseFolder => Box::pin(dialog.set_title("Choose a model folder").pick_folder()),
+            Choose::SettingFolder(_) => Box::pin(dialog.set_title("Choose a folder").pick_folder()),
+            Choose::BaseFile | Choose::SettingFile(_) => Box::pin(
+                dialog
+                    .set_title("Choose a model file")
+                    .add_filter("Models", &["safetensors"])
+                    .add_filter("All files", &["*"])
+                    .pick_file(),
+            ),
+            Choose::RecipeToOpen => Box::pin(
+                dialog
+                    .set_title("Open or import recipe")
+                    .add_filter("Recipes, and settings of kohya and OneTrainer", &["toml", "json"])
+                    .pick_file(),
+            ),
+            Choose::RecipeToSave(name) => Box::pin(
+                dialog
+                    .set_title("Save recipe")
+                    .add_filter("Recipes", &["toml"])
+                    .set_file_name(format!("{name}.toml"))
+                    .save_file(),
+            ),
+            Choose::PlotPicture(name) => {
+                Box::pin(dialog.set_title("Save plot").add_filter("Pictures", &["png"]).set_file_name(name).save_file())
+            }
+            Choose::PlotTable(name) => Box::pin(
+                dialog.set_title("Save numbers").add_filter("Tables", &["csv"]).set_file_name(name).save_file(),
+            ),
+            Choose::ExportFile(suggestion) => {
+                let mut dialog = dialog.set_title("Export LoRA").add_filter("LoRA", &["safetensors"]);
+                if let Some(folder) = suggestion.parent() {
+                    dialog = dialog.set_directory(folder);
+                }
+                if let Some(name) = suggestion.file_name() {
+                    dialog = dialog.set_file_name(name.to_string_lossy());
+                }
+                Box::pin(dialog.save_file())
+            }
+        };
+        Box::pin(async move { future.await.map(|handle| handle.path().to_owned()) })
+    })
+}
+
+/// Runs one future on this thread, which may sleep as long as a dialog stays open.
+pub(crate) fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_a_future_returns_its_value() {
+        assert_eq!(wait_for(std::future::ready(3)), 3);
+    }
+}
