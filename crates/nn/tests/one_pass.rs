@@ -76,25 +76,26 @@ fn group_norm_far_from_zero() {
 #[test]
 fn layer_norm_plain_and_modulated() {
     for [b, n, width] in [[2, 7, 6], [1, 1, 33], [3, 70, 320]] {
-        let x = random([1, b, n, width], 1) * 2.0 + 1.0;
+        let only = [random([1, b, n, width], 1) * 2.0 + 1.0];
+        let [x] = only.clone();
         let (weight, bias) = (vector(width, 2), vector(width, 3));
         let rows = |x: Tensor<4>| x.reshape([b, n, width]);
         let back = |y: Tensor<3>| y.reshape([1, b, n, width]);
         same(
-            &[x.clone()],
+            &only,
             |[x]| back(ops::layer_norm(rows(x), weight.clone(), bias.clone(), 1e-5)),
             |[x]| back(standardise(rows(x)) * weight.clone().unsqueeze() + bias.clone().unsqueeze()),
         );
         let (shift, scale) = (random([1, b, 1, width], 4), random([1, b, 1, width], 5));
         let row = |t: Tensor<4>| t.reshape([b, 1, width]);
         same(
-            &[x.clone(), shift.clone(), scale.clone()],
+            &[x, shift.clone(), scale.clone()],
             |[x, shift, scale]| back(ops::modulated_layer_norm(rows(x), row(shift), row(scale), 1e-5)),
             |[x, shift, scale]| back(standardise(rows(x)) * (row(scale) + 1.0) + row(shift)),
         );
         // Only x wants a gradient.
         same(
-            &[x],
+            &only,
             |[x]| back(ops::modulated_layer_norm(rows(x), row(shift.clone()), row(scale.clone()), 1e-5)),
             |[x]| back(standardise(rows(x)) * (row(scale.clone()) + 1.0) + row(shift.clone())),
         );
