@@ -117,10 +117,24 @@ pub fn memory_reserved(device: &Device) -> Option<u64> {
     device.memory_pool_usage().map(|usage| usage.bytes_reserved)
 }
 
-/// Gives memory that is kept but not in use back, where the device can.
+/// Gives memory that is kept but not in use back to the system, where that can be done.
 pub fn release_memory(device: &Device) {
     device.memory_cleanup();
+    trim();
 }
+
+/// The C library keeps most of what was freed; a run that has just made itself smaller would still look too large.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn trim() {
+    #[allow(unsafe_code, reason = "a function of the C library, which can be called at any time")]
+    unsafe extern "C" {
+        safe fn malloc_trim(pad: usize) -> i32;
+    }
+    malloc_trim(0);
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn trim() {}
 
 #[cfg(feature = "cuda")]
 fn cuda_count() -> Result<usize, (String, String)> {

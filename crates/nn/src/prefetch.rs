@@ -19,9 +19,10 @@ const PIECE: usize = 1 << 20;
 ///
 /// A newer request ends an older one, as the model is at the older one's segment by then: at most one segment is read ahead.
 pub struct Prefetch {
-    requests: SyncSender<(u64, Vec<RawTensor>)>,
+    /// Until the end.
+    requests: Option<SyncSender<(u64, Vec<RawTensor>)>>,
     newest: Arc<AtomicU64>,
-    thread: JoinHandle<u64>,
+    thread: Option<JoinHandle<u64>>,
 }
 
 impl Prefetch {
@@ -44,20 +45,29 @@ impl Prefetch {
             }
             read
         })?;
-        Ok(Self { requests, newest, thread })
+        Ok(Self { requests: Some(requests), newest, thread: Some(thread) })
     }
 
     /// Asks for the weights of the next segment. Returns at once, or when an older request has ended its piece.
     pub fn read(&self, weights: Vec<RawTensor>) {
         let number = self.newest.fetch_add(1, Ordering::Relaxed) + 1;
         // The thread lives as long as `self`; without it weights are read when they are needed.
-        self.requests.send((number, weights)).ok();
+        if let Some(requests) = &self.requests {
+            requests.send((number, weights)).ok();
+        }
     }
 
     /// Waits for what was asked for last, and ends. Returns how many bytes were read ahead in all.
-    pub fn finish(self) -> u64 {
-        drop(self.requests);
-        self.thread.join().unwrap_or(0)
+    pub fn finish(mut self) -> u64 {
+        self.requests = None;
+        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or(0)
+    }
+}
+
+impl Drop for Prefetch {
+    /// Ends what is being read.
+    fn drop(&mut self) {
+        self.newest.fetch_add(1, Ordering::Relaxed);
     }
 }
 

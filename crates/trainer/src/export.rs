@@ -240,7 +240,9 @@ pub fn export(request: &ExportRequest) -> Result<Exported, TrainError> {
         ExportNames::Kohya => lora::write,
         ExportNames::Diffusers => lora::write_peft,
     };
-    write(&path, facts.family, &modules, dtype, &lora::metadata(&facts))?;
+    let mut metadata = lora::metadata(&facts);
+    metadata.extend(crate::loss::metadata(&plan.settings));
+    write(&path, facts.family, &modules, dtype, &metadata)?;
     Ok(Exported { path, modules: modules.len() })
 }
 

@@ -1,11 +1,13 @@
 //! The loss settings of a plan at work: noise, timesteps, distance and weight.
 
+use std::collections::BTreeMap;
+
 use burn::Tensor;
 use burn::tensor::DType;
 use lorikeet_diffusion::{
     Density, HuberSchedule, NoiseLevel, Shift, TimestepSampling, Weighting, pyramid_noise, weighted_huber, weighted_mse,
 };
-use lorikeet_recipe::{LossKind, LossSettings};
+use lorikeet_recipe::{LossKind, LossSettings, PlanSettings};
 use lorikeet_seeded::{Purpose, Stream};
 
 /// How a batch's outputs are compared with their targets.
@@ -92,6 +94,33 @@ pub(crate) fn timestep_sampling(loss: &LossSettings) -> TimestepSampling {
     TimestepSampling { density, shift }
 }
 
+/// What an exported LoRA tells of it, under the names of kohya's scripts.
+pub(crate) fn metadata(settings: &PlanSettings) -> BTreeMap<String, String> {
+    let loss = &settings.loss;
+    let (kind, huber) = match loss.kind {
+        LossKind::L2 => ("l2", None),
+        LossKind::Huber { schedule, c } => ("huber", Some((schedule, c))),
+        LossKind::SmoothL1 { schedule, c } => ("smooth_l1", Some((schedule, c))),
+    };
+    let schedule = |schedule| match schedule {
+        lorikeet_recipe::HuberSchedule::Constant => "constant",
+        lorikeet_recipe::HuberSchedule::Exponential => "exponential",
+        lorikeet_recipe::HuberSchedule::Snr => "snr",
+    };
+    let mut entries = vec![("ss_loss_type", kind.to_owned())];
+    if let Some((kind, c)) = huber {
+        entries.extend([("ss_huber_schedule", schedule(kind).to_owned()), ("ss_huber_c", c.to_string())]);
+    }
+    if loss.pyramid_iterations > 0 {
+        entries.push(("ss_multires_noise_iterations", loss.pyramid_iterations.to_string()));
+        entries.push(("ss_multires_noise_discount", loss.pyramid_discount.to_string()));
+    }
+    if settings.dataset.caption_rows > 1 {
+        entries.push(("ss_max_token_length", (75 * settings.dataset.caption_rows).to_string()));
+    }
+    entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
@@ -100,12 +129,29 @@ mod tests {
     use super::*;
     use crate::optim::scalar;
 
-    fn loss(values: &[(&str, &str)]) -> LossSettings {
+    fn resolved(values: &[(&str, &str)]) -> PlanSettings {
         let mut recipe = Recipe::default();
         for (id, value) in values {
             recipe.set_text(id, value).unwrap();
         }
-        settings(&recipe, &lorikeet_recipe::example::demo_base()).unwrap().loss
+        settings(&recipe, &lorikeet_recipe::example::demo_base()).unwrap()
+    }
+
+    fn loss(values: &[(&str, &str)]) -> LossSettings {
+        resolved(values).loss
+    }
+
+    #[test]
+    fn what_is_not_usual_is_told_with_the_lora() {
+        let told = |values: &[(&str, &str)]| {
+            let entries = metadata(&resolved(values));
+            entries.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(told(&[]), "ss_loss_type=l2");
+        let huber = told(&[("loss.kind", "smooth_l1"), ("loss.huber_c", "0.2"), ("dataset.caption_length", "225")]);
+        assert_eq!(huber, "ss_huber_c=0.2 ss_huber_schedule=snr ss_loss_type=smooth_l1 ss_max_token_length=225");
+        let pyramid = told(&[("loss.pyramid_iterations", "6")]);
+        assert_eq!(pyramid, "ss_loss_type=l2 ss_multires_noise_discount=0.3 ss_multires_noise_iterations=6");
     }
 
     #[test]
@@ -139,8 +185,9 @@ mod tests {
             let pairs: Vec<f64> = noise.chunks(2).map(|pair| f64::from(pair[0] * pair[1])).collect();
             pairs.iter().sum::<f64>() / pairs.len() as f64 / square
         };
-        let (plain, pyramid) = (correlation(&[]), correlation(&[("loss.pyramid_iterations", "6")]));
-        assert!(plain.abs() < 0.1 && pyramid > 0.2, "{plain} {pyramid}");
+        let (plain, pyramid) =
+            (correlation(&[]), correlation(&[("loss.pyramid_iterations", "6"), ("loss.pyramid_discount", "0.8")]));
+        assert!(plain.abs() < 0.1 && pyramid > 0.1, "{plain} {pyramid}");
         assert_eq!(correlation(&[("loss.pyramid_iterations", "0")]), plain);
     }
 }

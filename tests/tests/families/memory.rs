@@ -83,7 +83,8 @@ fn resumes(family: &str, folder: &Path, name: &str, values: &[(&str, &str)], exp
     assert_eq!(numbers(&done), expected, "{name}");
 }
 
-/// `tolerances`: of losses and of the LoRA, streamed, in 8 and in 4 bits, against weights that are resident in f32.
+/// `tolerances`: of losses and of the LoRA, streamed, in 8 and in 4 bits, against weights that are resident in f32. After
+/// four steps of AdamW, each as long as the rate whatever the size of the gradient, LoRAs differ more than gradients do.
 fn placements(family: &str, tolerances: [(f32, f64); 3]) {
     let folder = tempfile::tempdir().unwrap();
     let exact = [("memory.weights", "resident"), ("base.quantise", "none")];
@@ -118,12 +119,12 @@ fn placements(family: &str, tolerances: [(f32, f64); 3]) {
 
 #[test]
 fn sdxl_streamed_and_quantised() {
-    placements("sdxl", [(1e-6, 1e-3), (0.005, 0.1), (0.05, 0.5)]);
+    placements("sdxl", [(1e-6, 5e-3), (0.005, 0.15), (0.05, 0.7)]);
 }
 
 #[test]
 fn flux_streamed_and_quantised() {
-    placements("flux-dev", [(1e-6, 1e-3), (0.005, 0.1), (0.05, 0.5)]);
+    placements("flux-dev", [(1e-6, 5e-3), (0.005, 0.15), (0.05, 0.7)]);
 }
 
 #[test]
@@ -137,7 +138,8 @@ fn streamed_micro_batches_go_through_a_segment_together_with_the_same_numbers() 
     let (alone, expected) = whole("sdxl", folder.path(), "alone", &resident);
     assert!(apart(&face.losses(), &alone.losses()) < 1e-4);
     let apart = distance(&done, &expected);
-    assert!(apart < 1e-3, "{apart}");
+    // AdamW's first steps have the size of the rate whatever the gradient's, so that last bits of small ones show.
+    assert!(apart < 5e-3, "{apart}");
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn a_run_over_its_memory_limit_takes_smaller_ways_and_goes_on() {
     assert_eq!((last.segments, last.placement), (Segments::PerBlock, Placement::Stream));
     assert_eq!(face.losses().len(), 4);
     assert!(apart(&face.losses(), &free.losses()) < 1e-4);
-    assert!(distance(&done, &expected) < 1e-3);
+    assert!(distance(&done, &expected) < 5e-3);
 }
 
 #[test]
