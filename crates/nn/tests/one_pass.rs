@@ -81,7 +81,7 @@ fn layer_norm_plain_and_modulated() {
         let rows = |x: Tensor<4>| x.reshape([b, n, width]);
         let back = |y: Tensor<3>| y.reshape([1, b, n, width]);
         same(
-            &[x.clone()],
+            std::slice::from_ref(&x),
             |[x]| back(ops::layer_norm(rows(x), weight.clone(), bias.clone(), 1e-5)),
             |[x]| back(standardise(rows(x)) * weight.clone().unsqueeze() + bias.clone().unsqueeze()),
         );
