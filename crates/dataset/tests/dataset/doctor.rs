@@ -38,8 +38,8 @@ fn data(folder: &Path) -> Dataset {
 fn drawing(number: u32, size: u32) -> RgbImage {
     RgbImage::from_fn(size, size, |x, y| {
         let (x, y) = (x * 512 / size, y * 512 / size);
-        let dark =
-            (x / (37 + 11 * number) + y / (53 + 7 * number)) % 2 == 0 || (x * (number + 1) / 90 + y / 130) % 3 == 0;
+        let dark = (x / (37 + 11 * number) + y / (53 + 7 * number)).is_multiple_of(2)
+            || (x * (number + 1) / 90 + y / 130).is_multiple_of(3);
         image::Rgb(if dark { [30, 40, 60] } else { [230, 220, 210] })
     })
 }
