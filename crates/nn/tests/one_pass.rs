@@ -183,7 +183,7 @@ impl Deltas for OneAdapter {
 #[test]
 fn linear_with_an_adapter() {
     for ([rows, inputs, outputs, rank], bias) in
-        [([5, 7, 6, 2], true), ([1, 3, 4, 1], false), ([70, 33, 65, 16], true), ([300, 160, 200, 4], false)]
+        [([5, 7, 6, 2], true), ([1, 3, 4, 1], false), ([70, 33, 65, 16], true), ([300, 160, 200, 4], true)]
     {
         let weight = random([1, 1, outputs, inputs], 1);
         let offset = if bias { vector(outputs, 2) } else { Tensor::zeros([outputs], &Device::flex()) };
@@ -204,6 +204,10 @@ fn linear_with_an_adapter() {
             let base = linear(x.clone(), matrix(weight.clone()).transpose(), Some(offset.clone()));
             base + linear(linear(x, matrix(down).transpose(), None), matrix(up).transpose(), None) * 0.7
         };
+        // One that was not trained yet changes no bit.
+        let [x, down, up] = inputs.clone();
+        let untrained = ours([x.clone(), down, up * 0.0]);
+        assert_eq!(values(untrained), values(layer.forward(&Context::base(), x)), "{rows} rows");
         same(&inputs, ours, plain);
     }
 }

@@ -1,4 +1,4 @@
-//! Linear layers with an adapter of low rank on the CPU: everything is added up by the products themselves.
+//! Linear layers with an adapter of low rank on the CPU: the adapter's part is added up by its product itself.
 
 use rayon::prelude::*;
 
@@ -29,13 +29,13 @@ pub(super) fn forward(sizes: Sizes, x: &[f32], weights: &Weights, bias: &[f32]) 
     let Weights { weight, down, up, scale } = *weights;
     let x = View::dense(x, inputs);
     let mut y = vec![0.0; rows * outputs];
-    let biased = bias.iter().any(|b| *b != 0.0);
-    if biased {
-        y.par_chunks_mut(outputs).for_each(|y| y.copy_from_slice(bias));
-    }
     let mut hidden = vec![0.0; rows * rank];
     multiply(&mut hidden, [rows, inputs, rank], false, 1.0, x, View::dense(down, inputs).transposed());
-    multiply(&mut y, [rows, inputs, outputs], biased, 1.0, x, View::dense(weight, outputs));
+    multiply(&mut y, [rows, inputs, outputs], false, 1.0, x, View::dense(weight, outputs));
+    // After the product and not before, as without an adapter: one whose `up` is zero changes no bit.
+    if bias.iter().any(|b| *b != 0.0) {
+        y.par_chunks_mut(outputs).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+    }
     let up = View::dense(up, rank).transposed();
     multiply(&mut y, [rows, rank, outputs], true, scale, View::dense(&hidden, rank), up);
     [y, hidden]
