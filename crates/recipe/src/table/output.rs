@@ -41,6 +41,8 @@ pub(super) const SAMPLE: [Setting; 11] = [
         defaults: &[
             any(Fixed::Int(200), "Often enough to see when it is best, while most of the time is for training."),
             on(DEMO, Fixed::Int(50), "A few times in a run of some minutes."),
+            to_on(Preset::Character, DEMO, Fixed::Int(150), "A few times in a run of some minutes."),
+            to_on(Preset::Concept, DEMO, Fixed::Int(150), "A few times in a run of some minutes."),
         ],
     },
     Setting {
@@ -213,6 +215,18 @@ pub(super) const SAVE: [Setting; 5] = [
                 "With previews, so that the one that looks best can be taken; little is lost if the power fails.",
             ),
             on(DEMO, Fixed::Int(50), "With previews, so that the one that looks best can be taken."),
+            to_on(
+                Preset::Character,
+                DEMO,
+                Fixed::Int(150),
+                "With previews, so that the one that looks best can be taken.",
+            ),
+            to_on(
+                Preset::Concept,
+                DEMO,
+                Fixed::Int(150),
+                "With previews, so that the one that looks best can be taken.",
+            ),
         ],
     },
     Setting {
