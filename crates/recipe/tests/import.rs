@@ -40,6 +40,11 @@ fn a_config_of_sd_scripts_is_taken_over_with_what_it_assumes() {
         mixed_precision = "bf16"
         reg_data_dir = "/pictures/other cats"
         frobnicate = true
+        rank_dropout = 0.1
+        max_timestep = 800
+        min_timestep = 0
+        huber_scale = 1.0
+        dora_wd = false
         "#,
     );
     assert_eq!(import.program, Program::Kohya);
@@ -69,6 +74,11 @@ fn a_config_of_sd_scripts_is_taken_over_with_what_it_assumes() {
     assert!(why(&import, "lr_scheduler").contains("no restarts"));
     assert!(why(&import, "reg_data_dir").contains("not used"));
     assert!(why(&import, "frobnicate").contains("nothing like it"));
+    assert!(why(&import, "rank_dropout").contains("network.dropout"));
+    assert!(why(&import, "max_timestep").contains("whole schedule"));
+    for off in ["min_timestep", "huber_scale", "dora_wd"] {
+        assert_eq!(why(&import, off), "", "{off} is what Lorikeet does too");
+    }
     assert_eq!(why(&import, "mixed_precision"), "", "how a program does its work is no matter");
 }
 
@@ -115,7 +125,8 @@ fn a_configuration_of_onetrainer_is_taken_over() {
             "resolution": "768", "batch_size": 4, "epochs": 100, "learning_rate": 0.0003, "lora_rank": 32,
             "learning_rate_scheduler": "COSINE", "timestep_distribution": "LOGIT_NORMAL", "dynamic_timestep_shifting": true,
             "optimizer": {"optimizer": "ADAMW", "weight_decay": 0.02, "beta1": 0.8, "fused": true},
-            "text_encoder": {"train": false, "learning_rate": null}, "unet": {"train": true},
+            "text_encoder": {"train": false, "learning_rate": null}, "prior": {"train": true, "learning_rate": 0.0002},
+            "mse_strength": 0.5, "mae_strength": 0.0, "noising_bias": 0.3,
             "concepts": [{"path": "/cats", "balancing": 3.0, "image": {"enable_random_flip": true}}, {"path": "/dogs"}],
             "samples": [{"prompt": "a cat", "enabled": true}, {"prompt": "a dog", "enabled": false}],
             "sample_after": 10, "sample_after_unit": "MINUTE", "save_every": 200, "save_every_unit": "STEP",
@@ -140,6 +151,7 @@ fn a_configuration_of_onetrainer_is_taken_over() {
         ("save.dtype", "\"bf16\""),
         ("save.name", "\"my cats\""),
         ("network.text_encoder", "false"),
+        ("train.learning_rate", "0.0002"),
     ] {
         assert_eq!(got(&import, id), value, "{id}");
     }
@@ -147,6 +159,8 @@ fn a_configuration_of_onetrainer_is_taken_over() {
     assert!(why(&import, "concepts").contains("first"));
     assert!(why(&import, "layer_filter").contains("every"));
     assert_eq!(why(&import, "ema"), "");
+    assert!(why(&import, "mse_strength").contains('1') && why(&import, "noising_bias").contains("whole schedule"));
+    assert_eq!(why(&import, "mae_strength"), "");
 }
 
 #[test]

@@ -259,7 +259,8 @@ impl<'a> Run<'a> {
     /// A save that fails in the middle of a run costs that save, not the run.
     fn save_or_warn(&mut self, host: &mut dyn Host) {
         if let Err(error) = self.save(host) {
-            let message = format!("this save failed, earlier ones are intact, training goes on: {error}");
+            let earlier = if self.last_save.is_some() { "earlier ones are intact" } else { "there is no earlier one" };
+            let message = format!("this save failed, {earlier}, training goes on: {error}");
             host.event(Event::Warning { message });
         }
     }

@@ -48,6 +48,17 @@ const HUBER: &[(&str, Result<&str, &str>)] =
 const TIMESTEPS: &[(&str, Result<&str, &str>)] =
     &[("uniform", Ok("uniform")), ("sigmoid", Ok("sigmoid")), ("shift", Ok("shift")), ("flux_shift", Ok("flux_shift"))];
 
+/// How sd-scripts and kohya_ss do their work, not what comes of it; and what belongs to kinds of adapters that [`kind`] tells of.
+const QUIET: &str = "\
+    gradient_checkpointing mixed_precision xformers sdpa mem_eff_attn cache_latents cache_latents_to_disk \
+    cache_text_encoder_outputs cache_text_encoder_outputs_to_disk vae_batch_size max_data_loader_n_workers \
+    persistent_data_loader_workers num_cpu_threads_per_process logging_dir log_with log_tracker_name \
+    caption_extension save_model_as save_state no_metadata num_processes num_machines gpu_ids multi_gpu sdxl v2 \
+    flux1_checkbox split_mode wandb_run_name model_list lr_scheduler_power unit factor save_last_n_steps_state \
+    save_state_on_train_end use_wandb dynamo_backend dynamo_mode main_process_port extra_accelerate_launch_args \
+    LyCORIS_preset skip_cache_check ddp_gradient_as_bucket_view ddp_static_graph disable_mmap_load_safetensors \
+    noise_offset_type fused_backward_pass cpu_offload_checkpointing prior_loss_weight model_prediction_type";
+
 pub(super) fn rule(key: &str) -> Option<Rule> {
     Some(match key {
         "pretrained_model_name_or_path" => Same("base.path"),
@@ -108,7 +119,6 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         "output_dir" => Same("save.folder"),
         "save_precision" => Choice("save.dtype", FORMATS),
         "reg_data_dir" => Not("regularisation pictures are not used"),
-        "prior_loss_weight" => Quiet,
         "clip_skip" => With(clip_skip),
         "loss_type" => Choice("loss.kind", LOSSES),
         "huber_schedule" => Choice("loss.huber_schedule", HUBER),
@@ -122,96 +132,42 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         "scale_weight_norms" => Not("weights are not scaled; weight decay and dropout are there"),
         "caption_tag_dropout_rate" | "caption_dropout_every_n_epochs" => Not("only whole captions are left out"),
         "caption_prefix" | "caption_suffix" => Not("the trigger word is put in front of captions"),
-        "network_weights" => Not("a run here starts from nothing, or goes on from its own save"),
+        "network_weights" | "dim_from_weights" => Not("a run here starts from nothing, or goes on from its own save"),
         "dataset_config" => Not("the pictures are named in that file: import it too, or choose the folder"),
-        "model_prediction_type" => Quiet,
         "fp8_base" | "blocks_to_swap" | "lowram" | "highvram" | "full_fp16" | "full_bf16" => Not(MEMORY),
-        "gradient_checkpointing"
-        | "mixed_precision"
-        | "xformers"
-        | "sdpa"
-        | "mem_eff_attn"
-        | "cache_latents"
-        | "cache_latents_to_disk"
-        | "cache_text_encoder_outputs"
-        | "cache_text_encoder_outputs_to_disk"
-        | "vae_batch_size"
-        | "max_data_loader_n_workers"
-        | "persistent_data_loader_workers"
-        | "num_cpu_threads_per_process"
-        | "logging_dir"
-        | "log_with"
-        | "log_tracker_name"
-        | "caption_extension"
-        | "save_model_as"
-        | "save_state"
-        | "no_metadata"
-        | "training_comment"
-        | "num_processes"
-        | "num_machines"
-        | "gpu_ids"
-        | "multi_gpu"
-        | "sdxl"
-        | "v2"
-        | "flux1_checkbox"
-        | "apply_t5_attn_mask"
-        | "split_mode"
-        | "train_norm"
-        | "weighted_captions"
-        | "stop_text_encoder_training"
-        | "stop_text_encoder_training_pct"
-        | "no_token_padding"
-        | "metadata_title"
-        | "metadata_author"
-        | "metadata_description"
-        | "metadata_license"
-        | "metadata_tags"
-        | "wandb_run_name"
-        | "model_list"
-        | "max_timestep"
-        | "min_timestep"
-        | "lr_scheduler_num_cycles"
-        | "lr_scheduler_power"
-        | "unit"
-        | "factor"
-        | "save_last_n_steps_state"
-        | "save_state_on_train_end"
-        | "use_wandb"
-        | "dynamo_backend"
-        | "dynamo_mode"
-        | "huber_scale"
-        | "main_process_port"
-        | "extra_accelerate_launch_args"
-        | "additional_parameters"
-        | "block_alphas"
+        "train_norm" | "trainable_norm" => Not("norms are not trained"),
+        "dora_wd" => Not("DoRA is not trained yet; a LoRA is what is made instead"),
+        "rank_dropout" | "rank_dropout_scale" | "module_dropout" => {
+            Not("whole ranks and layers are not left out; network.dropout leaves out inner values")
+        }
+        "block_alphas"
         | "block_dims"
         | "block_lr_zero_threshold"
         | "down_lr_weight"
         | "mid_lr_weight"
         | "up_lr_weight"
         | "conv_block_alphas"
-        | "conv_block_dims"
-        | "dim_from_weights"
-        | "LyCORIS_preset"
-        | "constrain"
-        | "rank_dropout"
-        | "rank_dropout_scale"
-        | "module_dropout"
-        | "trainable_norm"
-        | "use_cp"
-        | "use_tucker"
-        | "use_scalar"
-        | "decompose_both"
-        | "bypass_mode"
-        | "dora_wd"
-        | "train_on_input"
-        | "skip_cache_check"
-        | "ddp_gradient_as_bucket_view"
-        | "ddp_static_graph"
-        | "disable_mmap_load_safetensors"
-        | "noise_offset_type"
-        | "fused_backward_pass"
-        | "cpu_offload_checkpointing" => Quiet,
+        | "conv_block_dims" => Not("all blocks have one rank and one learning rate"),
+        "constrain" | "use_cp" | "use_tucker" | "use_scalar" | "decompose_both" | "bypass_mode" | "train_on_input" => {
+            Not("only plain LoRA and LoCon are trained")
+        }
+        "weighted_captions" => Not("brackets and weights in captions are read as text"),
+        "stop_text_encoder_training" | "stop_text_encoder_training_pct" => {
+            Not("the text encoder is trained to the end or not at all: see network.text_encoder")
+        }
+        "metadata_title"
+        | "metadata_author"
+        | "metadata_description"
+        | "metadata_license"
+        | "metadata_tags"
+        | "training_comment" => Not("it is asked for when a LoRA is exported"),
+        "min_timestep" => Not("timesteps are drawn from the whole schedule"),
+        "additional_parameters" => Not("settings in that line are not read: set them by hand"),
+        "apply_t5_attn_mask" => Not("every token of T5 counts, as in diffusers and ComfyUI"),
+        "no_token_padding" => Not("captions are always padded"),
+        "max_timestep" => With(max_timestep),
+        "huber_scale" | "lr_scheduler_num_cycles" => With(not_one),
+        _ if QUIET.split_whitespace().any(|quiet| quiet == key) => Quiet,
         _ => return None,
     })
 }
@@ -247,6 +203,18 @@ fn text_rate(reader: &mut Reader, key: &str, value: &Json) {
     }
     reader.set(key, value, "network.text_encoder", "true");
     reader.set(key, value, "train.text_encoder_lr", &text(&first));
+}
+
+fn max_timestep(reader: &mut Reader, key: &str, value: &Json) {
+    if number(value).is_some_and(|last| last > 0.0 && last < 1000.0) {
+        reader.leave(key, value, "timesteps are drawn from the whole schedule");
+    }
+}
+
+fn not_one(reader: &mut Reader, key: &str, value: &Json) {
+    if number(value).is_some_and(|number| number > 0.0 && number != 1.0) {
+        reader.leave(key, value, "it is 1 here");
+    }
 }
 
 fn unet_only(reader: &mut Reader, key: &str, value: &Json) {

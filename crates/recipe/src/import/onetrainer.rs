@@ -64,7 +64,7 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         "batch_size" => Same("train.batch"),
         "gradient_accumulation_steps" => Same("train.accumulation"),
         "epochs" => Not(EPOCHS),
-        "learning_rate" => Same("train.learning_rate"),
+        "learning_rate" | "unet.learning_rate" | "prior.learning_rate" | "transformer.learning_rate" => With(rate),
         "learning_rate_scheduler" => Choice("train.schedule", SCHEDULES),
         "learning_rate_warmup_steps" => Same("train.warmup"),
         "optimizer.optimizer" => With(optimiser),
@@ -94,6 +94,20 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         "ema" => Not("no average of the weights is kept"),
         "layer_filter" => Not("every attention and feed-forward layer is trained"),
         "validation" => Not("hold pictures out with dataset.validation_split, or name a folder of them"),
+        "text_encoder_layer_skip" | "text_encoder_2_layer_skip" => {
+            Not("text is read as the base's own configuration says")
+        }
+        "mae_strength" | "log_cosh_strength" | "huber_strength" => Not("see loss.kind for the kinds of loss there are"),
+        "mse_strength" | "max_noising_strength" => With(not_one),
+        "noising_weight" | "noising_bias" | "min_noising_strength" => {
+            Not("timesteps are drawn from the whole schedule")
+        }
+        "learning_rate_scaler" | "learning_rate_min_factor" => {
+            Not("the learning rate is taken as it is, and falls to 0")
+        }
+        "perturbation_noise_weight" => Not("noise is shifted and layered only"),
+        "lora_model_name" => Not("a run here starts from nothing, or goes on from its own save"),
+        "force_circular_padding" => Not("edges are never joined"),
         "concepts.loss_weight" => With(loss_weight),
         _ if key.starts_with("unet.") || key.starts_with("prior.") || key.starts_with("transformer.") => Quiet,
         _ if ["text_encoder.", "text_encoder_2.", "text_encoder_3.", "vae.", "optimizer.", "concepts."]
@@ -133,24 +147,13 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         | "rolling_backup_count"
         | "backup_before_save"
         | "include_train_config"
-        | "mse_strength"
-        | "mae_strength"
-        | "log_cosh_strength"
-        | "vb_loss_strength"
         | "learning_rate_cycles"
-        | "learning_rate_scaler"
-        | "learning_rate_min_factor"
-        | "noising_weight"
-        | "noising_bias"
-        | "min_noising_strength"
-        | "max_noising_strength"
         | "ema_decay"
         | "ema_update_step_interval"
         | "gradient_checkpointing_reentrant"
         | "validate_after"
         | "validate_after_unit"
         | "only_cache"
-        | "force_circular_padding"
         | "lora_weight_dtype"
         | "bundle_additional_embeddings"
         | "attention_mechanism"
@@ -158,13 +161,11 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         | "compile"
         | "dataloader_prefetch"
         | "multi_gpu"
-        | "lora_model_name"
         | "layer_filter_preset"
         | "layer_filter_regex"
         | "unmasked_probability"
         | "unmasked_weight"
         | "scale_rank"
-        | "perturbation_noise_weight"
         | "cloud"
         | "secrets"
         | "continue_last_backup"
@@ -203,6 +204,20 @@ fn repeats(reader: &mut Reader, key: &str, value: &Json) {
 fn text_rate(reader: &mut Reader, key: &str, value: &Json) {
     if !is_off(value) && reader.is_on("text_encoder.train") {
         reader.set(key, value, "train.text_encoder_lr", &text(value));
+    }
+}
+
+/// The denoiser's own rate is what counts where both are given.
+fn rate(reader: &mut Reader, key: &str, value: &Json) {
+    let own = ["unet", "prior", "transformer"].iter().any(|part| reader.is_on(&format!("{part}.learning_rate")));
+    if !is_off(value) && (key != "learning_rate" || !own) {
+        reader.set(key, value, "train.learning_rate", &text(value));
+    }
+}
+
+fn not_one(reader: &mut Reader, key: &str, value: &Json) {
+    if number(value).is_some_and(|number| number != 1.0) {
+        reader.leave(key, value, "it is 1 here");
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) const NETWORK: [Setting; 6] = [
         zero_means: "off",
         defaults: &[any(
             Fixed::Bool(false),
-            "The UNet alone learns styles and subjects, and encoded captions can be kept, which is faster.",
+            "The image model alone learns styles and subjects, and encoded captions can be kept, which is faster.",
         )],
     },
 ];

@@ -6,6 +6,7 @@ use std::time::Instant;
 use lorikeet_dataset::{Item, caption_for, epoch_batches};
 use lorikeet_nn::device;
 use lorikeet_protocol::{Event, Step};
+use lorikeet_recipe::TrainSettings;
 
 use super::Run;
 use crate::meter::resident_bytes;
@@ -57,10 +58,7 @@ impl Run<'_> {
             epsilon: train.epsilon,
             weight_decay: train.weight_decay,
         };
-        self.adamw.step(&config, &mut self.stepper.set, gradients, |name| {
-            let rate = if name.starts_with("text_encoder.") { train.text_encoder_lr } else { train.learning_rate };
-            rate * factor
-        });
+        self.adamw.step(&config, &mut self.stepper.set, gradients, |name| rate(train, name) * factor);
         self.step += 1;
         let smoothed = self.loss.add(loss);
         let seconds = begun.elapsed().as_secs_f64();
@@ -141,5 +139,28 @@ impl Run<'_> {
     fn caption(&self, item: &Item, epoch: u64) -> String {
         let picture = &self.pictures.train.images[item.image];
         caption_for(picture, &self.pictures.captions, self.plan.settings.train.seed, epoch, item.key())
+    }
+}
+
+/// Of an adapted layer, before the schedule. Layers of SDXL's second text encoder are `text_encoder_2.`.
+fn rate(train: &TrainSettings, layer: &str) -> f64 {
+    if layer.starts_with("text_encoder") { train.text_encoder_lr } else { train.learning_rate }
+}
+
+#[cfg(test)]
+mod tests {
+    use lorikeet_recipe::{Recipe, example, settings};
+
+    use super::*;
+
+    #[test]
+    fn every_text_encoder_has_the_rate_of_text_encoders() {
+        let mut train = settings(&Recipe::default(), &example::sdxl_base()).unwrap().train;
+        (train.learning_rate, train.text_encoder_lr) = (1e-3, 1e-5);
+        let of = |layer| rate(&train, layer);
+        assert_eq!(of("unet.mid_block.attentions.0.proj_in"), 1e-3);
+        assert_eq!(of("transformer.double_blocks.0.txt_mod.lin"), 1e-3);
+        assert_eq!(of("text_encoder.text_model.encoder.layers.0.mlp.fc1"), 1e-5);
+        assert_eq!(of("text_encoder_2.text_model.encoder.layers.0.mlp.fc1"), 1e-5);
     }
 }
