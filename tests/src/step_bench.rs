@@ -49,13 +49,7 @@ struct Work {
 }
 
 fn main() -> ExitCode {
-    match run(&std::env::args().skip(1).collect::<Vec<_>>()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    lorikeet_e2e::tool(run)
 }
 
 fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {

@@ -68,20 +68,7 @@ mod tests {
     use lorikeet_protocol::Step;
 
     fn step(step: u64) -> Event {
-        Event::Step(Step {
-            step,
-            steps: 10_000,
-            epoch: 1,
-            epochs: 1,
-            loss: 0.5,
-            smoothed: 0.5,
-            learning_rate: 1e-4,
-            grad_norm: 1.0,
-            seconds: 0.1,
-            seconds_left: 1.0,
-            memory_bytes: 0,
-            device_memory_bytes: None,
-        })
+        Event::Step(Step { step, ..Default::default() })
     }
 
     fn warning(number: u64) -> Event {

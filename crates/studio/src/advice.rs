@@ -94,16 +94,9 @@ mod tests {
             state.apply(Event::Step(Step {
                 step: index as u64 + 1,
                 steps: 1000,
-                epoch: 1,
-                epochs: 1,
                 loss,
                 smoothed: loss,
-                learning_rate: 1e-4,
-                grad_norm: 1.0,
-                seconds: 0.1,
-                seconds_left: 1.0,
-                memory_bytes: 0,
-                device_memory_bytes: None,
+                ..Default::default()
             }));
         }
         state

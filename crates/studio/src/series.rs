@@ -87,20 +87,7 @@ mod tests {
     use super::*;
 
     fn step(step: u64, loss: f32) -> Step {
-        Step {
-            step,
-            steps: 100,
-            epoch: 1,
-            epochs: 1,
-            loss,
-            smoothed: loss,
-            learning_rate: 1e-4,
-            grad_norm: 1.0,
-            seconds: 0.1,
-            seconds_left: 1.0,
-            memory_bytes: 0,
-            device_memory_bytes: None,
-        }
+        Step { step, loss, smoothed: loss, ..Default::default() }
     }
 
     #[test]

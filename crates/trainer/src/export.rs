@@ -14,14 +14,14 @@ use lorikeet_checkpoint::{Prediction, write_safetensors};
 use lorikeet_dataset::{bucket_info, dataset_dirs, tag_frequency};
 use lorikeet_nn::LayerKind;
 use lorikeet_protocol::{ExportDtype, ExportNames, ExportRequest};
-use lorikeet_recipe::{Optimiser, Plan, Schedule, Segments, TimestepSampling};
+use lorikeet_recipe::{Optimiser, Plan, SaveDtype, Schedule, Segments, TimestepSampling};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::base::read_back;
 use crate::draw::PROGRAM;
 use crate::family::{file_family, recipe_family};
-use crate::{Base, Pictures, TrainError};
+use crate::{Base, Pictures, TrainError, cache_folder};
 
 /// In the folder of each save.
 const ADAPTER: &str = "adapter.safetensors";
@@ -244,6 +244,23 @@ pub fn export(request: &ExportRequest) -> Result<Exported, TrainError> {
     metadata.extend(crate::loss::metadata(&plan.settings));
     write(&path, facts.family, &modules, dtype, &metadata)?;
     Ok(Exported { path, modules: modules.len() })
+}
+
+/// Writes adapters that could not be saved as a LoRA file where there is room for it: in the run folder, else in the cache
+/// or in the folder for temporary files. `None` when there is room nowhere.
+pub(crate) fn rescue(run_dir: &Path, plan: &Plan, modules: &[LoraModule], step: u64) -> Option<PathBuf> {
+    let run = run_dir.file_name().unwrap_or_default().to_string_lossy();
+    let name = format!("{run}-step{step}");
+    let facts = TrainingFacts { output_name: name.clone(), ..training_facts(plan, &RunFacts::load(run_dir), step) };
+    let dtype = match plan.settings.save.dtype {
+        SaveDtype::F16 => Dtype::F16,
+        SaveDtype::Bf16 => Dtype::Bf16,
+        SaveDtype::F32 => Dtype::F32,
+    };
+    [run_dir.to_owned(), cache_folder(), std::env::temp_dir()]
+        .into_iter()
+        .map(|folder| folder.join(format!("{name}.safetensors")))
+        .find(|path| lora::write(path, facts.family, modules, dtype, &lora::metadata(&facts)).is_ok())
 }
 
 fn file_name(to: &Path, name: &str) -> PathBuf {

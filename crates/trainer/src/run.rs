@@ -11,6 +11,7 @@ use lorikeet_nn::DeviceKind;
 use lorikeet_protocol::{Command, Event, ExportDtype, ExportRequest, Stage};
 use lorikeet_recipe::{Optimiser, Plan, Quantise, Recipe, SaveDtype};
 
+use crate::export::{rescue, to_modules};
 use crate::facts::recipe_model;
 use crate::meter::{Gauge, SmoothedLoss};
 use crate::optim::AdamW;
@@ -215,7 +216,10 @@ impl<'a> Run<'a> {
         if self.step == 0 {
             return Err(TrainError::Stopped);
         }
-        self.save(host)?;
+        if let Err(error) = self.save(host) {
+            self.rescue(host);
+            return Err(error);
+        }
         host.event(Event::Stage { stage: Stage::Save, done: 0, total: 0 });
         let dtype = match self.plan.settings.save.dtype {
             SaveDtype::F16 => ExportDtype::F16,
@@ -254,6 +258,16 @@ impl<'a> Run<'a> {
         self.last_save = Some(path.clone());
         host.event(Event::Saved { step: self.step, path });
         Ok(())
+    }
+
+    /// The last save failed: what was learned since the one before must not be lost with it.
+    fn rescue(&self, host: &mut dyn Host) {
+        let modules = to_modules(&self.stepper.set);
+        let message = match modules.ok().and_then(|modules| rescue(self.run_dir, &self.plan, &modules, self.step)) {
+            Some(path) => format!("what was learned by step {} is kept as a LoRA: {}", self.step, path.display()),
+            None => format!("what was learned by step {} could not be kept anywhere: no disk has room", self.step),
+        };
+        host.event(Event::Warning { message });
     }
 
     /// A save that fails in the middle of a run costs that save, not the run.

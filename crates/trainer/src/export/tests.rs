@@ -101,6 +101,22 @@ fn what_the_run_knew_of_its_pictures_is_told() {
 }
 
 #[test]
+fn what_cannot_be_saved_is_kept_as_a_lora() {
+    let (folder, modules) = run(&[5]);
+    let text = fs::read_to_string(folder.path().join(PLAN)).unwrap();
+    let plan: Plan = serde_json::from_str(&text).unwrap();
+    let path = rescue(folder.path(), &plan, &modules, 7).unwrap();
+    assert_eq!(path.parent(), Some(folder.path()));
+    let file = lora::read(&path).unwrap();
+    assert_eq!((file.modules.len(), &*file.metadata["ss_steps"]), (2, "7"));
+    // A run folder that cannot be written to any more: elsewhere.
+    let gone = folder.path().join("gone");
+    let elsewhere = rescue(&gone, &plan, &modules, 8).unwrap();
+    assert!(elsewhere.is_file() && !elsewhere.starts_with(&gone));
+    fs::remove_file(elsewhere).unwrap();
+}
+
+#[test]
 fn what_cannot_be_exported_is_told() {
     let (folder, _) = run(&[]);
     let none = export(&request(folder.path(), None, folder.path(), ExportDtype::F16)).unwrap_err();
