@@ -24,6 +24,21 @@ pub struct PartFiles {
 }
 
 impl PartFiles {
+    /// With each part that is not given here and that `folder` has none of, from another model's folder.
+    pub fn or_shared(mut self, folder: &Path, other: &Path) -> Self {
+        let places = [
+            (&mut self.vae, Part::Vae),
+            (&mut self.text_encoder, Part::TextEncoder),
+            (&mut self.text_encoder_2, Part::TextEncoder2),
+        ];
+        for (place, part) in places {
+            let own = folder.join(part.folder()).is_dir();
+            let shared = Some(other.join(part.folder())).filter(|shared| !own && shared.is_dir());
+            *place = place.take().or(shared);
+        }
+        self
+    }
+
     /// What is given for a part.
     pub fn get(&self, part: Part) -> Option<&Path> {
         match part {

@@ -23,14 +23,18 @@ pub enum Family {
     FluxSchnell,
 }
 
+/// Numbers in the denoisers of the built-in bases and of others like them.
+const SMALL: u64 = 50_000_000;
+
 impl Family {
     /// Whose defaults hold for a base with that many numbers in its denoiser.
     pub fn class(self, denoiser_params: u64) -> BaseClass {
         match self {
-            Family::Sd1 if denoiser_params < 50_000_000 => BaseClass::Demo,
+            Family::Sd1 if denoiser_params < SMALL => BaseClass::Demo,
             Family::Sd1 => BaseClass::Sd1,
             Family::Sd2 => BaseClass::Sd2,
             Family::Sdxl => BaseClass::Sdxl,
+            Family::FluxDev if denoiser_params < SMALL => BaseClass::DemoFlux,
             Family::FluxDev => BaseClass::FluxDev,
             Family::FluxSchnell => BaseClass::FluxSchnell,
         }
@@ -183,6 +187,15 @@ impl BaseFacts {
     /// Of all text encoders.
     pub fn text_params(&self) -> u64 {
         self.text.iter().map(|text| text.params).sum()
+    }
+
+    /// With captions of so many tokens for T5, which is the last text encoder of the families that have it; 0: as it is.
+    pub(crate) fn with_t5_tokens(&self, tokens: u32) -> BaseFacts {
+        let mut base = self.clone();
+        if let (DenoiserShape::Flux(_), Some(t5)) = (&self.denoiser, base.text.last_mut()) {
+            t5.tokens = if tokens == 0 { t5.tokens } else { tokens.into() };
+        }
+        base
     }
 
     /// Layers of all text encoders that a LoRA may go on.

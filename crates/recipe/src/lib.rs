@@ -4,6 +4,7 @@
 //! resolves it against facts about base, pictures and machine into a [`Plan`]. Knows neither tensors nor files other
 //! than the recipe itself.
 
+mod built_in;
 mod check;
 mod docs;
 mod error;
@@ -18,6 +19,7 @@ mod setting;
 mod table;
 mod toml_file;
 
+pub use built_in::{BUILT_IN, BuiltIn, built_in};
 pub use docs::settings_markdown;
 pub use error::RecipeError;
 pub use facts::{

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::built_in::built_in;
 use crate::error::{RecipeError, nearest};
 use crate::setting::{BaseClass, Preset, Setting, Value, When};
 use crate::table::{SETTINGS, setting};
@@ -55,7 +56,7 @@ impl Recipe {
     /// Whose defaults hold, as far as the path tells. The plan goes by the base itself.
     pub fn base_class(&self) -> BaseClass {
         match self.values.get("base.path") {
-            Some(Value::Text(path)) if path != "demo" => BaseClass::Sd1,
+            Some(Value::Text(path)) => built_in(path).map_or(BaseClass::Sd1, |base| base.class),
             _ => BaseClass::Demo,
         }
     }

@@ -189,6 +189,8 @@ impl fmt::Display for Preset {
 pub enum BaseClass {
     /// The built-in demo base and others of that size: the Stable Diffusion 1 layout, under 50 M UNet parameters.
     Demo,
+    /// The built-in base of the FLUX.1 dev layout and others of that size.
+    DemoFlux,
     /// Stable Diffusion 1.x at its full size.
     Sd1,
     /// Stable Diffusion 2.x.
@@ -199,12 +201,22 @@ pub enum BaseClass {
 }
 
 impl BaseClass {
-    pub const ALL: [BaseClass; 6] =
-        [BaseClass::Demo, BaseClass::Sd1, BaseClass::Sd2, BaseClass::Sdxl, BaseClass::FluxDev, BaseClass::FluxSchnell];
+    pub const ALL: [BaseClass; 7] = [
+        BaseClass::Demo,
+        BaseClass::DemoFlux,
+        BaseClass::Sd1,
+        BaseClass::Sd2,
+        BaseClass::Sdxl,
+        BaseClass::FluxDev,
+        BaseClass::FluxSchnell,
+    ];
     /// Those with a noise schedule of a thousand steps.
     pub const SD: &'static [BaseClass] = &[BaseClass::Demo, BaseClass::Sd1, BaseClass::Sd2, BaseClass::Sdxl];
     /// Those that learned the straight way from picture to noise.
-    pub const FLUX: &'static [BaseClass] = &[BaseClass::FluxDev, BaseClass::FluxSchnell];
+    pub const FLUX: &'static [BaseClass] = &[BaseClass::DemoFlux, BaseClass::FluxDev, BaseClass::FluxSchnell];
+    /// Those whose weights can be packed or streamed.
+    pub const PACKABLE: &'static [BaseClass] =
+        &[BaseClass::DemoFlux, BaseClass::Sdxl, BaseClass::FluxDev, BaseClass::FluxSchnell];
     /// Those too large for many machines.
     pub const LARGE: &'static [BaseClass] = &[BaseClass::Sdxl, BaseClass::FluxDev, BaseClass::FluxSchnell];
 
@@ -212,6 +224,7 @@ impl BaseClass {
     pub fn label(self) -> &'static str {
         match self {
             BaseClass::Demo => "demo base",
+            BaseClass::DemoFlux => "demo base of the FLUX layout",
             BaseClass::Sd1 => "SD 1.x",
             BaseClass::Sd2 => "SD 2.x",
             BaseClass::Sdxl => "SDXL",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use lorikeet_protocol::{Command, Event, Failure};
-use lorikeet_recipe::{Recipe, Value};
+use lorikeet_recipe::{Recipe, Value, built_in};
 
 use crate::error::SessionError;
 use crate::folder::{RunFolder, run_name};
@@ -213,7 +213,7 @@ fn with_absolute_paths(recipe: &Recipe) -> Recipe {
     let mut absolute = recipe.clone();
     for id in ["base.path", "dataset.folder", "dataset.validation_folder", "save.folder"] {
         let path = text(recipe, id);
-        if path.is_empty() || (id == "base.path" && path == "demo") {
+        if path.is_empty() || (id == "base.path" && built_in(&path).is_some()) {
             continue;
         }
         if let Some(path) = std::path::absolute(&path).ok().and_then(|path| path.into_os_string().into_string().ok()) {

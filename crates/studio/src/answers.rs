@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lorikeet_dataset::Dataset;
 use lorikeet_protocol::{Event, Failure};
-use lorikeet_recipe::{Import, Recipe};
+use lorikeet_recipe::{BUILT_IN, Import, Recipe};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
@@ -227,7 +227,7 @@ impl StudioApp {
     }
 
     pub(crate) fn use_base(&mut self, path: String) {
-        if path == "demo" {
+        if path == BUILT_IN[0].name {
             self.draft.reset("base.path");
         } else if let Err(error) = self.draft.set_text("base.path", path) {
             self.toasts.add(Tone::Error, error);
@@ -238,9 +238,9 @@ impl StudioApp {
             self.draft.base = Load::Failed(told.to_owned());
             return;
         }
-        let files = self.draft.part_files();
-        let ticket = self.work.inspect(self.draft.base_path(&self.start.demo_base), files.clone());
-        self.inspected_files = files;
+        let (path, files) = self.draft.base_files(&self.start.demo_base);
+        let ticket = self.work.inspect(path, files);
+        self.inspected_files = self.draft.part_files();
         self.draft.base = Load::Loading(ticket);
     }
 

@@ -1,7 +1,7 @@
 //! Everything that can be done, once: the command palette and the keyboard shortcuts come from this list.
 
 use egui::{Key, KeyboardShortcut, Modifiers};
-use lorikeet_recipe::{Preset, SETTINGS, setting};
+use lorikeet_recipe::{BUILT_IN, Preset, SETTINGS, setting};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
@@ -70,7 +70,9 @@ pub(crate) fn all(app: &StudioApp) -> Vec<Command> {
     add(Icon::Refresh, "Look at the folder again", "", None, Action::Rescan, !active && app.draft.folder().is_some());
     add(Icon::File, "Choose model file…", "", None, Action::Choose(Choose::BaseFile), !active);
     add(Icon::FolderOpen, "Choose model folder…", "", None, Action::Choose(Choose::BaseFolder), !active);
-    add(Icon::Bird, "Use the demo base", "", None, Action::UseBase("demo".to_owned()), !active);
+    for base in &BUILT_IN {
+        add(Icon::Bird, "Use a demo base", base.title, None, Action::UseBase(base.name.to_owned()), !active);
+    }
     add(
         Icon::FolderOpen,
         "Open or import recipe…",

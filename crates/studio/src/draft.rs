@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lorikeet_checkpoint::PartFiles;
 use lorikeet_dataset::Dataset;
-use lorikeet_recipe::{BaseClass, Preset, Recipe, Setting, Value};
+use lorikeet_recipe::{BaseClass, BuiltIn, Preset, Recipe, Setting, Value, built_in};
 
 use crate::base::Base;
 
@@ -87,10 +87,24 @@ impl Draft {
         Some(self.text("dataset.folder")).filter(|folder| !folder.is_empty()).map(PathBuf::from)
     }
 
-    /// Where the base lies; `demo` for the built-in one.
-    pub(crate) fn base_path(&self, demo: &Path) -> PathBuf {
-        let path = self.text("base.path");
-        if path == "demo" { demo.to_owned() } else { PathBuf::from(path) }
+    /// The built-in base that is chosen, if one is.
+    pub(crate) fn built_in(&self) -> Option<&'static BuiltIn> {
+        built_in(&self.text("base.path"))
+    }
+
+    /// Where the base lies, and the files of its parts that lie elsewhere. `demo`: the folder of the first built-in base, which
+    /// the others lie beside.
+    pub(crate) fn base_files(&self, demo: &Path) -> (PathBuf, PartFiles) {
+        let Some(base) = self.built_in() else {
+            return (PathBuf::from(self.text("base.path")), self.part_files());
+        };
+        let path = demo.with_file_name(base.folder);
+        let files = self.part_files();
+        let files = match base.shares {
+            Some(shared) => files.or_shared(&path, &demo.with_file_name(shared)),
+            None => files,
+        };
+        (path, files)
     }
 
     /// The files that the settings name for parts of the base.
@@ -112,7 +126,7 @@ impl Draft {
     }
 
     pub(crate) fn is_demo(&self) -> bool {
-        self.text("base.path") == "demo"
+        self.built_in().is_some()
     }
 
     /// Typed by the user, or back to the default. The error is for below the field.

@@ -233,7 +233,7 @@ fn top_bar(app: &mut StudioApp, ui: &mut Ui) {
 /// `Demo base · Style · rank 16`.
 fn summary(app: &StudioApp) -> String {
     let base = match &app.draft.base {
-        _ if app.draft.is_demo() => "Demo base",
+        _ if app.draft.is_demo() => app.draft.built_in().map_or("", |base| base.title),
         Load::Ready(base) => base.title.as_str(),
         _ => "Base",
     };

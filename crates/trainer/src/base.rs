@@ -8,10 +8,10 @@ use lorikeet_checkpoint::{BaseModel, Component, Dtype, Part, PartFiles, open_bas
 use lorikeet_diffusion::{Prediction, Schedule};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
 use lorikeet_nn::{DeviceKind, Loader, NnError, RawFormat, RawTensor, Storage, WeightSource, device};
-use lorikeet_recipe::{LossSettings, Placement, Quantise, Recipe};
+use lorikeet_recipe::{LossSettings, Placement, Quantise, Recipe, built_in};
 
 use crate::TrainError;
-use crate::family::{Architecture, Denoiser, TextEncoders, architecture};
+use crate::family::{Architecture, CaptionLength, Denoiser, TextEncoders, architecture};
 
 /// A base model with its configurations read, on a device.
 pub struct Base {
@@ -23,8 +23,7 @@ pub struct Base {
     /// How large frozen matrices of the denoiser are kept, and those of the text encoders.
     pub storage: Storage,
     pub text_storage: Storage,
-    /// Rows of 75 tokens that CLIP reads of a caption.
-    pub caption_rows: usize,
+    pub caption: CaptionLength,
     pub schedule: Schedule,
     pub prediction: Prediction,
     pub architecture: Box<dyn Architecture>,
@@ -55,7 +54,7 @@ impl Base {
             dtype: device::compute_dtype(kind, &device),
             storage: Storage::Resident,
             text_storage: Storage::Resident,
-            caption_rows: 1,
+            caption: CaptionLength::default(),
             schedule: Schedule::from_config(&model.scheduler)?,
             prediction: match model.prediction {
                 lorikeet_checkpoint::Prediction::Epsilon => Prediction::Epsilon,
@@ -190,7 +189,7 @@ impl WeightSource for Weights<'_> {
     }
 }
 
-/// Opens a base by what stands in a recipe: `demo`, a folder or a file.
+/// Opens a base by what stands in a recipe: the name of a built-in one, a folder or a file.
 ///
 /// # Errors
 /// When nothing usable is there; the message says what it is instead.
@@ -203,9 +202,14 @@ pub fn open_model(path: &str) -> Result<BaseModel, TrainError> {
 /// # Errors
 /// As [`open_model`].
 pub(crate) fn open_model_with(path: &str, parts: &PartFiles) -> Result<BaseModel, TrainError> {
-    if path.trim() == "demo" {
-        let mut model = open_base_with(demo_base_folder()?, parts)?;
-        model.name = "Lorikeet demo base".to_owned();
+    if let Some(base) = built_in(path) {
+        let folder = asset_folder(base.folder)?;
+        let parts = match base.shares {
+            Some(shared) => parts.clone().or_shared(&folder, &asset_folder(shared)?),
+            None => parts.clone(),
+        };
+        let mut model = open_base_with(folder, &parts)?;
+        model.name = base.title.to_owned();
         return Ok(model);
     }
     Ok(open_base_with(path, parts)?)
@@ -224,22 +228,22 @@ pub(crate) fn part_files(recipe: &Recipe) -> PartFiles {
     }
 }
 
-/// Where the demo base lies: under `LORIKEET_ASSETS`, beside the program, or in the source tree it was built from.
+/// Where the folder of a built-in base lies: under `LORIKEET_ASSETS`, beside the program, or in the source tree it was built from.
 ///
 /// # Errors
 /// When it is in none of them.
-pub fn demo_base_folder() -> Result<PathBuf, TrainError> {
+pub fn asset_folder(name: &str) -> Result<PathBuf, TrainError> {
     let mut places = Vec::new();
     places.extend(std::env::var_os("LORIKEET_ASSETS").map(PathBuf::from));
     if let Some(folder) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
         places.push(folder.join("assets"));
     }
     places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets"));
-    let folders: Vec<PathBuf> = places.into_iter().map(|place| place.join("demo-base")).collect();
+    let folders: Vec<PathBuf> = places.into_iter().map(|place| place.join(name)).collect();
     let looked = || folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
     match folders.iter().find(|folder| folder.join("model_index.json").is_file()) {
         Some(folder) => Ok(folder.canonicalize().unwrap_or_else(|_| folder.clone())),
-        None => Err(TrainError::NoDemoBase { looked: looked() }),
+        None => Err(TrainError::NoDemoBase { name: name.to_owned(), looked: looked() }),
     }
 }
 

@@ -34,8 +34,8 @@ pub enum TrainError {
     Stopped,
     #[error("cannot {what} '{}': {source}", path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
-    #[error("the demo base was not found; looked in {looked}")]
-    NoDemoBase { looked: String },
+    #[error("the built-in base {name} was not found; looked in {looked}")]
+    NoDemoBase { name: String, looked: String },
     /// Parts of a base that are fine by themselves.
     #[error("the parts of '{}' do not belong together: {problem}", path.display())]
     Mismatch { path: PathBuf, problem: String },
@@ -93,8 +93,8 @@ impl TrainError {
             Self::Stopped => ("Stopped", "Start again when you like"),
             Self::Io { .. } => ("A file operation failed", "Check the path, its permissions and the free space"),
             Self::NoDemoBase { .. } => (
-                "The demo base is missing",
-                "Put the assets folder beside the program, or set LORIKEET_ASSETS to the folder that holds demo-base",
+                "A built-in base is missing",
+                "Put the assets folder beside the program, or set LORIKEET_ASSETS to the folder that holds demo-base and demo-flux",
             ),
             Self::Mismatch { .. } => ("The base model is mixed up", "Fetch the whole model folder again"),
             Self::AllBroken { .. } => ("The pictures cannot be used", "Save them again as PNG or JPEG"),

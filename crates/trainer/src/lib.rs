@@ -21,7 +21,7 @@ mod step;
 mod testing;
 mod validate;
 
-pub use base::{Base, choose_device, demo_base_folder, open_model};
+pub use base::{Base, asset_folder, choose_device, open_model};
 pub use cache::{LatentCache, Moments, TextCache, cache_folder, cache_latents};
 pub use draw::{DrawSettings, DrawnFrom, Painter, SampleRequest, draw_noise, load_lora, lora_set, png_bytes, sample};
 pub use error::TrainError;

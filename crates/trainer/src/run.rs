@@ -13,6 +13,7 @@ use lorikeet_recipe::{Optimiser, Plan, Quantise, Recipe, SaveDtype};
 
 use crate::export::{rescue, to_modules};
 use crate::facts::recipe_model;
+use crate::family::CaptionLength;
 use crate::meter::{Gauge, SmoothedLoss};
 use crate::optim::AdamW;
 use crate::previews::Previews;
@@ -108,7 +109,10 @@ impl<'a> Run<'a> {
 
         let mut base = Base::new(recipe_model(recipe)?, choose_device(&settings.run.device)?)?;
         base.set_storage(plan.placement, plan.quantise, settings.base.quantise_text);
-        base.caption_rows = settings.dataset.caption_rows as usize;
+        base.caption = CaptionLength {
+            clip_rows: settings.dataset.caption_rows as usize,
+            t5_tokens: Some(settings.dataset.t5_tokens as usize).filter(|tokens| *tokens > 0),
+        };
         base.set_loss(&settings.loss)?;
         for message in &base.model.warnings {
             host.event(Event::Warning { message: message.clone() });

@@ -5,10 +5,11 @@
 
 mod memory;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lorikeet_checkpoint::lora;
+use lorikeet_checkpoint::{Dtype, TensorData, from_f32, lora, write_safetensors};
 use lorikeet_protocol::{Command, Event};
 use lorikeet_recipe::{Preset, Recipe, Value};
 use lorikeet_trainer::{Host, SampleRequest, SamplerKind, sample, train};
@@ -93,10 +94,15 @@ fn recipe(family: &str, folder: &Path) -> Recipe {
 
 /// `prefixes`: of names in the file; `parts`: of our names.
 fn run(family: &str, prefixes: &[&str], parts: &[&str]) {
+    run_on(&base(family), prefixes, parts);
+}
+
+fn run_on(base: &str, prefixes: &[&str], parts: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let run_dir = folder.path().join("run");
     fs::create_dir(&run_dir).unwrap();
-    let recipe = recipe(family, folder.path());
+    let mut recipe = recipe("", folder.path());
+    recipe.set("base.path", Value::Text(base.to_owned())).unwrap();
     recipe.save(&run_dir.join("recipe.toml")).unwrap();
     let mut face = Face { run_dir: run_dir.clone(), ..Face::default() };
     let done = train(&recipe, &run_dir, &mut face).unwrap();
@@ -131,7 +137,7 @@ fn run(family: &str, prefixes: &[&str], parts: &[&str]) {
     // The export draws, and not what the base alone draws.
     let draw = |loras: Vec<(PathBuf, f32)>| {
         let request = SampleRequest {
-            base: base(family),
+            base: base.to_owned(),
             parts: Default::default(),
             loras,
             prompts: vec!["an anchor".to_owned()],
@@ -153,6 +159,59 @@ fn run(family: &str, prefixes: &[&str], parts: &[&str]) {
     let alone = draw(Vec::new());
     assert_eq!(alone, draw(Vec::new()));
     assert_ne!(alone, draw(vec![(file.clone(), 1.0)]));
+}
+
+/// Stable Diffusion 2's text states are 1024 wide, so that its table of words, 100 MB, is written here and not kept.
+#[test]
+fn sd2() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("sd2");
+    for part in ["unet", "vae", "scheduler", "text_encoder"] {
+        fs::create_dir_all(model.join(part)).unwrap();
+        for file in fs::read_dir(Path::new(&base("sd2")).join(part)).unwrap().flatten() {
+            fs::copy(file.path(), model.join(part).join(file.file_name())).unwrap();
+        }
+    }
+    fs::copy(Path::new(&base("sd2")).join("model_index.json"), model.join("model_index.json")).unwrap();
+    write_openclip(&model.join("text_encoder/model.safetensors"));
+    run_on(&model.display().to_string(), &["lora_unet_", "lora_te_"], &["unet.", "text_encoder."]);
+}
+
+/// Weights for `tiny/sd2/text_encoder/config.json`: norms are one, biases zero, the rest spreads evenly.
+fn write_openclip(path: &Path) {
+    let mut shapes: Vec<(String, Vec<usize>)> = vec![
+        ("embeddings.token_embedding.weight".to_owned(), vec![49_408, 1024]),
+        ("embeddings.position_embedding.weight".to_owned(), vec![77, 1024]),
+    ];
+    let mut layer = |name: String, outputs: usize, inputs: usize| {
+        let weight = if inputs == 0 { vec![outputs] } else { vec![outputs, inputs] };
+        shapes.extend([(format!("{name}.weight"), weight), (format!("{name}.bias"), vec![outputs])]);
+    };
+    for index in 0..2 {
+        for name in ["q_proj", "k_proj", "v_proj", "out_proj"] {
+            layer(format!("encoder.layers.{index}.self_attn.{name}"), 1024, 1024);
+        }
+        layer(format!("encoder.layers.{index}.mlp.fc1"), 64, 1024);
+        layer(format!("encoder.layers.{index}.mlp.fc2"), 1024, 64);
+        layer(format!("encoder.layers.{index}.layer_norm1"), 1024, 0);
+        layer(format!("encoder.layers.{index}.layer_norm2"), 1024, 0);
+    }
+    layer("final_layer_norm".to_owned(), 1024, 0);
+    let tensors: Vec<TensorData> = shapes
+        .into_iter()
+        .enumerate()
+        .map(|(number, (name, shape))| {
+            let spread = if shape.len() == 2 { 1.0 / (shape[1] as f32).sqrt() } else { 0.0 };
+            let middle = if shape.len() == 1 && name.ends_with("weight") { 1.0 } else { 0.0 };
+            let draw = |index: usize| (index * 2_654_435_761 + number * 97) % 65_537;
+            let values: Vec<f32> = (0..shape.iter().product())
+                .map(|index| middle + spread * (draw(index) as f32 / 32_768.0 - 1.0))
+                .collect();
+            let bytes = from_f32(Dtype::F16, &values).unwrap().into();
+            TensorData { name: format!("text_model.{name}"), dtype: Dtype::F16, shape, bytes }
+        })
+        .collect();
+    write_safetensors(path, &tensors, &BTreeMap::new()).unwrap();
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn start_up() -> StartUp {
         why_not: found.unusable.map(|(why, todo)| format!("{why}. {todo}")),
     });
     StartUp {
-        demo_base: lorikeet_trainer::demo_base_folder().unwrap_or_default(),
+        demo_base: lorikeet_trainer::asset_folder("demo-base").unwrap_or_default(),
         examples: examples.collect(),
         devices: devices.collect(),
         runs_folder: std::path::absolute("runs").unwrap_or_else(|_| "runs".into()),

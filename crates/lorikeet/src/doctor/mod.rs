@@ -33,9 +33,11 @@ pub(crate) fn print() {
     println!("\nOther graphics cards (a build with --features vulkan)");
     vulkan(&search).print();
     println!("\nFolders");
-    match lorikeet_trainer::demo_base_folder() {
-        Ok(folder) => Finding::found("demo base", folder.display().to_string()).print(),
-        Err(error) => Finding::missing("demo base", error.failure().todo).print(),
+    for base in &lorikeet_recipe::BUILT_IN {
+        match lorikeet_trainer::asset_folder(base.folder) {
+            Ok(folder) => Finding::found(base.folder, folder.display().to_string()).print(),
+            Err(error) => Finding::missing(base.folder, error.failure().todo).print(),
+        }
     }
     println!("  {:<16} {}", "caches", lorikeet_trainer::cache_folder().display());
 }

@@ -126,6 +126,7 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         "multires_noise_iterations" => Same("loss.pyramid_iterations"),
         "multires_noise_discount" => Same("loss.pyramid_discount"),
         "max_token_length" => Same("dataset.caption_length"),
+        "t5xxl_max_token_length" => Same("dataset.t5_tokens"),
         "ip_noise_gamma" | "adaptive_noise_scale" => Not("noise is shifted and layered only"),
         "color_aug" | "random_crop" | "face_crop_aug_range" => Not("pictures are only mirrored here"),
         "masked_loss" => Not("masks are not used yet"),

@@ -66,7 +66,7 @@ pub(super) fn choose_memory(
         Segments::PerBlock => "block by block",
     };
     notes.decide("Backward pass", value.to_owned(), reason);
-    if BaseClass::LARGE.contains(&base.class()) {
+    if BaseClass::PACKABLE.contains(&base.class()) {
         note_weights(settings, base, &load, choice, &room, notes);
     }
     (choice, memory)

@@ -104,6 +104,7 @@ fn plan_read(
 ) -> Result<Plan, RecipeError> {
     let mut notes = Notes::new(reader);
     let mut settings = resolve::resolve(reader, base, &mut notes)?;
+    let base = &base.with_t5_tokens(settings.dataset.t5_tokens);
     if settings.dataset.folder.is_empty() && data.images.is_empty() {
         return Err(RecipeError::NoFolder);
     }

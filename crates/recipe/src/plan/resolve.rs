@@ -179,6 +179,7 @@ fn dataset(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> Result<Da
             ("225", true) => 3,
             _ => 1,
         },
+        t5_tokens: r.small("dataset.t5_tokens") * u32::from(r.applies("dataset.t5_tokens")),
         caption_dropout: r.number("dataset.caption_dropout"),
         shuffle_tags: r.on("dataset.shuffle_tags"),
         keep_tokens: r.small("dataset.keep_tokens"),

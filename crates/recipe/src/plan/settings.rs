@@ -56,6 +56,9 @@ pub struct DatasetSettings {
     /// Rows of 75 tokens that CLIP reads of a caption: 1, 2 or 3; 1 for families that read otherwise.
     #[serde(default = "one")]
     pub caption_rows: u32,
+    /// Tokens of a caption that T5 reads; 0: as many as the base learned with.
+    #[serde(default)]
+    pub t5_tokens: u32,
     pub caption_dropout: f64,
     pub shuffle_tags: bool,
     pub keep_tokens: u32,

@@ -9,7 +9,7 @@ use crate::setting::BaseClass;
 /// A rate at scale 1 above which LoRAs of the class usually break.
 fn high_rate(class: BaseClass) -> f64 {
     match class {
-        BaseClass::Demo => 5e-3,
+        BaseClass::Demo | BaseClass::DemoFlux => 5e-3,
         _ => 1e-3,
     }
 }
@@ -128,7 +128,7 @@ fn numbers(plan: &Plan, base: &BaseFacts) -> Vec<String> {
 }
 
 fn limits(plan: &Plan, class: BaseClass, machine: &MachineFacts) -> Vec<String> {
-    let mut found: Vec<String> = plan.lack_of_memory(BaseClass::LARGE.contains(&class)).into_iter().collect();
+    let mut found: Vec<String> = plan.lack_of_memory(BaseClass::PACKABLE.contains(&class)).into_iter().collect();
     let (runs, caches) = (plan.disk_bytes - plan.cache_bytes, plan.cache_bytes);
     if runs > plan.disk_free_bytes {
         found.push(format!(

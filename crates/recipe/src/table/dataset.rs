@@ -1,6 +1,6 @@
 //! Base model and pictures.
 
-use super::{DEMO, any, on, to};
+use super::{DEMOS, any, on, to};
 use crate::setting::BaseClass::{self, Sd2, Sdxl};
 use crate::setting::{Choice, Fixed, Kind, Level, Preset, Setting, TextRule, When};
 
@@ -8,7 +8,7 @@ pub(super) const BASE: [Setting; 6] = [
     Setting {
         id: "base.path",
         label: "Base model",
-        help: "The model to teach: `demo` for the built-in one, a diffusers folder, or a .safetensors file of Stable Diffusion 1, 2, XL or FLUX.1.",
+        help: "The model to teach: `demo` or `demo-flux` for the built-in ones, a diffusers folder, or a .safetensors file of Stable Diffusion 1, 2, XL or FLUX.1.",
         unit: "",
         kind: Kind::Text(TextRule::BasePath),
         level: Level::Basic,
@@ -45,7 +45,7 @@ pub(super) const BASE: [Setting; 6] = [
         unit: "",
         kind: Kind::Text(TextRule::Weights),
         level: Level::Advanced,
-        when: When::On(BaseClass::LARGE),
+        when: When::On(BaseClass::PACKABLE),
         zero_means: "that of the base",
         defaults: &[any(Fixed::Text(""), "Most bases bring their own; FLUX files often do not.")],
     },
@@ -61,7 +61,7 @@ pub(super) const BASE: [Setting; 6] = [
             Choice { id: "int4", label: "4 bit" },
         ]),
         level: Level::Advanced,
-        when: When::On(BaseClass::LARGE),
+        when: When::On(BaseClass::PACKABLE),
         zero_means: "",
         defaults: &[
             any(Fixed::Text("none"), "Exact weights teach best, and the base fits most machines."),
@@ -84,13 +84,13 @@ pub(super) const BASE: [Setting; 6] = [
             Choice { id: "int4", label: "4 bit" },
         ]),
         level: Level::Advanced,
-        when: When::On(BaseClass::LARGE),
+        when: When::On(BaseClass::PACKABLE),
         zero_means: "",
         defaults: &[any(Fixed::Text("same"), "Where the base must be small, so must T5, which is a third of FLUX.")],
     },
 ];
 
-pub(super) const DATASET: [Setting; 16] = [
+pub(super) const DATASET: [Setting; 17] = [
     Setting {
         id: "dataset.folder",
         label: "Folder",
@@ -124,7 +124,6 @@ pub(super) const DATASET: [Setting; 16] = [
         zero_means: "",
         defaults: &[
             any(Fixed::Int(512), "Stable Diffusion 1.x learned at 512 px and draws best there."),
-            on(DEMO, Fixed::Int(128), "The demo base learned at 128 px."),
             on(
                 &[Sd2],
                 Fixed::Int(768),
@@ -132,6 +131,7 @@ pub(super) const DATASET: [Setting; 16] = [
             ),
             on(&[Sdxl], Fixed::Int(1024), "SDXL learned at 1024 px and draws poorly below."),
             on(BaseClass::FLUX, Fixed::Int(512), "A quarter of the work of 1024; take 1024 where fine detail matters."),
+            on(DEMOS, Fixed::Int(128), "The demo base learned at 128 px."),
         ],
     },
     Setting {
@@ -203,6 +203,20 @@ pub(super) const DATASET: [Setting; 16] = [
         defaults: &[any(Fixed::Text("75"), "What CLIP learned with; longer captions cost time in every step.")],
     },
     Setting {
+        id: "dataset.t5_tokens",
+        label: "Caption length of T5",
+        help: "How many tokens of a caption T5 reads, padding included; fewer save memory and time in every step.",
+        unit: "tokens",
+        kind: Kind::Int { min: 0, max: 512, step: 1 },
+        level: Level::Advanced,
+        when: When::On(BaseClass::FLUX),
+        zero_means: "what the base learned with: 512 for dev, 256 for schnell",
+        defaults: &[any(
+            Fixed::Int(0),
+            "Previews elsewhere pad captions to the length that the base learned with, too.",
+        )],
+    },
+    Setting {
         id: "dataset.caption_dropout",
         label: "Caption dropout",
         help: "The part of the looks at a picture that come without its caption.",
@@ -267,7 +281,7 @@ pub(super) const DATASET: [Setting; 16] = [
         defaults: &[
             any(Fixed::Int(64), "The autoencoder of SD 1.x and 2.x shrinks 8 times and the UNet 8 times more."),
             on(
-                DEMO,
+                DEMOS,
                 Fixed::Int(32),
                 "The demo autoencoder shrinks 8 times, its UNet 4 times; 64 would leave few shapes at 128 px.",
             ),

@@ -1,6 +1,6 @@
 //! What is measured, and how it counts.
 
-use super::{DEMO, any, on};
+use super::{DEMO, FLUX_DEV, any, on};
 use crate::setting::{BaseClass, Choice, Fixed, Kind, Level, Setting, When};
 
 pub(super) const LOSS: [Setting; 14] = [
@@ -209,7 +209,7 @@ pub(super) const LOSS: [Setting; 14] = [
         unit: "",
         kind: Kind::Float { min: 0.0, max: 30.0 },
         level: Level::Advanced,
-        when: When::On(&[BaseClass::FluxDev]),
+        when: When::On(FLUX_DEV),
         zero_means: "",
         defaults: &[any(
             Fixed::Float(1.0),

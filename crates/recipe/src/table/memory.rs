@@ -15,7 +15,7 @@ pub(super) const MEMORY: [Setting; 2] = [
             Choice { id: "stream", label: "Block by block" },
         ]),
         level: Level::Advanced,
-        when: When::On(BaseClass::LARGE),
+        when: When::On(BaseClass::PACKABLE),
         zero_means: "",
         defaults: &[any(Fixed::Text("auto"), "The plan keeps them on the device where they fit, which is faster.")],
     },

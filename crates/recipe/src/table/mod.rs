@@ -75,7 +75,11 @@ pub fn setting(id: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.id == id)
 }
 
+/// Both built-in bases.
+const DEMOS: &[BaseClass] = &[BaseClass::Demo, BaseClass::DemoFlux];
 const DEMO: &[BaseClass] = &[BaseClass::Demo];
+/// Those that are told their guidance.
+const FLUX_DEV: &[BaseClass] = &[BaseClass::DemoFlux, BaseClass::FluxDev];
 const UNETS: &[BaseClass] = &[BaseClass::Demo, BaseClass::Sd1, BaseClass::Sd2, BaseClass::Sdxl];
 /// Stable Diffusion at its full size.
 const SD_FULL: &[BaseClass] = &[BaseClass::Sd1, BaseClass::Sd2, BaseClass::Sdxl];

@@ -1,6 +1,6 @@
 //! Previews, validation, saving, and where to run.
 
-use super::{DEMO, any, on, to_on};
+use super::{DEMO, DEMOS, FLUX_DEV, any, on, to_on};
 use crate::setting::BaseClass::{self, FluxSchnell};
 use crate::setting::{Choice, Fixed, Kind, Level, Preset, Setting, TextRule, When};
 
@@ -40,9 +40,9 @@ pub(super) const SAMPLE: [Setting; 11] = [
         zero_means: "off",
         defaults: &[
             any(Fixed::Int(200), "Often enough to see when it is best, while most of the time is for training."),
-            on(DEMO, Fixed::Int(50), "A few times in a run of some minutes."),
-            to_on(Preset::Character, DEMO, Fixed::Int(150), "A few times in a run of some minutes."),
-            to_on(Preset::Concept, DEMO, Fixed::Int(150), "A few times in a run of some minutes."),
+            on(DEMOS, Fixed::Int(50), "A few times in a run of some minutes."),
+            to_on(Preset::Character, DEMOS, Fixed::Int(150), "A few times in a run of some minutes."),
+            to_on(Preset::Concept, DEMOS, Fixed::Int(150), "A few times in a run of some minutes."),
         ],
     },
     Setting {
@@ -67,7 +67,7 @@ pub(super) const SAMPLE: [Setting; 11] = [
         zero_means: "",
         defaults: &[
             any(Fixed::Int(20), "Where DPM++ 2M pictures stop changing much."),
-            on(DEMO, Fixed::Int(25), "The demo base was measured with 25 steps."),
+            on(DEMOS, Fixed::Int(25), "The demo base was measured with 25 steps."),
             on(&[FluxSchnell], Fixed::Int(4), "FLUX.1 schnell was made to draw in 4."),
         ],
     },
@@ -99,7 +99,7 @@ pub(super) const SAMPLE: [Setting; 11] = [
         unit: "",
         kind: Kind::Float { min: 0.0, max: 30.0 },
         level: Level::Advanced,
-        when: When::All(&[PREVIEWS, When::On(&[BaseClass::FluxDev])]),
+        when: When::All(&[PREVIEWS, When::On(FLUX_DEV)]),
         zero_means: "",
         defaults: &[any(Fixed::Float(3.5), "What FLUX.1 dev is drawn with everywhere.")],
     },
@@ -173,7 +173,7 @@ pub(super) const VALIDATION: [Setting; 1] = [Setting {
     zero_means: "off",
     defaults: &[
         any(Fixed::Int(200), "As often as previews, so that both can be read together."),
-        on(DEMO, Fixed::Int(50), "As often as previews, so that both can be read together."),
+        on(DEMOS, Fixed::Int(50), "As often as previews, so that both can be read together."),
     ],
 }];
 
@@ -214,16 +214,16 @@ pub(super) const SAVE: [Setting; 5] = [
                 Fixed::Int(200),
                 "With previews, so that the one that looks best can be taken; little is lost if the power fails.",
             ),
-            on(DEMO, Fixed::Int(50), "With previews, so that the one that looks best can be taken."),
+            on(DEMOS, Fixed::Int(50), "With previews, so that the one that looks best can be taken."),
             to_on(
                 Preset::Character,
-                DEMO,
+                DEMOS,
                 Fixed::Int(150),
                 "With previews, so that the one that looks best can be taken.",
             ),
             to_on(
                 Preset::Concept,
-                DEMO,
+                DEMOS,
                 Fixed::Int(150),
                 "With previews, so that the one that looks best can be taken.",
             ),
@@ -240,7 +240,7 @@ pub(super) const SAVE: [Setting; 5] = [
         zero_means: "all",
         defaults: &[
             any(Fixed::Int(5), "Enough to go back before overlearning; older ones only fill the disk."),
-            on(DEMO, Fixed::Int(0), "Saves of the demo base are small."),
+            on(DEMOS, Fixed::Int(0), "Saves of the demo base are small."),
         ],
     },
     Setting {

@@ -18,7 +18,7 @@ const TABLE: [AutoSteps; 9] = [
     // 24 pictures in batches of 4: 300 steps, which two CPU cores must do in six minutes with previews.
     AutoSteps {
         preset: Preset::Style,
-        bases: super::DEMO,
+        bases: super::DEMOS,
         looks: 50,
         min: 200,
         max: 400,
@@ -26,7 +26,7 @@ const TABLE: [AutoSteps; 9] = [
     },
     AutoSteps {
         preset: Preset::Character,
-        bases: super::DEMO,
+        bases: super::DEMOS,
         looks: 170,
         min: 300,
         max: 750,
@@ -34,7 +34,7 @@ const TABLE: [AutoSteps; 9] = [
     },
     AutoSteps {
         preset: Preset::Concept,
-        bases: super::DEMO,
+        bases: super::DEMOS,
         looks: 170,
         min: 300,
         max: 750,

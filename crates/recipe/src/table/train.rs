@@ -1,6 +1,6 @@
 //! The LoRA and its training.
 
-use super::{DEMO, SD_FULL, UNETS, any, on, to_on};
+use super::{DEMO, DEMOS, SD_FULL, UNETS, any, on, to_on};
 use crate::setting::BaseClass;
 use crate::setting::{Choice, Fixed, Kind, Level, Preset, Setting, When};
 
@@ -19,8 +19,8 @@ pub(super) const NETWORK: [Setting; 6] = [
         zero_means: "",
         defaults: &[
             any(Fixed::Int(16), "Enough for one subject, and a small file."),
-            to_on(Preset::Character, DEMO, Fixed::Int(32), DEMO_SHAPES),
-            to_on(Preset::Concept, DEMO, Fixed::Int(32), DEMO_SHAPES),
+            to_on(Preset::Character, DEMOS, Fixed::Int(32), DEMO_SHAPES),
+            to_on(Preset::Concept, DEMOS, Fixed::Int(32), DEMO_SHAPES),
             to_on(
                 Preset::Style,
                 SD_FULL,
@@ -120,7 +120,7 @@ pub(super) const TRAIN: [Setting; 15] = [
         zero_means: "",
         defaults: &[
             any(Fixed::Int(2), "Steadier than one picture at a time, and fits where one does in most cases."),
-            on(DEMO, Fixed::Int(4), "Small pictures in a small model: four cost little memory."),
+            on(DEMOS, Fixed::Int(4), "Small pictures in a small model: four cost little memory."),
             on(
                 BaseClass::LARGE,
                 Fixed::Int(1),
@@ -156,9 +156,9 @@ pub(super) const TRAIN: [Setting; 15] = [
                 Fixed::Float(2e-4),
                 "A style bears larger steps than a likeness, as no detail must stay exact.",
             ),
-            on(DEMO, Fixed::Float(1e-3), "A small model bears larger steps, and the run is short."),
-            to_on(Preset::Character, DEMO, Fixed::Float(2e-3), DEMO_SHAPES),
-            to_on(Preset::Concept, DEMO, Fixed::Float(2e-3), DEMO_SHAPES),
+            on(DEMOS, Fixed::Float(1e-3), "A small model bears larger steps, and the run is short."),
+            to_on(Preset::Character, DEMOS, Fixed::Float(2e-3), DEMO_SHAPES),
+            to_on(Preset::Concept, DEMOS, Fixed::Float(2e-3), DEMO_SHAPES),
         ],
     },
     Setting {
@@ -204,7 +204,7 @@ pub(super) const TRAIN: [Setting; 15] = [
         zero_means: "none",
         defaults: &[
             any(Fixed::Int(50), "The optimiser's averages are poor in the first steps, so these should be small."),
-            on(DEMO, Fixed::Int(10), "The optimiser's averages are poor in the first steps; the run is short."),
+            on(DEMOS, Fixed::Int(10), "The optimiser's averages are poor in the first steps; the run is short."),
         ],
     },
     Setting {

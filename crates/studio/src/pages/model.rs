@@ -4,6 +4,7 @@ use std::path::Path;
 
 use egui::{Align2, ComboBox, RichText, Sense, TextEdit, Ui, WidgetInfo, vec2};
 use lorikeet_checkpoint::{Family, Found, Part};
+use lorikeet_recipe::BUILT_IN;
 
 use super::{column, dataset::sentence};
 use crate::actions::Action;
@@ -44,16 +45,22 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
         if held {
             ui.disable();
         }
-        let demo = app.draft.is_demo();
+        let built_in = app.draft.built_in();
+        let demo = built_in.is_some();
         ui.horizontal(|ui| {
+            let chosen = built_in.and_then(|chosen| BUILT_IN.iter().position(|base| base == chosen));
             let picked = segmented(
                 ui,
-                &[(Some(Icon::Bird), "Demo base"), (Some(Icon::FolderOpen), "My own")],
-                usize::from(!demo),
+                &[
+                    (Some(Icon::Bird), "Demo base"),
+                    (Some(Icon::Bird), "Demo base, FLUX layout"),
+                    (Some(Icon::FolderOpen), "My own"),
+                ],
+                chosen.unwrap_or(BUILT_IN.len()),
             );
-            match picked {
-                Some(0) => app.actions.push(Action::UseBase("demo".to_owned())),
-                Some(_) => app.actions.push(Action::Choose(Choose::BaseFile)),
+            match picked.map(|index| BUILT_IN.get(index)) {
+                Some(Some(base)) => app.actions.push(Action::UseBase(base.name.to_owned())),
+                Some(None) => app.actions.push(Action::Choose(Choose::BaseFile)),
                 None => {}
             }
         });

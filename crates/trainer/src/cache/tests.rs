@@ -149,7 +149,7 @@ fn the_second_time_captions_are_found() {
     assert_eq!((second.encoded, host.loaded_a_model()), (0, false));
     let rows = |states: &TextCache| states.batch(&["", "a cat"]).unwrap().states.into_data();
     assert_eq!(rows(&first), rows(&second));
-    assert_eq!(rows(&first).shape().to_vec(), [2, 77, base.architecture.text_shape(1).width]);
+    assert_eq!(rows(&first).shape().to_vec(), [2, 77, base.architecture.text_shape(base.caption).width]);
 
     assert!(second.batch(&["a dog"]).is_err());
     let second = second.with_encoders(base.load_text().unwrap());

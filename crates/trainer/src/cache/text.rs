@@ -31,10 +31,10 @@ impl TextCache {
     /// # Errors
     /// When asked to stop, or when a text encoder cannot be loaded.
     pub fn build(base: &Base, captions: &[String], cache: &Path, host: &mut dyn Host) -> Result<Self, TrainError> {
-        let shape = base.architecture.text_shape(base.caption_rows);
+        let shape = base.architecture.text_shape(base.caption);
         let mut store = Store::new(cache, "text");
         let model_key = base.architecture.text_key(&base.model)?;
-        let settings = format!("{:?} {:?} {}", base.dtype, base.text_storage, base.caption_rows);
+        let settings = format!("{:?} {:?} {:?}", base.dtype, base.text_storage, base.caption);
         let key_of = |caption: &str| key(&[caption, &model_key, device_key(base.kind), &settings]);
         let mut states = HashMap::new();
         let mut missing: Vec<&String> = Vec::new();

@@ -33,7 +33,7 @@ fn the_demo_base_is_described() {
         (facts.latent_channels as usize, facts.prediction),
         (base.latent_shape(128, 128)[0], Prediction::Velocity)
     );
-    assert_eq!(facts.denoiser.context_width() as usize, base.architecture.text_shape(1).width);
+    assert_eq!(facts.denoiser.context_width() as usize, base.architecture.text_shape(base.caption).width);
     assert_eq!(facts.text[0].layers, 2);
     assert_eq!(facts.text[0].targets.len(), 12);
     // Two projections and ten linear layers in each transformer.
@@ -84,7 +84,7 @@ fn folders_that_cannot_be_used_are_refused() {
 /// A copy of the demo base without some file, or with a value of a configuration changed.
 fn spoilt(without: &str, change: Option<(&str, &str, u64)>) -> (tempfile::TempDir, String) {
     let copy = tempfile::tempdir().unwrap();
-    let source = crate::demo_base_folder().unwrap();
+    let source = crate::asset_folder("demo-base").unwrap();
     fs::copy(source.join("model_index.json"), copy.path().join("model_index.json")).unwrap();
     for part in ["unet", "vae", "text_encoder", "scheduler", "tokenizer"] {
         fs::create_dir(copy.path().join(part)).unwrap();

@@ -10,7 +10,7 @@ use lorikeet_nn::{Context, LayerInfo, Linear};
 use lorikeet_recipe::{DenoiserShape, FluxShape, TextFacts};
 
 use super::sd::{check_tokens, ids, load_clip};
-use super::{Architecture, Condition, Denoiser, TextEncoders, TextShape, TextStates, matrices, unet};
+use super::{Architecture, CaptionLength, Condition, Denoiser, TextEncoders, TextShape, TextStates, matrices, unet};
 use crate::base::Weights;
 use crate::{Base, TrainError};
 
@@ -37,8 +37,10 @@ impl Flux {
                 return Err(TrainError::Mismatch { path: model.path.clone(), problem });
             }
         }
-        // What the two were trained with.
-        let tokens = if model.family == Family::Flux1Schnell { 256 } else { 512 };
+        // What the two were trained with; `n_positions` is in the configurations of some T5 only, ours among them.
+        let released = if model.family == Family::Flux1Schnell { 256 } else { 512 };
+        let learned = model.config(Part::TextEncoder2)?["n_positions"].as_u64().map(|n| n as usize);
+        let tokens = learned.map_or(released, |n| n.clamp(1, released));
         Ok(Self { config, clip, t5, tokens })
     }
 }
@@ -52,8 +54,12 @@ impl Architecture for Flux {
         self.config.size_multiple()
     }
 
-    fn text_shape(&self, _: usize) -> TextShape {
-        TextShape { tokens: self.tokens, width: self.config.context_in_dim, pooled: Some(self.config.vec_in_dim) }
+    fn text_shape(&self, caption: CaptionLength) -> TextShape {
+        TextShape {
+            tokens: caption.t5_tokens.unwrap_or(self.tokens),
+            width: self.config.context_in_dim,
+            pooled: Some(self.config.vec_in_dim),
+        }
     }
 
     fn text_key(&self, model: &BaseModel) -> Result<String, TrainError> {
@@ -122,7 +128,7 @@ impl Architecture for Flux {
             clip: load_clip(base, Part::TextEncoder, &self.clip)?,
             t5: T5EncoderModel::load(&self.t5, &base.loader(&weights, Part::TextEncoder2))?,
             tokenizers: (ClipTokenizer::embedded(EOS)?, T5Tokenizer::embedded()?),
-            tokens: self.tokens,
+            tokens: base.caption.t5_tokens.unwrap_or(self.tokens),
             device: base.device.clone(),
         }))
     }

@@ -93,6 +93,21 @@ pub trait TextEncoders {
     fn targets(&self) -> Vec<LayerInfo>;
 }
 
+/// How much of a caption the text encoders read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptionLength {
+    /// Rows of 75 tokens that CLIP reads.
+    pub clip_rows: usize,
+    /// Tokens that T5 reads; `None`: as many as the base learned with.
+    pub t5_tokens: Option<usize>,
+}
+
+impl Default for CaptionLength {
+    fn default() -> Self {
+        Self { clip_rows: 1, t5_tokens: None }
+    }
+}
+
 /// Sizes of what a caption becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextShape {
@@ -107,8 +122,7 @@ pub trait Architecture {
     fn latent_channels(&self) -> usize;
     /// Sides of latents must be a multiple of this.
     fn size_multiple(&self) -> usize;
-    /// Of a caption of which CLIP reads `rows` rows of 75 tokens; families that read otherwise have one shape.
-    fn text_shape(&self, rows: usize) -> TextShape;
+    fn text_shape(&self, caption: CaptionLength) -> TextShape;
     fn text_facts(&self, model: &BaseModel) -> Result<Vec<TextFacts>, TrainError>;
     /// What the states of a caption depend on beside the caption: names the weights and how they are used.
     fn text_key(&self, model: &BaseModel) -> Result<String, TrainError>;

@@ -13,7 +13,7 @@ use lorikeet_models::unet::UNetConfig;
 use lorikeet_nn::{Context, LayerInfo};
 use lorikeet_recipe::{DenoiserShape, TextFacts};
 
-use super::{Architecture, Denoiser, TextEncoders, TextShape, TextStates, unet};
+use super::{Architecture, CaptionLength, Denoiser, TextEncoders, TextShape, TextStates, unet};
 use crate::base::Weights;
 use crate::{Base, TrainError};
 
@@ -73,8 +73,8 @@ impl Architecture for StableDiffusion {
         self.unet.size_multiple()
     }
 
-    fn text_shape(&self, rows: usize) -> TextShape {
-        TextShape { tokens: joined_length(rows), width: self.clip.hidden_size, pooled: None }
+    fn text_shape(&self, caption: CaptionLength) -> TextShape {
+        TextShape { tokens: joined_length(caption.clip_rows), width: self.clip.hidden_size, pooled: None }
     }
 
     fn text_facts(&self, model: &BaseModel) -> Result<Vec<TextFacts>, TrainError> {
@@ -117,7 +117,7 @@ impl Architecture for StableDiffusion {
         Ok(Box::new(Clip {
             model: load_clip(base, Part::TextEncoder, &self.clip)?,
             tokenizer: ClipTokenizer::embedded(self.padding)?,
-            rows: base.caption_rows,
+            rows: base.caption.clip_rows,
             device: base.device.clone(),
         }))
     }

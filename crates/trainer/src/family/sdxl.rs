@@ -12,7 +12,7 @@ use lorikeet_nn::{Context, LayerInfo};
 use lorikeet_recipe::{DenoiserShape, TextFacts};
 
 use super::sd::{check_tokens, ids, joined_length, load_clip};
-use super::{Architecture, Denoiser, TextEncoders, TextShape, TextStates, unet};
+use super::{Architecture, CaptionLength, Denoiser, TextEncoders, TextShape, TextStates, unet};
 use crate::{Base, TrainError};
 
 const PARTS: [Part; 2] = [Part::TextEncoder, Part::TextEncoder2];
@@ -61,8 +61,12 @@ impl Architecture for Sdxl {
         self.unet.size_multiple()
     }
 
-    fn text_shape(&self, rows: usize) -> TextShape {
-        TextShape { tokens: joined_length(rows), width: self.unet.cross_attention_dim, pooled: Some(self.pooled) }
+    fn text_shape(&self, caption: CaptionLength) -> TextShape {
+        TextShape {
+            tokens: joined_length(caption.clip_rows),
+            width: self.unet.cross_attention_dim,
+            pooled: Some(self.pooled),
+        }
     }
 
     fn text_key(&self, model: &BaseModel) -> Result<String, TrainError> {
@@ -108,7 +112,7 @@ impl Architecture for Sdxl {
         Ok(Box::new(TwoClips {
             models: [load_clip(base, PARTS[0], &self.clips[0])?, load_clip(base, PARTS[1], &self.clips[1])?],
             tokenizers: [ClipTokenizer::embedded(EOS)?, ClipTokenizer::embedded(PAD_OPEN_CLIP)?],
-            rows: base.caption_rows,
+            rows: base.caption.clip_rows,
             device: base.device.clone(),
         }))
     }
