@@ -105,6 +105,21 @@ impl Piece {
         self.bytes().map_or(0, |bytes| bytes.len() as u64)
     }
 
+    /// `None` when it has more scales than one.
+    fn mapped(&self) -> Option<Mapped> {
+        let scale = match &self.scale {
+            None => 1.0,
+            Some((file, key)) => match file.f32(key).ok()?[..] {
+                [scale] => scale,
+                _ => return None,
+            },
+        };
+        let bytes = self.bytes().ok()?;
+        let all: &[u8] = (*self.file).as_ref();
+        let start = (bytes.as_ptr() as usize).checked_sub(all.as_ptr() as usize)?;
+        Some(Mapped { file: Arc::clone(&self.file), range: start..start + bytes.len(), scale })
+    }
+
     fn f32(&self) -> Result<Vec<f32>, CheckpointError> {
         let fail = |problem: String| CheckpointError::tensor(self.file.path(), &self.key, problem);
         let dtype = self.dtype().unwrap_or(Dtype::U8);
@@ -194,10 +209,9 @@ impl Entry {
 /// Type, shape and little-endian bytes of a tensor.
 pub type RawTensor<'a> = (Dtype, Vec<usize>, Cow<'a, [u8]>);
 
-/// Where a tensor lies. Row-major, little-endian; the weights are the stored numbers times `scale`.
+/// Where rows of a tensor lie. Row-major, little-endian; the weights are the stored numbers times `scale`.
 #[derive(Debug, Clone)]
 pub struct Mapped {
-    pub dtype: Dtype,
     pub file: Arc<SafetensorsFile>,
     /// Bytes of the whole file.
     pub range: Range<usize>,
@@ -286,22 +300,14 @@ impl Component {
         Ok((dtype, shape, Cow::Owned(bytes)))
     }
 
-    /// A tensor as its bytes lie in its file, where that is how it is used: in one piece, not transposed, with at most one
-    /// scale for all of it.
-    pub fn mapped(&self, name: &str) -> Option<Mapped> {
+    /// A tensor as its bytes lie in its file or files, where that is how it is used: of one type, not transposed, with at most
+    /// one scale for each piece. The pieces follow each other along axis 0.
+    pub fn mapped(&self, name: &str) -> Option<(Dtype, Vec<Mapped>)> {
         let entry = self.entries.get(name).filter(|entry| !entry.transposed)?;
-        let [piece] = &entry.pieces[..] else { return None };
-        let scale = match &piece.scale {
-            None => 1.0,
-            Some((file, key)) => match file.f32(key).ok()?[..] {
-                [scale] => scale,
-                _ => return None,
-            },
-        };
-        let bytes = piece.bytes().ok()?;
-        let all: &[u8] = (*piece.file).as_ref();
-        let start = (bytes.as_ptr() as usize).checked_sub(all.as_ptr() as usize)?;
-        Some(Mapped { dtype: piece.dtype()?, file: Arc::clone(&piece.file), range: start..start + bytes.len(), scale })
+        let dtype = entry.pieces.first()?.dtype()?;
+        let pieces = entry.pieces.iter().filter(|piece| piece.dtype() == Some(dtype)).filter_map(Piece::mapped);
+        let pieces: Vec<Mapped> = pieces.collect();
+        (pieces.len() == entry.pieces.len()).then_some((dtype, pieces))
     }
 
     /// Number of weights.

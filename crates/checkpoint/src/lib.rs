@@ -26,7 +26,7 @@ mod sniff;
 mod write;
 
 pub use base::{BaseModel, Prediction, open_base, open_base_with};
-pub use component::{Component, Part, RawTensor};
+pub use component::{Component, Mapped, Part, RawTensor};
 pub use detect::{Contents, DenoiserInput, Layout, detect};
 pub use discover::{Found, discover, find_parts, usual_roots};
 pub use dtype::{Dtype, from_f32, to_f32};

@@ -27,7 +27,7 @@ impl WeightSource for File {
     }
 
     fn raw(&self, _: &str) -> Option<RawTensor> {
-        Some(RawTensor { format: RawFormat::Bf16, owner: self.0.clone(), range: 0..self.0.len(), scale: 1.0 })
+        Some(RawTensor::new(RawFormat::Bf16, self.0.clone(), 0..self.0.len()))
     }
 }
 

@@ -35,7 +35,9 @@ impl Prefetch {
         let thread = Builder::new().name("lorikeet-prefetch".to_owned()).spawn(move || {
             let mut read = 0;
             for (number, weights) in asked {
-                for piece in weights.iter().flat_map(|weight| weight.bytes().chunks(PIECE)) {
+                for piece in
+                    weights.iter().flat_map(|weight| &weight.pieces).flat_map(|rows| rows.bytes().chunks(PIECE))
+                {
                     if latest.load(Ordering::Relaxed) != number {
                         break;
                     }
@@ -78,7 +80,7 @@ mod tests {
 
     fn weight(bytes: usize) -> RawTensor {
         let owner = Arc::new(vec![0u8; bytes + 10]);
-        RawTensor { format: RawFormat::F16, owner, range: 10..bytes + 10, scale: 1.0 }
+        RawTensor::new(RawFormat::F16, owner, 10..bytes + 10)
     }
 
     #[test]

@@ -165,19 +165,39 @@ pub(crate) struct Matrix<'a> {
 
 pub(crate) enum Kept<'a> {
     Values(&'a [f32]),
-    Raw { format: RawFormat, bytes: &'a [u8], scale: f32 },
-    Int8 { codes: &'a [i8], scales: &'a [bf16], block: usize },
-    Nf4 { codes: &'a [u8], scales: &'a [bf16], block: usize },
+    /// Rows below each other, each piece with its scale.
+    Raw {
+        format: RawFormat,
+        pieces: Vec<(&'a [u8], f32)>,
+    },
+    Int8 {
+        codes: &'a [i8],
+        scales: &'a [bf16],
+        block: usize,
+    },
+    Nf4 {
+        codes: &'a [u8],
+        scales: &'a [bf16],
+        block: usize,
+    },
 }
 
 impl Matrix<'_> {
     /// The numbers of `row` from `column` on. For 4-bit codes `column` must be the start of a block.
     pub(crate) fn read(&self, row: usize, column: usize, out: &mut [f32]) {
         let start = row * self.inputs + column;
-        match self.kept {
+        match &self.kept {
             Kept::Values(values) => out.copy_from_slice(&values[start..start + out.len()]),
-            Kept::Raw { format, bytes, scale } => storage::decode(format, &bytes[start * format.size()..], scale, out),
-            Kept::Int8 { codes, scales, block } => {
+            Kept::Raw { format, pieces } => {
+                let mut at = start * format.size();
+                for (bytes, scale) in pieces {
+                    if at < bytes.len() {
+                        return storage::decode(*format, &bytes[at..], *scale, out);
+                    }
+                    at -= bytes.len();
+                }
+            }
+            &Kept::Int8 { codes, scales, block } => {
                 let blocks = self.inputs.div_ceil(block);
                 let (mut at, mut rest) = (column, out);
                 while !rest.is_empty() {
@@ -190,7 +210,7 @@ impl Matrix<'_> {
                     (at, rest) = (at + length, later);
                 }
             }
-            Kept::Nf4 { codes, scales, block } => {
+            &Kept::Nf4 { codes, scales, block } => {
                 let first = row * self.inputs.div_ceil(block) + column / block;
                 let parts = codes[first * block / 2..].chunks_exact(block / 2).zip(&scales[first..]);
                 for (out, (codes, scale)) in out.chunks_mut(block).zip(parts) {

@@ -7,6 +7,8 @@ use std::sync::{Arc, LazyLock};
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 
+use crate::quant::Kept;
+
 /// How the matrices of linear layers are kept. Norms, biases, embeddings, convolutions and matrices below
 /// [`Storage::SMALLEST`] elements stay on the device in the dtype of computation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,27 +56,51 @@ impl RawFormat {
 }
 
 /// A tensor as it lies in a file, row-major and little-endian. It keeps the file open.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RawTensor {
     pub format: RawFormat,
+    /// From the first rows to the last: several where other programs keep several tensors (q, k and v).
+    pub pieces: Vec<RawPiece>,
+}
+
+/// Rows of a tensor that lie together.
+#[derive(Clone)]
+pub struct RawPiece {
     /// The mapped file, or other bytes that do not change.
     pub owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
-    /// Of the tensor within them.
+    /// Of the rows within them.
     pub range: Range<usize>,
     /// The numbers are those stored times this: 1, but for 8-bit files with scales.
     pub scale: f32,
 }
 
 impl RawTensor {
+    /// In one piece.
+    pub fn new(format: RawFormat, owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Self {
+        Self { format, pieces: vec![RawPiece { owner, range, scale: 1.0 }] }
+    }
+
+    pub(crate) fn kept(&self) -> Kept<'_> {
+        let pieces = self.pieces.iter().map(|piece| (piece.bytes(), piece.scale)).collect();
+        Kept::Raw { format: self.format, pieces }
+    }
+
+    /// Bytes of all pieces.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes().len()).sum()
+    }
+}
+
+impl RawPiece {
     pub(crate) fn bytes(&self) -> &[u8] {
         let all: &[u8] = (*self.owner).as_ref();
         all.get(self.range.clone()).unwrap_or_default()
     }
 }
 
-impl fmt::Debug for RawTensor {
+impl fmt::Debug for RawPiece {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "RawTensor({:?}, {:?}, scale {})", self.format, self.range, self.scale)
+        write!(out, "RawPiece({:?}, scale {})", self.range, self.scale)
     }
 }
 

@@ -158,7 +158,7 @@ impl<'a> Loader<'a> {
         }
         let values = if raw.is_some() { Vec::new() } else { self.values(name, &[outputs, inputs])? };
         let kept = match &raw {
-            Some(raw) => Kept::Raw { format: raw.format, bytes: raw.bytes(), scale: raw.scale },
+            Some(raw) => raw.kept(),
             None => Kept::Values(&values),
         };
         self.pack(name, &Matrix { inputs, kept }, outputs).map(FrozenMatrix::Packed)
@@ -226,10 +226,10 @@ impl<'a> Loader<'a> {
         let name = self.check(name, &shape)?;
         let Some(raw) = self.source.raw(&name) else { return Ok(None) };
         let needed = shape[0] * shape[1] * raw.format.size();
-        if raw.bytes().len() == needed {
+        if raw.len() == needed {
             return Ok(Some(raw));
         }
-        let reason = format!("{} bytes of it lie in the file where its shape needs {needed}", raw.bytes().len());
+        let reason = format!("{} bytes of it lie in the file where its shape needs {needed}", raw.len());
         Err(NnError::Unreadable { name, reason })
     }
 

@@ -8,7 +8,7 @@ use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
 use half::{bf16, f16};
 use lorikeet_nn::{
-    Context, ConvGeometry, Deltas, Linear, Loader, NnError, RawFormat, RawTensor, Storage, WeightSource,
+    Context, ConvGeometry, Deltas, Linear, Loader, NnError, RawFormat, RawPiece, RawTensor, Storage, WeightSource,
 };
 use lorikeet_seeded::{Purpose, Stream};
 
@@ -76,12 +76,11 @@ impl WeightSource for File {
     }
 
     fn raw(&self, name: &str) -> Option<RawTensor> {
-        (self.mapped && name == "proj.weight").then(|| RawTensor {
-            format: self.format,
-            owner: self.bytes.clone(),
-            range: 0..self.bytes.len(),
-            scale: self.scale,
-        })
+        // In two pieces, as q, k and v of other programs are in three.
+        let first = self.shape[0] / 3 * self.shape[1] * self.format.size();
+        let piece = |range| RawPiece { owner: self.bytes.clone(), range, scale: self.scale };
+        (self.mapped && name == "proj.weight")
+            .then(|| RawTensor { format: self.format, pieces: vec![piece(0..first), piece(first..self.bytes.len())] })
     }
 }
 

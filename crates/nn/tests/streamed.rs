@@ -51,7 +51,7 @@ impl WeightSource for File {
     fn raw(&self, name: &str) -> Option<RawTensor> {
         let block: usize = name.split('.').next()?.parse().ok()?;
         let range = block * MATRIX..(block + 1) * MATRIX;
-        Some(RawTensor { format: RawFormat::Bf16, owner: self.0.clone(), range, scale: 1.0 })
+        Some(RawTensor::new(RawFormat::Bf16, self.0.clone(), range))
     }
 }
 
@@ -165,7 +165,7 @@ fn micro_batches_together_and_alone() {
 fn the_next_segment_is_told_and_changes_nothing() {
     let told = RefCell::new(Vec::new());
     let ahead = |weights: Vec<RawTensor>| {
-        told.borrow_mut().extend(weights.iter().map(|weight| weight.range.start / MATRIX));
+        told.borrow_mut().extend(weights.iter().map(|weight| weight.pieces[0].range.start / MATRIX));
     };
     let plain = run(&Way::plain(Segments::PerBlock), vec![batch(1), batch(2)], 0).0;
     let with = run(&Way { ahead: Some(&ahead), ..Way::plain(Segments::PerBlock) }, vec![batch(1), batch(2)], 0).0;

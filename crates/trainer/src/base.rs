@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use burn::Tensor;
 use burn::tensor::{DType, Device};
-use lorikeet_checkpoint::{BaseModel, Component, Dtype, Part, PartFiles, open_base_with};
+use lorikeet_checkpoint::{BaseModel, Component, Dtype, Mapped, Part, PartFiles, open_base_with};
 use lorikeet_diffusion::{Prediction, Schedule};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
-use lorikeet_nn::{DeviceKind, Loader, NnError, RawFormat, RawTensor, Storage, WeightSource, device};
+use lorikeet_nn::{DeviceKind, Loader, NnError, RawFormat, RawPiece, RawTensor, Storage, WeightSource, device};
 use lorikeet_recipe::{LossSettings, Placement, Quantise, Recipe, built_in};
 
 use crate::TrainError;
@@ -176,8 +176,8 @@ impl WeightSource for Weights<'_> {
     }
 
     fn raw(&self, name: &str) -> Option<RawTensor> {
-        let mapped = self.0.mapped(name)?;
-        let format = match mapped.dtype {
+        let (dtype, pieces) = self.0.mapped(name)?;
+        let format = match dtype {
             Dtype::F32 => RawFormat::F32,
             Dtype::F16 => RawFormat::F16,
             Dtype::Bf16 => RawFormat::Bf16,
@@ -185,7 +185,8 @@ impl WeightSource for Weights<'_> {
             Dtype::F8E5M2 => RawFormat::F8E5M2,
             _ => return None,
         };
-        Some(RawTensor { format, owner: mapped.file, range: mapped.range, scale: mapped.scale })
+        let piece = |rows: Mapped| RawPiece { owner: rows.file, range: rows.range, scale: rows.scale };
+        Some(RawTensor { format, pieces: pieces.into_iter().map(piece).collect() })
     }
 }
 

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::extension::FrozenOps as _;
 use super::product::{Parallelism, View, product_into};
 use crate::quant::{Kept, Layout, Matrix, NF4};
-use crate::storage::{RawFormat, RawTensor};
+use crate::storage::{RawFormat, RawPiece, RawTensor};
 
 /// Outputs and inputs of a tile: 4 MB of f32. Blocks of 4-bit codes must divide the inputs.
 pub(crate) const TILE: [usize; 2] = [512, 2048];
@@ -142,8 +142,9 @@ pub(crate) fn file_data(raw: &RawTensor, shape: [usize; 2], dtype: DType) -> Ten
         (raw.format, dtype),
         (RawFormat::Bf16, DType::BF16) | (RawFormat::F16, DType::F16) | (RawFormat::F32, DType::F32)
     );
-    if same && raw.scale == 1.0 {
-        return TensorData::from_bytes_vec(raw.bytes().to_vec(), shape, dtype);
+    if same && raw.pieces.iter().all(|piece| piece.scale == 1.0) {
+        let bytes: Vec<&[u8]> = raw.pieces.iter().map(RawPiece::bytes).collect();
+        return TensorData::from_bytes_vec(bytes.concat(), shape, dtype);
     }
     let [outputs, inputs] = shape;
     let matrix = raw_matrix(raw, inputs);
@@ -154,7 +155,7 @@ pub(crate) fn file_data(raw: &RawTensor, shape: [usize; 2], dtype: DType) -> Ten
 }
 
 fn raw_matrix(raw: &RawTensor, inputs: usize) -> Matrix<'_> {
-    Matrix { inputs, kept: Kept::Raw { format: raw.format, bytes: raw.bytes(), scale: raw.scale } }
+    Matrix { inputs, kept: raw.kept() }
 }
 
 /// [`whole_product`] on the CPU, tile by tile.
@@ -187,7 +188,7 @@ fn with_matrix<R>(weight: &Packed<Flex>, f: impl FnOnce([usize; 2], &Matrix) -> 
                 _ => return None,
             };
             let whole = weight.is_contiguous() && weight.layout().start_offset() == 0;
-            ([shape[0], shape[1]], whole.then_some(Kept::Raw { format, bytes: weight.bytes(), scale: 1.0 })?)
+            ([shape[0], shape[1]], whole.then_some(Kept::Raw { format, pieces: vec![(weight.bytes(), 1.0)] })?)
         }
         Packed::Int8 { codes, scales, layout } => {
             let (codes, scales) = (codes.as_slice::<i8>()?, scales.as_slice::<bf16>()?);
@@ -262,8 +263,10 @@ mod tests {
         };
         let halves: Vec<bf16> = weight.iter().map(|v| bf16::from_f32(*v)).collect();
         let bytes: Vec<u8> = halves.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let range = 0..bytes.len();
-        let raw = RawTensor { format: RawFormat::Bf16, owner: std::sync::Arc::new(bytes), range, scale: 0.5 };
+        let (owner, length) = (std::sync::Arc::new(bytes), 2 * outputs * inputs);
+        let piece = |range, scale| RawPiece { owner: owner.clone(), range, scale };
+        let pieces = vec![piece(0..4 * inputs, 0.5), piece(4 * inputs..length, 2.0)];
+        let raw = RawTensor { format: RawFormat::Bf16, pieces };
         for packed in [
             int8(inputs),
             int8(64),

@@ -179,6 +179,20 @@ fn load(settings: &PlanSettings, buckets: &[BucketFacts], trainable_parameters: 
     }
 }
 
+/// Multiplications of the adapters for each of the layers they are on: of rank r for `r (inputs + outputs)` numbers beside
+/// `inputs outputs`.
+fn adapter_share(settings: &PlanSettings, base: &BaseFacts) -> f64 {
+    let network = &settings.network;
+    let convolutions = network.convolutions.map_or(0, |(rank, _)| u64::from(rank));
+    let linear = base.denoiser_targets.iter().map(|target| (target, u64::from(network.rank)));
+    let adapted = linear.chain(base.convolution_targets.iter().map(|target| (target, convolutions)));
+    let (adapters, layers) = adapted.fold((0, 0), |(adapters, layers), (target, rank)| {
+        let weights = target.inputs * target.outputs * target.kernel * target.kernel;
+        (adapters + target.trainable(rank), layers + weights)
+    });
+    adapters as f64 / layers.max(1) as f64
+}
+
 /// Seconds of steps and previews, if the pace of the device is known. Encoding and saving are not counted.
 pub(super) fn time(
     settings: &PlanSettings,
@@ -195,8 +209,10 @@ pub(super) fn time(
     let looks: u64 = buckets.iter().map(|bucket| bucket.count).sum();
     let a_look = buckets.iter().map(|b| b.count as f64 * forward(b.width, b.height)).sum::<f64>() / looks.max(1) as f64;
     // Forward, and gradients of the activations alone: frozen weights have none. The factor knows of the third pass.
+    // Adapters have gradients of their own besides.
+    let passes = 2.0 + 3.0 * adapter_share(settings, base);
     let pictures = f64::from(settings.train.batch) * f64::from(settings.train.accumulation);
-    let step = 2.0 * a_look * pictures * slowdown(choice);
+    let step = passes * a_look * pictures * slowdown(choice);
     let sample = &settings.sample;
     let pictures = preview_rounds(sample.every_steps, steps) * sample.prompts.len() as u64;
     let passes = if sample.cfg > 1.0 { 2.0 } else { 1.0 };
