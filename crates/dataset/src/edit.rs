@@ -146,10 +146,11 @@ pub fn edit_captions(
     edit: &CaptionEdit,
 ) -> (Vec<CaptionChange>, Vec<DatasetError>) {
     let (mut changes, mut failures) = (Vec::new(), Vec::new());
+    let roots = part.emptied();
     for picture in &mut part.images {
+        let root = roots.folder_of(&picture.path);
         let seen = std::mem::take(&mut picture.caption);
-        (picture.caption, picture.caption_path) =
-            current_caption(&part.folder, &picture.path, options, &mut Vec::new());
+        (picture.caption, picture.caption_path) = current_caption(root, &picture.path, options, &mut Vec::new());
         // A whole new text is an answer to the one that was seen.
         if matches!(edit, CaptionEdit::Set(_)) && picture.caption != seen {
             let path = picture.caption_path.clone().unwrap_or_else(|| picture.path.clone());
@@ -162,7 +163,7 @@ pub fn edit_captions(
             Ok(None) => {}
             Ok(Some(change)) => {
                 (picture.caption, picture.caption_path) =
-                    current_caption(&part.folder, &picture.path, options, &mut Vec::new());
+                    current_caption(root, &picture.path, options, &mut Vec::new());
                 changes.push(change);
             }
             Err(error) => failures.push(error),

@@ -10,6 +10,7 @@ mod edit;
 pub mod epoch;
 mod error;
 mod facts;
+mod folders;
 mod header;
 mod look;
 mod pixels;
@@ -25,7 +26,8 @@ pub use edit::{
 pub use epoch::{Item, batches_per_epoch, epoch_batches};
 pub use error::{DatasetError, MAX_ASPECT, MAX_PIXELS, MAX_SIDE, PictureProblem};
 pub use facts::{Facts, bucket_info, content_key, dataset_dirs, facts, tag_frequency};
+pub use folders::{Folder, scan_folders};
 pub use look::{Look, look, look_at_all};
 pub use pixels::{Pixels, decode, load_pixels};
-pub use scan::{Dataset, Picture, ScanOptions, Skipped, scan, split_validation};
+pub use scan::{Dataset, Picture, ScanOptions, Skipped, repeats_in_name, scan, split_validation};
 pub use thumbnails::{Thumbnails, thumbnail};

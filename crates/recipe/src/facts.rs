@@ -210,9 +210,21 @@ pub struct BucketFacts {
     pub count: u64,
 }
 
+/// A folder with the number of its pictures to train on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderFacts {
+    pub path: PathBuf,
+    pub images: u64,
+    /// Pictures in an epoch, repeats counted.
+    pub looks: u64,
+}
+
 /// The pictures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DatasetFacts {
+    /// Where there are several.
+    #[serde(default)]
+    pub folders: Vec<FolderFacts>,
     pub images: Vec<ImageFacts>,
     /// As in their files, before the trigger word.
     pub captions: Vec<String>,

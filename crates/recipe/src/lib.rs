@@ -9,6 +9,7 @@ mod docs;
 mod error;
 pub mod example;
 mod facts;
+mod folders;
 mod import;
 mod memory;
 mod numbers;
@@ -21,9 +22,10 @@ mod toml_file;
 pub use docs::settings_markdown;
 pub use error::RecipeError;
 pub use facts::{
-    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, FluxShape, ImageFacts, MachineFacts, Prediction,
+    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, FluxShape, FolderFacts, ImageFacts, MachineFacts, Prediction,
     TargetFacts, TextFacts, UnetShape,
 };
+pub use folders::PictureFolder;
 pub use import::{Import, Left, Program, Taken, import, import_text};
 pub use memory::{
     Load, MemoryChoice, MemoryEstimate, MemoryPart, MemoryStage, Placement, Quantise, Segments, estimate,

@@ -9,6 +9,7 @@ use lorikeet_recipe::{Import, Preset};
 use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::draft::Load;
+use crate::folders::FolderChange;
 use crate::kit::Tone;
 use crate::pages::{ExportForm, Page};
 use crate::palette::Palette;
@@ -34,8 +35,7 @@ pub(crate) enum Action {
     UseRecipeOf(PathBuf),
     DeleteRun(PathBuf),
     Choose(Choose),
-    /// By path as typed.
-    UseFolder(PathBuf),
+    Folders(FolderChange),
     Rescan,
     UseExample(usize),
     UseBase(String),
@@ -134,7 +134,7 @@ impl StudioApp {
                 }
             }
             Action::Choose(what) => self.work.choose(&self.chooser, what),
-            Action::UseFolder(folder) => self.use_folder(folder),
+            Action::Folders(change) => self.change_folders(change),
             Action::Rescan => self.rescan(),
             Action::UseExample(index) => self.use_example(index),
             Action::UseBase(path) => self.use_base(path),

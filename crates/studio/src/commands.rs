@@ -61,7 +61,7 @@ pub(crate) fn all(app: &StudioApp) -> Vec<Command> {
     }
     add(
         Icon::FolderOpen,
-        "Choose folder of pictures…",
+        "Add folder of pictures…",
         "",
         Some(ctrl(Key::O)),
         Action::Choose(Choose::DatasetFolder),

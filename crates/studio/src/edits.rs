@@ -1,6 +1,6 @@
 //! Changes to caption files and pictures: one after the other, each with its undo.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use egui::Context;
@@ -69,13 +69,8 @@ impl StudioApp {
         let Some(data) = self.draft.data.ready() else { return };
         let Some(job) = self.files.pop_front() else { return };
         self.file_job_out = true;
-        let roots = [data.folder.clone(), PathBuf::from(&self.validation)];
-        self.work.files(job, roots, self.scan_options());
-    }
-
-    pub(crate) fn scan_options(&self) -> ScanOptions {
-        let repeats = self.draft.int("dataset.repeats").clamp(1, i64::from(u32::MAX)) as u32;
-        ScanOptions { repeats, ..ScanOptions::default() }
+        let folders = data.folders().map(Path::to_owned).collect();
+        self.work.files(job, roots(folders, &self.validation));
     }
 
     pub(crate) fn files_done(&mut self, done: FilesDone) {
@@ -139,10 +134,10 @@ impl StudioApp {
     /// Saves what is being typed before the window closes. Nobody is there to wait for a thread, or to read of a failure.
     pub(crate) fn last_words(&mut self) {
         self.commit_caption();
-        let roots = [self.draft.folder().unwrap_or_default(), PathBuf::from(&self.validation)];
-        let options = self.scan_options();
+        let folders = self.draft.folders().into_iter().map(|folder| folder.path).collect();
+        let roots = roots(folders, &self.validation);
         for job in std::mem::take(&mut self.files) {
-            run(job, &roots, &options);
+            run(job, &roots);
         }
         if self.file_job_out {
             while let Some(answer) = self.work.wait() {
@@ -174,21 +169,27 @@ impl FileChange {
     }
 }
 
+/// The folders of pictures, those of validation too, without their pictures.
+fn roots(folders: Vec<PathBuf>, validation: &str) -> Dataset {
+    let validation = Some(PathBuf::from(validation)).filter(|folder| !folder.as_os_str().is_empty());
+    let mut all = folders.into_iter().chain(validation);
+    Dataset { folder: all.next().unwrap_or_default(), more_folders: all.collect(), ..Dataset::default() }
+}
+
 /// On the work thread.
-pub(crate) fn run(job: FileJob, roots: &[PathBuf; 2], options: &ScanOptions) -> FilesDone {
+pub(crate) fn run(job: FileJob, roots: &Dataset) -> FilesDone {
     let mut done = FilesDone { changes: Vec::new(), pictures: Vec::new(), failures: Vec::new(), is_step: true };
     match job {
         FileJob::Captions { edit, pictures } => {
-            let mut part = Dataset { folder: roots[0].clone(), images: pictures, ..Dataset::default() };
-            let (changes, failures) = lorikeet_dataset::edit_captions(&mut part, options, &edit);
+            let mut part = Dataset { images: pictures, ..roots.clone() };
+            let (changes, failures) = lorikeet_dataset::edit_captions(&mut part, &ScanOptions::default(), &edit);
             done.changes = changes.into_iter().map(FileChange::Caption).collect();
             done.failures = failures.iter().map(ToString::to_string).collect();
             done.pictures = part.images;
         }
         FileJob::SetAside(paths) => {
             for path in paths {
-                let root = roots.iter().find(|root| !root.as_os_str().is_empty() && path.starts_with(root));
-                match lorikeet_dataset::set_aside(root.unwrap_or(&roots[0]), &path) {
+                match lorikeet_dataset::set_aside(roots.folder_of(&path), &path) {
                     Ok(moved) => done.changes.push(FileChange::Moved(moved)),
                     Err(error) => done.failures.push(error.to_string()),
                 }

@@ -15,6 +15,7 @@ mod commands;
 mod draft;
 mod driving;
 mod edits;
+mod folders;
 pub mod format;
 mod health;
 mod history;

@@ -8,7 +8,7 @@ use std::thread;
 
 use lorikeet_checkpoint::lora::{self, Checked};
 use lorikeet_checkpoint::{Found, PartFiles};
-use lorikeet_dataset::{Dataset, Finding, Look, ScanOptions, Watch};
+use lorikeet_dataset::{Dataset, Finding, Folder, Look, ScanOptions, Watch};
 use lorikeet_protocol::Event;
 use lorikeet_recipe::{Import, Preset, Recipe};
 
@@ -50,7 +50,7 @@ pub(crate) enum Answer {
         what: Choose,
         path: Option<PathBuf>,
     },
-    Dropped(Dropped),
+    Dropped(Vec<Dropped>),
     RecipeRead(Result<Read, String>),
     RecipeSaved(Result<PathBuf, String>),
     Runs(Result<Vec<RunEntry>, String>),
@@ -119,12 +119,12 @@ impl Work {
     }
 
     /// The ticket tells this answer from those of earlier calls.
-    pub(crate) fn scan(&mut self, folder: PathBuf, options: ScanOptions) -> u64 {
+    pub(crate) fn scan(&mut self, folders: Vec<Folder>) -> u64 {
         self.ticket += 1;
         let ticket = self.ticket;
         self.spawn(move || Answer::Scanned {
             ticket,
-            result: lorikeet_dataset::scan(&folder, &options).map_err(|error| error.to_string()),
+            result: lorikeet_dataset::scan_folders(&folders, "").map_err(|error| error.to_string()),
         });
         ticket
     }
@@ -155,8 +155,8 @@ impl Work {
     }
 
     /// Changes files. One at a time: the caller waits for the answer.
-    pub(crate) fn files(&mut self, job: FileJob, roots: [PathBuf; 2], options: ScanOptions) {
-        self.spawn(move || Answer::Files(edits::run(job, &roots, &options)));
+    pub(crate) fn files(&mut self, job: FileJob, roots: Dataset) {
+        self.spawn(move || Answer::Files(edits::run(job, &roots)));
     }
 
     /// The first pictures of an example, for its tile.
@@ -174,8 +174,18 @@ impl Work {
         self.spawn(move || Answer::Chosen { path: wait_for(choice), what });
     }
 
-    pub(crate) fn dropped(&mut self, path: PathBuf) {
-        self.spawn(move || Answer::Dropped(classify(path)));
+    /// All that was dropped at once, in its order.
+    pub(crate) fn dropped(&mut self, paths: Vec<PathBuf>) {
+        self.spawn(move || {
+            let mut dropped: Vec<Dropped> = Vec::new();
+            for one in paths.into_iter().map(classify) {
+                // Many pictures of one folder are that folder, once.
+                if !dropped.contains(&one) {
+                    dropped.push(one);
+                }
+            }
+            Answer::Dropped(dropped)
+        });
     }
 
     pub(crate) fn read_recipe(&mut self, path: PathBuf) {

@@ -53,11 +53,12 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Four pictures, eight steps, everything random switched on.
+/// Four pictures in two folders of which one is shown twice, eight steps, everything random switched on.
 fn recipe(folder: &Path) -> Recipe {
-    let data = folder.join("pictures");
+    let [data, more] = ["pictures", "more"].map(|name| folder.join(name));
     fs::create_dir_all(&data).unwrap();
-    for name in ["bicycle", "camera", "cactus", "crown"] {
+    fs::create_dir_all(&more).unwrap();
+    for (name, data) in [("bicycle", &data), ("camera", &data), ("cactus", &data), ("crown", &more)] {
         for ending in ["png", "txt"] {
             let file = format!("{name}.{ending}");
             fs::copy(repository().join("datasets-example/ink-style").join(&file), data.join(&file)).unwrap();
@@ -66,6 +67,7 @@ fn recipe(folder: &Path) -> Recipe {
     let mut recipe = Recipe::new(Preset::Style);
     for (id, value) in [
         ("dataset.folder", data.to_str().unwrap()),
+        ("dataset.more_folders", &format!("2 x {}", more.display())),
         ("dataset.validation_split", "0.25"),
         ("dataset.flip", "true"),
         ("dataset.caption_dropout", "0.2"),

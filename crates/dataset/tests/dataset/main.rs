@@ -8,6 +8,7 @@ mod doctor;
 mod edit;
 mod epoch;
 mod facts;
+mod folders;
 mod pixels;
 mod scan;
 mod thumbnails;

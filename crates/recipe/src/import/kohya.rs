@@ -1,9 +1,10 @@
 //! kohya's sd-scripts (`--config_file`, dataset TOML) and the JSON files of kohya_ss.
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::Rule::{self, Choice, Not, Quiet, Same, With};
 use super::{EPOCHS, MEMORY, OPTIMISER, Reader, is_off, number, text};
+use crate::folders::PictureFolder;
 
 /// Theirs, ours, and what sd-scripts does when nothing is said, where that is not what we do.
 pub(super) const ASSUMED: &[(&str, &str, &str)] = &[
@@ -363,4 +364,33 @@ fn clip_skip(reader: &mut Reader, key: &str, value: &Json) {
     if number(value).is_some_and(|skip| skip > 1.0) {
         reader.leave(key, value, "text is read as the base's own configuration says");
     }
+}
+
+/// All subsets but the first. What they set besides their repeats is told where the first does not set the same.
+pub(super) fn further_folders(map: &Map<String, Json>, reader: &mut Reader) -> Vec<PictureFolder> {
+    let list = |value: Option<&Json>| value.and_then(Json::as_array).cloned().unwrap_or_default();
+    let general = map.get("general").and_then(|general| general.get("num_repeats"));
+    let (mut first, mut found): (Option<Json>, _) = (None, Vec::new());
+    for dataset in list(map.get("datasets")) {
+        for subset in list(dataset.get("subsets")) {
+            let Some(first) = &first else {
+                first = Some(subset);
+                continue;
+            };
+            let path = subset.get("image_dir").map(text).unwrap_or_default();
+            if subset.get("is_reg").is_some_and(|reg| !is_off(reg)) {
+                reader.leave("subsets", &Json::from(path), "there are no regularisation pictures here");
+                continue;
+            }
+            for (key, value) in subset.as_object().into_iter().flatten() {
+                if !["image_dir", "num_repeats"].contains(&key.as_str()) && first.get(key) != Some(value) {
+                    let why = "all folders share one setting here; that of the first is taken";
+                    reader.leave(&format!("subsets: {path}: {key}"), value, why);
+                }
+            }
+            let repeats = subset.get("num_repeats").or_else(|| dataset.get("num_repeats")).or(general);
+            found.extend(reader.further("num_repeats", subset.get("image_dir"), repeats));
+        }
+    }
+    found
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Rule::{self, Choice, Not, Quiet, Same, With};
 use super::{EPOCHS, MEMORY, OPTIMISER, Reader, is_off, number, text};
+use crate::folders::PictureFolder;
 
 /// Theirs, ours, and what OneTrainer does when a preset does not say (`TrainConfig.py`), where that is not what we do.
 pub(super) const ASSUMED: &[(&str, &str, &str)] = &[
@@ -323,4 +324,15 @@ fn loss_weight(reader: &mut Reader, key: &str, value: &Json) {
     if number(value).is_some_and(|weight| weight != 1.0) {
         reader.leave(key, value, "all pictures count alike; repeats make some count more");
     }
+}
+
+/// All concepts but the first, as far as they are switched on.
+pub(super) fn further_folders(map: &Map<String, Json>, reader: &mut Reader) -> Vec<PictureFolder> {
+    let concepts = map.get("concepts").and_then(Json::as_array).into_iter().flatten();
+    let on = |concept: &&Json| concept.get("enabled").is_none_or(|enabled| !is_off(enabled));
+    concepts
+        .skip(1)
+        .filter(on)
+        .filter_map(|concept| reader.further("concepts.balancing", concept.get("path"), concept.get("balancing")))
+        .collect()
 }

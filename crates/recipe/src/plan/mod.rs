@@ -20,7 +20,7 @@ pub use settings::{
 };
 
 use crate::error::RecipeError;
-use crate::facts::{BaseFacts, BucketFacts, DatasetFacts, MachineFacts};
+use crate::facts::{BaseFacts, BucketFacts, DatasetFacts, FolderFacts, MachineFacts};
 use crate::memory::{MemoryEstimate, Placement, Quantise, Segments};
 use crate::recipe::Recipe;
 use crate::table::auto_steps;
@@ -104,14 +104,16 @@ fn plan_read(
 ) -> Result<Plan, RecipeError> {
     let mut notes = Notes::new(reader);
     let mut settings = resolve::resolve(reader, base, &mut notes)?;
-    if settings.dataset.folder.is_empty() && data.images.is_empty() {
+    let folders = settings.dataset.folders();
+    if folders.is_empty() && data.images.is_empty() {
         return Err(RecipeError::NoFolder);
     }
     if data.images.is_empty() {
         let detail = data.skipped.first().map_or_else(String::new, |(path, reason)| {
             format!(" ({} skipped, the first: {reason}: {})", plural(data.skipped.len() as u64, "file"), path.display())
         });
-        return Err(RecipeError::NoPictures { folder: settings.dataset.folder, detail });
+        let folder = folders.into_iter().map(|folder| folder.path).collect::<Vec<_>>().join(" and ");
+        return Err(RecipeError::NoPictures { folder, detail });
     }
 
     let buckets = bucket_counts(&settings, data);
@@ -121,6 +123,7 @@ fn plan_read(
     let steps_per_epoch = batches_per_epoch.div_ceil(settings.train.accumulation.into()).max(1);
     let steps = resolve_steps(&mut settings, data.images.len() as u64, looks_per_epoch, steps_per_epoch, &mut notes);
     let epochs = steps.div_ceil(steps_per_epoch);
+    note_folders(data, &mut notes);
     note_trigger(&settings.dataset.trigger, data, &mut notes);
     resolve_outputs(&mut settings, data, steps_per_epoch, steps, &mut notes);
 
@@ -248,6 +251,18 @@ fn resolve_steps(
         settings.train.warmup = shorter;
     }
     steps
+}
+
+fn note_folders(data: &DatasetFacts, notes: &mut Notes<'_>) {
+    if data.folders.len() < 2 {
+        return;
+    }
+    let one = |folder: &FolderFacts| {
+        let name = folder.path.file_name().unwrap_or(folder.path.as_os_str()).to_string_lossy();
+        format!("{name}: {}, {}", plural(folder.images, "picture"), plural(folder.looks, "look"))
+    };
+    let each = data.folders.iter().map(one).collect::<Vec<_>>().join("; ");
+    notes.decide("Folders", each, "looks are those of an epoch: pictures times the repeats of their folder".to_owned());
 }
 
 fn note_trigger(trigger: &str, data: &DatasetFacts, notes: &mut Notes<'_>) {

@@ -10,6 +10,7 @@ use super::{Decision, loss};
 use crate::check::as_file_name;
 use crate::error::RecipeError;
 use crate::facts::BaseFacts;
+use crate::folders::folders;
 use crate::memory::{Placement, Quantise};
 use crate::recipe::Recipe;
 use crate::setting::BaseClass;
@@ -172,6 +173,7 @@ fn dataset(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> Result<Da
         validation_folder,
         resolution,
         repeats: r.small("dataset.repeats"),
+        more_folders: folders(String::new(), 1, &r.list("dataset.more_folders")),
         trigger: r.text("dataset.trigger"),
         flip,
         caption_rows: match (r.text("dataset.caption_length").as_str(), r.applies("dataset.caption_length")) {
@@ -310,7 +312,8 @@ fn sample(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>, resolution: u
 
 fn save(r: &Reader<'_>, dataset: &DatasetSettings) -> SaveSettings {
     let asked = r.text("save.name");
-    let folder_name = || Path::new(&dataset.folder).file_name().map(|name| name.to_string_lossy().into_owned());
+    let folder = dataset.folders().into_iter().next().map(|folder| folder.path).unwrap_or_default();
+    let folder_name = || Path::new(&folder).file_name().map(|name| name.to_string_lossy().into_owned());
     let name = match (asked.is_empty(), dataset.trigger.is_empty()) {
         (false, _) => asked,
         (true, false) => as_file_name(&dataset.trigger),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Prediction;
+use crate::folders::PictureFolder;
 use crate::memory::{Placement, Quantise};
 use crate::recipe::Recipe;
 use crate::setting::{BaseClass, Preset, Value};
@@ -49,7 +50,11 @@ pub struct DatasetSettings {
     pub validation_split: f64,
     /// Edge of the square whose area pictures are scaled to, px. A multiple of the base's `size_multiple`.
     pub resolution: u32,
+    /// Of `folder`.
     pub repeats: u32,
+    /// Beside `folder`.
+    #[serde(default)]
+    pub more_folders: Vec<PictureFolder>,
     /// Empty: none.
     pub trigger: String,
     pub flip: bool,

@@ -22,7 +22,7 @@ use crate::app::StudioApp;
 use crate::kit::Icon;
 
 pub(crate) use compare::Compare;
-pub(crate) use dataset::Shapes;
+pub(crate) use dataset::{FolderCounts, Shapes};
 pub(crate) use dataset::sentence;
 pub(crate) use dialogs::dialogs;
 pub(crate) use export::ExportForm;

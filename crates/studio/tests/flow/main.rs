@@ -6,6 +6,7 @@ mod captions;
 mod commands;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod folders;
 mod load;
 mod model;
 mod results;

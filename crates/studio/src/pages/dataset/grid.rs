@@ -1,5 +1,7 @@
 //! Thumbnails of any number of pictures: only those in view are asked for, laid out and drawn.
 
+use std::path::Path;
+
 use egui::{
     Align2, ComboBox, EventFilter, Key, Modifiers, Rect, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo,
     pos2, vec2,
@@ -10,6 +12,7 @@ use super::picture;
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::browse::{Browse, Order, Show};
+use crate::folders::name;
 use crate::format;
 use crate::kit::{Icon, Tokens, Tone, buttons::row_button, card::hint, icon_button, tokens};
 use crate::pictures::{Pictures, THUMBNAIL};
@@ -88,6 +91,7 @@ fn tools(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
             Show::All => "All pictures".to_owned(),
             Show::NoCaption => "Without caption".to_owned(),
             Show::NoTrigger => "Without trigger word".to_owned(),
+            Show::Folder(_, name) => name.clone(),
             Show::These(words, _) => words.clone(),
         };
         let combo = ComboBox::from_id_salt("show pictures").selected_text(label).width(170.0).truncate();
@@ -99,6 +103,16 @@ fn tools(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
             ];
             for (show, label) in choices {
                 if ui.selectable_label(app.browse.show == show, label).clicked() {
+                    app.browse.show = show;
+                }
+            }
+            let folders: Vec<&Path> = data.folders().collect();
+            for folder in folders.iter().filter(|_| folders.len() > 1) {
+                let show = Show::Folder((*folder).to_owned(), name(folder, &folders));
+                let on = app.browse.show == show;
+                if let Show::Folder(_, name) = &show
+                    && ui.selectable_label(on, format!("In {name}")).clicked()
+                {
                     app.browse.show = show;
                 }
             }
