@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     captions::{PLACEHOLDER, contains_word, one_line, same_word, sidecar, tags},
     error::DatasetError,
+    masks::is_mask,
     scan::{Dataset, Picture, ScanOptions, numbered_words},
 };
 
@@ -86,7 +87,7 @@ pub fn tag_counts<'a>(pictures: impl IntoIterator<Item = &'a Picture>) -> Vec<(S
     counts
 }
 
-/// A file as it was and as it is now, so that a change can be taken back byte for byte. `None`: there is no file.
+/// A caption file or mask as it was and as it is now, so that a change can be taken back byte for byte. `None`: there is no file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptionChange {
     pub picture: PathBuf,
@@ -108,9 +109,16 @@ impl CaptionChange {
     /// When the file is not what `before` says any more, so that work of another program is never lost; or cannot be
     /// written.
     pub fn make(&self) -> Result<(), DatasetError> {
-        let failed = |source| DatasetError::CaptionWrite { path: self.file.clone(), source };
+        let (path, mask) = (|| self.file.clone(), is_mask(&self.file));
+        let failed = |source| match mask {
+            true => DatasetError::MaskWrite { path: path(), source },
+            false => DatasetError::CaptionWrite { path: path(), source },
+        };
         if read_if_any(&self.file).map_err(failed)? != self.before {
-            return Err(DatasetError::CaptionChanged { path: self.file.clone() });
+            return Err(match mask {
+                true => DatasetError::MaskChanged { path: path() },
+                false => DatasetError::CaptionChanged { path: path() },
+            });
         }
         match &self.after {
             Some(bytes) => replace(&self.file, bytes),

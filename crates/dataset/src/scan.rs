@@ -17,6 +17,7 @@ use crate::{
     edit::current_caption,
     error::{DatasetError, PictureProblem},
     header,
+    masks::mask_path,
 };
 
 /// What a scan assumes where folder and files say nothing.
@@ -47,6 +48,9 @@ pub struct Picture {
     pub caption: String,
     /// The file the caption came from. `None`: the folder's name or the default.
     pub caption_path: Option<PathBuf>,
+    /// Which part of it is learned; see [`crate::Mask`].
+    #[serde(default)]
+    pub mask: Option<PathBuf>,
     /// Name of the folder the picture lies in, for metadata. Names only, so that exports tell nothing of the disk.
     pub folder: String,
 }
@@ -90,11 +94,7 @@ pub fn scan(folder: &Path, options: &ScanOptions) -> Result<Dataset, DatasetErro
 }
 
 /// `apart`: folders that are not gone into, by their real paths.
-pub(crate) fn scan_one(
-    folder: &Path,
-    options: &ScanOptions,
-    apart: &HashSet<&Path>,
-) -> Result<Dataset, DatasetError> {
+pub(crate) fn scan_one(folder: &Path, options: &ScanOptions, apart: &HashSet<&Path>) -> Result<Dataset, DatasetError> {
     check_folder(folder)?;
     let mut found = Found::default();
     found.walk(folder, apart);
@@ -275,6 +275,7 @@ fn picture(root: &Path, path: &Path, options: &ScanOptions, warnings: &mut Vec<S
         repeats,
         caption,
         caption_path,
+        mask: Some(mask_path(path)).filter(|mask| mask.is_file()),
         folder: folder_name(path),
     })
 }

@@ -231,6 +231,9 @@ pub struct DatasetFacts {
     pub validation_images: u64,
     /// Pictures with no caption.
     pub captions_missing: u64,
+    /// Pictures with a mask beside them.
+    #[serde(default)]
+    pub masks: u64,
     /// Files left out, and why.
     pub skipped: Vec<(PathBuf, String)>,
     /// If empty, all pictures count as squares of the resolution.

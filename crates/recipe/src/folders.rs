@@ -5,7 +5,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RecipeError;
-use crate::plan::DatasetSettings;
 use crate::recipe::Recipe;
 use crate::setting::Value;
 
@@ -83,15 +82,6 @@ impl Recipe {
         }
         *self = new;
         Ok(())
-    }
-}
-
-impl DatasetSettings {
-    /// All folders of pictures, in the order in which they are looked through.
-    pub fn folders(&self) -> Vec<PictureFolder> {
-        let first = PictureFolder { path: self.folder.clone(), repeats: self.repeats };
-        let all = std::iter::once(first).chain(self.more_folders.iter().cloned());
-        all.filter(|folder| !folder.path.is_empty()).collect()
     }
 }
 

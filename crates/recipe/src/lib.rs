@@ -22,8 +22,8 @@ mod toml_file;
 pub use docs::settings_markdown;
 pub use error::RecipeError;
 pub use facts::{
-    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, FluxShape, FolderFacts, ImageFacts, MachineFacts, Prediction,
-    TargetFacts, TextFacts, UnetShape,
+    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, FluxShape, FolderFacts, ImageFacts, MachineFacts,
+    Prediction, TargetFacts, TextFacts, UnetShape,
 };
 pub use folders::PictureFolder;
 pub use import::{Import, Left, Program, Taken, import, import_text};

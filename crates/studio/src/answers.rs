@@ -10,6 +10,7 @@ use lorikeet_recipe::{Import, PictureFolder, Recipe};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
+use crate::comparing::CompareAction;
 use crate::draft::{Draft, Load};
 use crate::kit::Tone;
 use crate::pages::Page;
@@ -32,6 +33,8 @@ impl StudioApp {
                 self.draft.refreshing = None;
                 self.refreshed(result);
             }
+            Answer::OtherRead { ticket, result } => self.other_read(ticket, result),
+            Answer::MaskRead { ticket, result } => self.mask_read(ticket, result),
             Answer::Looked(looks) => self.health.looked(looks),
             Answer::Examined { key, findings } => self.health.examined(&key, findings),
             Answer::Files(done) => self.files_done(done),
@@ -97,6 +100,7 @@ impl StudioApp {
                 self.prefs.runs_folder = Some(path);
                 self.draft.reset("save.folder");
             }
+            Choose::RecipeToCompare => self.perform(Action::Compare(CompareAction::With(path))),
             Choose::RecipeToOpen => self.work.read_recipe(path),
             Choose::RecipeToSave(_) => self.work.save_recipe(self.draft.recipe.clone(), path),
             Choose::SettingFolder(id) | Choose::SettingFile(id) => {
@@ -140,6 +144,7 @@ impl StudioApp {
     }
 
     pub(crate) fn rescan(&mut self) {
+        self.commit_mask();
         let folders = self.draft.folders();
         self.draft.data = Load::Nothing;
         if !folders.is_empty() {

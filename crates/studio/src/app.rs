@@ -13,11 +13,13 @@ use crate::actions::Action;
 use crate::browse::Browse;
 use crate::choosing::{Chooser, native_dialogs};
 use crate::commands;
+use crate::comparing::Comparing;
 use crate::draft::{Draft, Load};
 use crate::edits::FileJob;
 use crate::health::Health;
 use crate::history::History;
 use crate::kit::{Tone, theme, toast::Toasts};
+use crate::masks::Masks;
 use crate::pages::{AdvancedView, Compare, ExportForm, FolderCounts, Page, Shapes};
 use crate::palette::Palette;
 use crate::pictures::Pictures;
@@ -73,6 +75,8 @@ pub struct StudioApp {
     pub(crate) health: Health,
     pub(crate) shapes: Shapes,
     pub(crate) folder_counts: FolderCounts,
+    pub(crate) masks: Masks,
+    pub(crate) comparing: Comparing,
     /// Of the draft: read in every frame, so kept.
     pub(crate) trigger: String,
     pub(crate) validation: String,
@@ -128,6 +132,8 @@ impl StudioApp {
             health: Health::default(),
             shapes: Shapes::default(),
             folder_counts: FolderCounts::default(),
+            masks: Masks::default(),
+            comparing: Comparing::default(),
             trigger: String::new(),
             validation: String::new(),
             files: VecDeque::new(),

@@ -302,6 +302,7 @@ mod tests {
             repeats: 1,
             caption: caption.to_owned(),
             caption_path: None,
+            mask: None,
             folder: "set".to_owned(),
         };
         Dataset {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use egui::Context;
-use lorikeet_dataset::{CaptionEdit, Dataset, Fix, Picture, ScanOptions};
+use lorikeet_dataset::{CaptionEdit, Dataset, Fix, Mask, Picture, ScanOptions};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
@@ -21,6 +21,14 @@ pub(crate) enum FileJob {
         pictures: Vec<Picture>,
     },
     SetAside(Vec<PathBuf>),
+    /// Writes a mask for a picture of that size, or takes it away.
+    Mask {
+        picture: PathBuf,
+        size: (u32, u32),
+        /// The file as it was read.
+        seen: Option<Vec<u8>>,
+        mask: Option<Mask>,
+    },
     /// Undo or redo.
     Changes(Vec<FileChange>),
 }
@@ -58,11 +66,13 @@ impl StudioApp {
             self.toasts.add(Tone::Warn, "A run is going on with these pictures. Wait for it, or stop it first");
             return;
         }
+        // With what was painted.
+        self.commit_mask();
         self.files.push_back(FileJob::SetAside(paths));
         self.next_file_job();
     }
 
-    fn next_file_job(&mut self) {
+    pub(crate) fn next_file_job(&mut self) {
         if self.file_job_out {
             return;
         }
@@ -76,9 +86,11 @@ impl StudioApp {
     pub(crate) fn files_done(&mut self, done: FilesDone) {
         self.file_job_out = false;
         let moved = done.changes.iter().filter(|change| matches!(change, FileChange::Moved(_))).count();
+        let masked = done.changes.iter().any(|change| matches!(change, FileChange::Mask(_)));
         if done.is_step && !done.changes.is_empty() {
             let captions = done.changes.len() - moved;
             let what = match (captions, moved) {
+                _ if masked => "change of a mask".to_owned(),
                 (1, 0) => "change of a caption".to_owned(),
                 (n, 0) => format!("change of {} captions", format::count(n as u64)),
                 (_, n) => format!("setting aside of {}", format::plural(n as u64, "picture", "pictures")),
@@ -96,7 +108,7 @@ impl StudioApp {
             let more = if more > 0 { format!(" ({} more)", format::count(more as u64)) } else { String::new() };
             self.toasts.add(Tone::Error, format!("{}{more}", crate::pages::sentence(error)));
         }
-        if moved > 0 || !done.is_step || !done.failures.is_empty() {
+        if moved > 0 || masked || !done.is_step || !done.failures.is_empty() {
             self.refresh();
         } else if let Load::Ready(data) = &mut self.draft.data {
             merge(Arc::make_mut(data), done.pictures);
@@ -134,6 +146,7 @@ impl StudioApp {
     /// Saves what is being typed before the window closes. Nobody is there to wait for a thread, or to read of a failure.
     pub(crate) fn last_words(&mut self) {
         self.commit_caption();
+        self.commit_mask();
         let folders = self.draft.folders().into_iter().map(|folder| folder.path).collect();
         let roots = roots(folders, &self.validation);
         for job in std::mem::take(&mut self.files) {
@@ -162,6 +175,7 @@ impl FileChange {
     pub(crate) fn reversed(&self) -> Self {
         match self {
             FileChange::Caption(change) => FileChange::Caption(change.reversed()),
+            FileChange::Mask(change) => FileChange::Mask(change.reversed()),
             FileChange::Moved(files) => {
                 FileChange::Moved(files.iter().rev().map(|(was, is)| (is.clone(), was.clone())).collect())
             }
@@ -195,11 +209,19 @@ pub(crate) fn run(job: FileJob, roots: &Dataset) -> FilesDone {
                 }
             }
         }
+        FileJob::Mask { picture, size, seen, mask } => {
+            let made = lorikeet_dataset::mask_change(&picture, size, seen, mask)
+                .and_then(|change| change.make().map(|()| change));
+            match made {
+                Ok(change) => done.changes.push(FileChange::Mask(change)),
+                Err(error) => done.failures.push(error.to_string()),
+            }
+        }
         FileJob::Changes(changes) => {
             done.is_step = false;
             for change in changes {
                 let made = match &change {
-                    FileChange::Caption(change) => change.make(),
+                    FileChange::Caption(change) | FileChange::Mask(change) => change.make(),
                     // `move_back` takes where files were and are; here they are where they were.
                     FileChange::Moved(files) => {
                         let back: Vec<_> = files.iter().map(|(from, to)| (to.clone(), from.clone())).collect();

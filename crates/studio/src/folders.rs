@@ -38,7 +38,8 @@ pub(crate) fn paths(folders: &[Folder]) -> Vec<&Path> {
 /// Of a folder, for people; of two with one name the folder above tells them apart.
 pub(crate) fn name(folder: &Path, all: &[&Path]) -> String {
     let own = folder.file_name();
-    let last = |path: &Path| path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
+    let last =
+        |path: &Path| path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into());
     let same = all.iter().filter(|other| other.file_name() == own).count() > 1;
     match folder.parent().and_then(Path::file_name).filter(|_| same) {
         Some(above) => format!("{}/{}", above.to_string_lossy(), last(folder)),

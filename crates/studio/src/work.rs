@@ -14,8 +14,10 @@ use lorikeet_recipe::{Import, Preset, Recipe};
 
 use crate::base::{self, Base};
 use crate::choosing::{Choose, Chooser, wait_for};
+use crate::comparing::{self, Other};
 use crate::edits::{self, FileJob, FilesDone};
 use crate::health::Key;
+use crate::masks::{self, ReadMask};
 use crate::run_files::{self, RunEntry};
 
 /// What a dropped path is to the studio.
@@ -35,6 +37,14 @@ pub(crate) enum Answer {
     Inspected {
         ticket: u64,
         result: Result<Base, String>,
+    },
+    OtherRead {
+        ticket: u64,
+        result: Result<Other, String>,
+    },
+    MaskRead {
+        ticket: u64,
+        result: Result<ReadMask, String>,
     },
     Looked(Vec<(PathBuf, Look)>),
     Examined {
@@ -133,6 +143,22 @@ impl Work {
         self.ticket += 1;
         let ticket = self.ticket;
         self.spawn(move || Answer::Inspected { ticket, result: base::inspect(&path, &files) });
+        ticket
+    }
+
+    /// A recipe to compare with.
+    pub(crate) fn read_other(&mut self, path: PathBuf) -> u64 {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        self.spawn(move || Answer::OtherRead { ticket, result: comparing::read(&path) });
+        ticket
+    }
+
+    /// The mask of a picture of that size, at the size it is painted in.
+    pub(crate) fn read_mask(&mut self, picture: PathBuf, size: (u32, u32)) -> u64 {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        self.spawn(move || Answer::MaskRead { ticket, result: masks::read(&picture, size) });
         ticket
     }
 
@@ -277,7 +303,7 @@ fn with_looks<'a>(
 }
 
 /// A recipe of ours, or else what another trainer saved.
-fn read_recipe(path: &Path) -> Result<Read, String> {
+pub(crate) fn read_recipe(path: &Path) -> Result<Read, String> {
     let error = match Recipe::load(path) {
         Ok(recipe) => return Ok(Read::Recipe(Box::new(recipe))),
         Err(error) => error,

@@ -11,8 +11,8 @@ use lorikeet_dataset::{
 use lorikeet_models::vae::VaeConfig;
 use lorikeet_nn::DeviceKind;
 use lorikeet_recipe::{
-    BaseFacts, BucketFacts, DatasetFacts, FolderFacts, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction, Recipe,
-    SampleSettings, plan, settings,
+    BaseFacts, BucketFacts, DatasetFacts, FolderFacts, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction,
+    Recipe, SampleSettings, plan, settings,
 };
 use sysinfo::{Disks, System};
 
@@ -194,6 +194,7 @@ pub fn dataset_facts(pictures: &Pictures) -> DatasetFacts {
         captions: images.iter().map(|picture| picture.caption.clone()).collect(),
         validation_images: pictures.validation.images.len() as u64,
         captions_missing: pictures.train.captions_missing() as u64,
+        masks: images.iter().filter(|picture| picture.mask.is_some()).count() as u64,
         skipped: pictures.train.skipped.iter().map(|left| (left.path.clone(), left.reason.clone())).collect(),
         // The plan adds up buckets of one size.
         buckets: images.iter().zip(&pictures.train_placements).map(bucket).collect(),

@@ -9,6 +9,7 @@ mod edit;
 mod epoch;
 mod facts;
 mod folders;
+mod masks;
 mod pixels;
 mod scan;
 mod thumbnails;

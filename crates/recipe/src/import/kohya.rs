@@ -1,10 +1,9 @@
 //! kohya's sd-scripts (`--config_file`, dataset TOML) and the JSON files of kohya_ss.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::Rule::{self, Choice, Not, Quiet, Same, With};
 use super::{EPOCHS, MEMORY, OPTIMISER, Reader, is_off, number, text};
-use crate::folders::PictureFolder;
 
 /// Theirs, ours, and what sd-scripts does when nothing is said, where that is not what we do.
 pub(super) const ASSUMED: &[(&str, &str, &str)] = &[
@@ -129,7 +128,7 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         "max_token_length" => Same("dataset.caption_length"),
         "ip_noise_gamma" | "adaptive_noise_scale" => Not("noise is shifted and layered only"),
         "color_aug" | "random_crop" | "face_crop_aug_range" => Not("pictures are only mirrored here"),
-        "masked_loss" => Not("masks are not used yet"),
+        "masked_loss" => With(masked),
         "scale_weight_norms" => Not("weights are not scaled; weight decay and dropout are there"),
         "caption_tag_dropout_rate" | "caption_dropout_every_n_epochs" => Not("only whole captions are left out"),
         "caption_prefix" | "caption_suffix" => Not("the trigger word is put in front of captions"),
@@ -321,6 +320,16 @@ fn debiased(reader: &mut Reader, key: &str, value: &Json) {
     }
 }
 
+/// Their masks lie in a folder of their own.
+fn masked(reader: &mut Reader, key: &str, value: &Json) {
+    if !is_off(value) {
+        reader.set(key, value, "dataset.masks", "true");
+        reader.set(key, value, "dataset.mask_weight", "0");
+        let why = "masks are looked for beside the pictures: copy cat.png of the mask folder to cat-masklabel.png";
+        reader.leave(key, value, why);
+    }
+}
+
 fn velocity(reader: &mut Reader, key: &str, value: &Json) {
     if !is_off(value) {
         reader.set(key, value, "loss.prediction", "v");
@@ -364,33 +373,4 @@ fn clip_skip(reader: &mut Reader, key: &str, value: &Json) {
     if number(value).is_some_and(|skip| skip > 1.0) {
         reader.leave(key, value, "text is read as the base's own configuration says");
     }
-}
-
-/// All subsets but the first. What they set besides their repeats is told where the first does not set the same.
-pub(super) fn further_folders(map: &Map<String, Json>, reader: &mut Reader) -> Vec<PictureFolder> {
-    let list = |value: Option<&Json>| value.and_then(Json::as_array).cloned().unwrap_or_default();
-    let general = map.get("general").and_then(|general| general.get("num_repeats"));
-    let (mut first, mut found): (Option<Json>, _) = (None, Vec::new());
-    for dataset in list(map.get("datasets")) {
-        for subset in list(dataset.get("subsets")) {
-            let Some(first) = &first else {
-                first = Some(subset);
-                continue;
-            };
-            let path = subset.get("image_dir").map(text).unwrap_or_default();
-            if subset.get("is_reg").is_some_and(|reg| !is_off(reg)) {
-                reader.leave("subsets", &Json::from(path), "there are no regularisation pictures here");
-                continue;
-            }
-            for (key, value) in subset.as_object().into_iter().flatten() {
-                if !["image_dir", "num_repeats"].contains(&key.as_str()) && first.get(key) != Some(value) {
-                    let why = "all folders share one setting here; that of the first is taken";
-                    reader.leave(&format!("subsets: {path}: {key}"), value, why);
-                }
-            }
-            let repeats = subset.get("num_repeats").or_else(|| dataset.get("num_repeats")).or(general);
-            found.extend(reader.further("num_repeats", subset.get("image_dir"), repeats));
-        }
-    }
-    found
 }

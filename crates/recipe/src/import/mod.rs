@@ -1,5 +1,6 @@
 //! Recipes from the settings of other trainers, with a report of what was taken over and what was not.
 
+mod folders;
 mod kohya;
 mod onetrainer;
 
@@ -8,7 +9,6 @@ use std::path::Path;
 use serde_json::{Map, Value as Json};
 
 use crate::error::RecipeError;
-use crate::folders::PictureFolder;
 use crate::recipe::Recipe;
 use crate::setting::{Preset, Value};
 use crate::table::setting;
@@ -102,8 +102,8 @@ pub fn import_text(text: &str, preset: Preset) -> Result<Import, RecipeError> {
     };
     let mut reader = Reader { recipe: Recipe::new(preset), all: Map::new(), taken: Vec::new(), left: Vec::new() };
     let further = match program {
-        Program::Kohya => kohya::further_folders(&map, &mut reader),
-        Program::OneTrainer => onetrainer::further_folders(&map, &mut reader),
+        Program::Kohya => folders::kohya(&map, &mut reader),
+        Program::OneTrainer => folders::onetrainer(&map, &mut reader),
     };
     flatten(program, "", map, &mut reader);
     let all = reader.all.clone();
@@ -137,7 +137,7 @@ fn flatten(program: Program, prefix: &str, map: Map<String, Json>, reader: &mut 
         match value {
             Json::Object(inner) => flatten(program, &name, inner, reader),
             Json::Array(items) if items.iter().any(Json::is_object) => {
-                // Of folders the others are taken too, see `further_folders`.
+                // Of folders the others are taken too, see `folders.rs`.
                 let folders = ["datasets", "subsets", "concepts"].contains(&name.as_str());
                 if items.len() > 1 && name != "samples" && !folders {
                     reader.leave(&name, &Json::from(items.len()), "only the first is taken; add the others by hand");
@@ -246,17 +246,6 @@ impl Reader {
 
     fn leave(&mut self, key: &str, given: &Json, why: &str) {
         self.left.push(Left { key: key.to_owned(), given: text(given), why: why.to_owned() });
-    }
-
-    /// A folder beside the first, with its repeats as the other program writes them; nothing where it names none.
-    fn further(&mut self, key: &str, path: Option<&Json>, repeats: Option<&Json>) -> Option<PictureFolder> {
-        let path = path.map(text).filter(|path| !path.trim().is_empty())?;
-        let times = repeats.and_then(number).unwrap_or(1.0);
-        let whole = times >= 1.0 && times <= 1000.0 && times.fract() == 0.0;
-        if !whole {
-            self.leave(&format!("{key}: {path}"), &Json::from(times), "a folder is shown a whole number of times, 1 to 1000");
-        }
-        Some(PictureFolder { path, repeats: if whole { times as u32 } else { 1 } })
     }
 
     fn number(&self, key: &str) -> Option<f64> {

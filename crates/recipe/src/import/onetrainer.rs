@@ -4,7 +4,6 @@ use serde_json::{Map, Value as Json};
 
 use super::Rule::{self, Choice, Not, Quiet, Same, With};
 use super::{EPOCHS, MEMORY, OPTIMISER, Reader, is_off, number, text};
-use crate::folders::PictureFolder;
 
 /// Theirs, ours, and what OneTrainer does when a preset does not say (`TrainConfig.py`), where that is not what we do.
 pub(super) const ASSUMED: &[(&str, &str, &str)] = &[
@@ -13,6 +12,7 @@ pub(super) const ASSUMED: &[(&str, &str, &str)] = &[
     ("learning_rate_scheduler", "train.schedule", "constant"),
     ("learning_rate_warmup_steps", "train.warmup", "200"),
     ("loss_weight_fn", "loss.weighting", "none"),
+    ("masked_training", "dataset.masks", "false"),
 ];
 
 pub(super) fn is(map: &Map<String, Json>) -> bool {
@@ -91,7 +91,8 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         "output_model_destination" => With(name),
         "peft_type" | "training_method" => With(kind),
         "lora_decompose" => Not("DoRA is not trained yet; a LoRA is what is made instead"),
-        "masked_training" => Not("masks are not used yet"),
+        "masked_training" => Same("dataset.masks"),
+        "unmasked_weight" => Same("dataset.mask_weight"),
         "ema" => Not("no average of the weights is kept"),
         "layer_filter" => Not("every attention and feed-forward layer is trained"),
         "validation" => Not("hold pictures out with dataset.validation_split, or name a folder of them"),
@@ -165,7 +166,6 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         | "layer_filter_preset"
         | "layer_filter_regex"
         | "unmasked_probability"
-        | "unmasked_weight"
         | "scale_rank"
         | "cloud"
         | "secrets"
@@ -324,15 +324,4 @@ fn loss_weight(reader: &mut Reader, key: &str, value: &Json) {
     if number(value).is_some_and(|weight| weight != 1.0) {
         reader.leave(key, value, "all pictures count alike; repeats make some count more");
     }
-}
-
-/// All concepts but the first, as far as they are switched on.
-pub(super) fn further_folders(map: &Map<String, Json>, reader: &mut Reader) -> Vec<PictureFolder> {
-    let concepts = map.get("concepts").and_then(Json::as_array).into_iter().flatten();
-    let on = |concept: &&Json| concept.get("enabled").is_none_or(|enabled| !is_off(enabled));
-    concepts
-        .skip(1)
-        .filter(on)
-        .filter_map(|concept| reader.further("concepts.balancing", concept.get("path"), concept.get("balancing")))
-        .collect()
 }

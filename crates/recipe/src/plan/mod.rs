@@ -1,6 +1,7 @@
 //! From a recipe to a plan: resolved, checked and counted, every decision with its reason.
 
 mod costs;
+mod dataset;
 mod display;
 mod loss;
 mod prompts;
@@ -12,15 +13,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use dataset::DatasetSettings;
 pub use resolve::settings;
 pub use settings::{
-    BaseSettings, DatasetSettings, HuberSchedule, LossKind, LossSettings, Memory, NetworkSettings, Optimiser,
-    PlanSettings, RunSettings, SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule,
-    TimestepSampling, TrainSettings, ValidationSettings, Weighting,
+    BaseSettings, HuberSchedule, LossKind, LossSettings, Memory, NetworkSettings, Optimiser, PlanSettings, RunSettings,
+    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TimestepSampling, TrainSettings,
+    ValidationSettings, Weighting,
 };
 
 use crate::error::RecipeError;
-use crate::facts::{BaseFacts, BucketFacts, DatasetFacts, FolderFacts, MachineFacts};
+use crate::facts::{BaseFacts, BucketFacts, DatasetFacts, MachineFacts};
 use crate::memory::{MemoryEstimate, Placement, Quantise, Segments};
 use crate::recipe::Recipe;
 use crate::table::auto_steps;
@@ -123,7 +125,8 @@ fn plan_read(
     let steps_per_epoch = batches_per_epoch.div_ceil(settings.train.accumulation.into()).max(1);
     let steps = resolve_steps(&mut settings, data.images.len() as u64, looks_per_epoch, steps_per_epoch, &mut notes);
     let epochs = steps.div_ceil(steps_per_epoch);
-    note_folders(data, &mut notes);
+    dataset::note_folders(data, &mut notes);
+    dataset::note_masks(settings.dataset.masks, data, &mut notes);
     note_trigger(&settings.dataset.trigger, data, &mut notes);
     resolve_outputs(&mut settings, data, steps_per_epoch, steps, &mut notes);
 
@@ -251,18 +254,6 @@ fn resolve_steps(
         settings.train.warmup = shorter;
     }
     steps
-}
-
-fn note_folders(data: &DatasetFacts, notes: &mut Notes<'_>) {
-    if data.folders.len() < 2 {
-        return;
-    }
-    let one = |folder: &FolderFacts| {
-        let name = folder.path.file_name().unwrap_or(folder.path.as_os_str()).to_string_lossy();
-        format!("{name}: {}, {}", plural(folder.images, "picture"), plural(folder.looks, "look"))
-    };
-    let each = data.folders.iter().map(one).collect::<Vec<_>>().join("; ");
-    notes.decide("Folders", each, "looks are those of an epoch: pictures times the repeats of their folder".to_owned());
 }
 
 fn note_trigger(trigger: &str, data: &DatasetFacts, notes: &mut Notes<'_>) {

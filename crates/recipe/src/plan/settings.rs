@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::dataset::DatasetSettings;
 use crate::facts::Prediction;
-use crate::folders::PictureFolder;
 use crate::memory::{Placement, Quantise};
 use crate::recipe::Recipe;
 use crate::setting::{BaseClass, Preset, Value};
@@ -39,37 +39,6 @@ pub struct BaseSettings {
     /// `None`: as the base.
     #[serde(default)]
     pub quantise_text: Option<Quantise>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DatasetSettings {
-    pub folder: String,
-    /// Empty: none.
-    pub validation_folder: String,
-    /// 0 with a validation folder.
-    pub validation_split: f64,
-    /// Edge of the square whose area pictures are scaled to, px. A multiple of the base's `size_multiple`.
-    pub resolution: u32,
-    /// Of `folder`.
-    pub repeats: u32,
-    /// Beside `folder`.
-    #[serde(default)]
-    pub more_folders: Vec<PictureFolder>,
-    /// Empty: none.
-    pub trigger: String,
-    pub flip: bool,
-    /// Rows of 75 tokens that CLIP reads of a caption: 1, 2 or 3; 1 for families that read otherwise.
-    #[serde(default = "one")]
-    pub caption_rows: u32,
-    pub caption_dropout: f64,
-    pub shuffle_tags: bool,
-    pub keep_tokens: u32,
-    pub buckets: bool,
-    /// A multiple of the base's `size_multiple`, px.
-    pub bucket_step: u32,
-    pub bucket_min: u32,
-    pub bucket_max: u32,
-    pub no_upscale: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -150,10 +119,6 @@ pub struct TrainSettings {
     /// Bytes the run may use, if that is told; [`crate::Plan::budget_bytes`] is what holds.
     #[serde(default)]
     pub memory_limit: Option<u64>,
-}
-
-fn one() -> u32 {
-    1
 }
 
 /// How the distance from the target counts.

@@ -90,7 +90,7 @@ pub(super) const BASE: [Setting; 6] = [
     },
 ];
 
-pub(super) const DATASET: [Setting; 17] = [
+pub(super) const DATASET: [Setting; 19] = [
     Setting {
         id: "dataset.folder",
         label: "Folder",
@@ -197,6 +197,34 @@ pub(super) const DATASET: [Setting; 17] = [
             ),
             to(Preset::Style, Fixed::Bool(true), "A mirrored picture has the same style, so this doubles the variety."),
         ],
+    },
+    Setting {
+        id: "dataset.masks",
+        label: "Masks",
+        help: "Learns what is white in the mask beside a picture, such as cat-masklabel.png beside cat.jpg.",
+        unit: "",
+        kind: Kind::Bool,
+        level: Level::Advanced,
+        when: When::Always,
+        zero_means: "off",
+        defaults: &[any(
+            Fixed::Bool(true),
+            "A mask that was painted is meant; pictures without one are learned wholly.",
+        )],
+    },
+    Setting {
+        id: "dataset.mask_weight",
+        label: "Weight outside masks",
+        help: "How much counts what is black in a mask, where white counts 1.",
+        unit: "",
+        kind: Kind::Float { min: 0.0, max: 1.0 },
+        level: Level::Advanced,
+        when: When::Set("dataset.masks"),
+        zero_means: "nothing",
+        defaults: &[any(
+            Fixed::Float(0.1),
+            "As in OneTrainer: with nothing at all the LoRA may draw anything around the subject.",
+        )],
     },
     Setting {
         id: "dataset.caption_length",

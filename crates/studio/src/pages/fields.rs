@@ -120,7 +120,7 @@ fn resolved(state: &State, setting: &Setting, value: &Value) -> Option<String> {
 }
 
 /// A value in the words of the form.
-pub(super) fn shown(setting: &Setting, value: &Value) -> String {
+pub(crate) fn shown(setting: &Setting, value: &Value) -> String {
     if value.is_zero() && !setting.zero_means.is_empty() {
         return setting.zero_means.to_owned();
     }

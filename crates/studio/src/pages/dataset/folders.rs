@@ -89,9 +89,10 @@ fn row(app: &mut StudioApp, ui: &mut Ui, folders: &[Folder], index: usize) {
             app.actions.push(Action::Folders(FolderChange::Path(index, path)));
         }
         let mut repeats = folder.repeats;
-        let drag = DragValue::new(&mut repeats).range(1..=1000).speed(0.1).custom_formatter(|number, _| {
-            if number == 1.0 { "once".to_owned() } else { format!("{number} times") }
-        });
+        let drag = DragValue::new(&mut repeats)
+            .range(1..=1000)
+            .speed(0.1)
+            .custom_formatter(|number, _| if number == 1.0 { "once".to_owned() } else { format!("{number} times") });
         let drag = drag.custom_parser(|text| {
             let text = text.trim().trim_end_matches("times").trim();
             if text == "once" { Some(1.0) } else { text.parse().ok() }

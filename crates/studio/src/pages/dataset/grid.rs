@@ -193,8 +193,10 @@ fn one(ui: &Ui, cell: Rect, entry: &Entry, pictures: &mut Pictures, browse: &Bro
     let t = Tokens::get(ui);
     let image = Rect::from_min_size(cell.min, vec2(cell.width(), cell.width()));
     picture::cover(ui, image, &pictures.get(&entry.path, THUMBNAIL));
-    if entry.repeats > 1 {
-        badge(ui, image, &format!("{} times", entry.repeats));
+    let repeats = (entry.repeats > 1).then(|| format!("{} times", entry.repeats));
+    let marks = repeats.into_iter().chain(entry.mask.as_ref().map(|_| "mask".to_owned())).collect::<Vec<_>>();
+    if !marks.is_empty() {
+        badge(ui, image, &marks.join(" · "));
     }
     let selected = browse.is_selected(&entry.path);
     let file = entry.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

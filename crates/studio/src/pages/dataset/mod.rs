@@ -5,6 +5,7 @@ mod doctor;
 mod editor;
 mod folders;
 mod grid;
+mod mask;
 mod shapes;
 
 pub(crate) use folders::FolderCounts;
@@ -19,9 +20,7 @@ use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::draft::Load;
 use crate::format;
-use crate::kit::{
-    Icon, Tokens, Tone, card, card::empty, notice, progress, text_button, tokens,
-};
+use crate::kit::{Icon, Tokens, Tone, card, card::empty, notice, progress, text_button, tokens};
 
 /// More left-out files than this are only counted.
 const NAMED: usize = 5;
@@ -44,6 +43,9 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     match &app.draft.data {
         Load::Ready(data) if !data.images.is_empty() => {
             let data = std::sync::Arc::clone(data);
+            if mask::show(app, ui) {
+                return;
+            }
             doctor::show(app, ui, &data);
             if ui.ctx().content_rect().width() < tokens::RAIL_FROM_WIDTH {
                 selection(app, ui, &data);
