@@ -29,6 +29,11 @@ pub enum CaptionEdit {
         front: bool,
     },
     RemoveTag(String),
+    /// To the front or the end, where the caption has it.
+    MoveTag {
+        tag: String,
+        front: bool,
+    },
     /// The word goes first unless the caption has it anywhere.
     AddTrigger(String),
 }
@@ -57,6 +62,13 @@ impl CaptionEdit {
                 let kept: Vec<_> = tags(caption).filter(|have| !same_word(have, tag.trim())).collect();
                 // A caption without the tag keeps its commas as they are.
                 if kept.len() == count { caption.to_owned() } else { kept.join(", ") }
+            }
+            CaptionEdit::MoveTag { tag, front } => {
+                let (moved, others): (Vec<_>, Vec<_>) = tags(caption).partition(|have| same_word(have, tag.trim()));
+                let order = if *front { [&moved, &others] } else { [&others, &moved] };
+                let text = order.into_iter().flatten().copied().collect::<Vec<_>>().join(", ");
+                // A caption that has it there already, or not at all, keeps its commas as they are.
+                if moved.is_empty() || tags(caption).eq(tags(&text)) { caption.to_owned() } else { text }
             }
             CaptionEdit::AddTrigger(trigger) => {
                 if has_trigger(caption, trigger) {

@@ -205,6 +205,10 @@ impl StudioApp {
     /// What was not in the other program's file stays as it is here: base, pictures and names.
     pub(crate) fn use_import(&mut self, import: &Import) {
         let mut recipe = self.draft.emptied();
+        // Its folders are all there are.
+        if import.recipe.is_set("dataset.folder") {
+            recipe.set_folders(&[]).ok();
+        }
         for (id, value) in import.recipe.typed() {
             // It held in the recipe it comes from.
             recipe.set(id, value.clone()).ok();

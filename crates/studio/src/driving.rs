@@ -33,8 +33,9 @@ impl StudioApp {
     }
 
     /// As the button beside the selected picture.
-    pub fn paint_mask(&mut self) {
-        if let Some(picture) = self.browse.selected().next().cloned() {
+    pub fn paint_selected(&mut self) {
+        let picture = self.browse.selected().next().cloned();
+        if let Some(picture) = picture {
             self.perform(Action::Mask(MaskAction::Paint(picture)));
         }
     }

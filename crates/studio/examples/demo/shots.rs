@@ -51,7 +51,7 @@ const STATES: &[(&str, Prepare)] = &[
     }),
     ("31-mask", |app, _, _| {
         app.select_pictures(&[1]);
-        app.paint_mask();
+        app.paint_selected();
     }),
     ("31-mask-painted", |app, _, _| {
         app.stroke_mask(&[vec2(0.3, 0.6), vec2(0.5, 0.45), vec2(0.7, 0.6)]);
