@@ -123,7 +123,7 @@ fn leak(dataset: &Dataset, watch: &Watch<'_>) -> Option<Finding> {
         .map(|held| held.path.clone())
         .collect();
     // A folder within the other cannot be mended by moving pictures.
-    let nested = validation.folder.starts_with(&dataset.folder);
+    let nested = dataset.folders().any(|folder| validation.folder.starts_with(folder));
     let fix = (!nested).then(|| Fix::SetAside(both.clone()));
     finding(
         Kind::Leak,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     captions::{PLACEHOLDER, contains_word, one_line, same_word, sidecar, tags},
     error::DatasetError,
+    masks::is_mask,
     scan::{Dataset, Picture, ScanOptions, numbered_words},
 };
 
@@ -28,6 +29,11 @@ pub enum CaptionEdit {
         front: bool,
     },
     RemoveTag(String),
+    /// To the front or the end, where the caption has it.
+    MoveTag {
+        tag: String,
+        front: bool,
+    },
     /// The word goes first unless the caption has it anywhere.
     AddTrigger(String),
 }
@@ -56,6 +62,13 @@ impl CaptionEdit {
                 let kept: Vec<_> = tags(caption).filter(|have| !same_word(have, tag.trim())).collect();
                 // A caption without the tag keeps its commas as they are.
                 if kept.len() == count { caption.to_owned() } else { kept.join(", ") }
+            }
+            CaptionEdit::MoveTag { tag, front } => {
+                let (moved, others): (Vec<_>, Vec<_>) = tags(caption).partition(|have| same_word(have, tag.trim()));
+                let order = if *front { [&moved, &others] } else { [&others, &moved] };
+                let text = order.into_iter().flatten().copied().collect::<Vec<_>>().join(", ");
+                // A caption that has it there already, or not at all, keeps its commas as they are.
+                if moved.is_empty() || tags(caption).eq(tags(&text)) { caption.to_owned() } else { text }
             }
             CaptionEdit::AddTrigger(trigger) => {
                 if has_trigger(caption, trigger) {
@@ -86,7 +99,7 @@ pub fn tag_counts<'a>(pictures: impl IntoIterator<Item = &'a Picture>) -> Vec<(S
     counts
 }
 
-/// A file as it was and as it is now, so that a change can be taken back byte for byte. `None`: there is no file.
+/// A caption file or mask as it was and as it is now, so that a change can be taken back byte for byte. `None`: there is no file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptionChange {
     pub picture: PathBuf,
@@ -108,9 +121,16 @@ impl CaptionChange {
     /// When the file is not what `before` says any more, so that work of another program is never lost; or cannot be
     /// written.
     pub fn make(&self) -> Result<(), DatasetError> {
-        let failed = |source| DatasetError::CaptionWrite { path: self.file.clone(), source };
+        let (path, mask) = (|| self.file.clone(), is_mask(&self.file));
+        let failed = |source| match mask {
+            true => DatasetError::MaskWrite { path: path(), source },
+            false => DatasetError::CaptionWrite { path: path(), source },
+        };
         if read_if_any(&self.file).map_err(failed)? != self.before {
-            return Err(DatasetError::CaptionChanged { path: self.file.clone() });
+            return Err(match mask {
+                true => DatasetError::MaskChanged { path: path() },
+                false => DatasetError::CaptionChanged { path: path() },
+            });
         }
         match &self.after {
             Some(bytes) => replace(&self.file, bytes),
@@ -146,10 +166,11 @@ pub fn edit_captions(
     edit: &CaptionEdit,
 ) -> (Vec<CaptionChange>, Vec<DatasetError>) {
     let (mut changes, mut failures) = (Vec::new(), Vec::new());
+    let roots = part.emptied();
     for picture in &mut part.images {
+        let root = roots.folder_of(&picture.path);
         let seen = std::mem::take(&mut picture.caption);
-        (picture.caption, picture.caption_path) =
-            current_caption(&part.folder, &picture.path, options, &mut Vec::new());
+        (picture.caption, picture.caption_path) = current_caption(root, &picture.path, options, &mut Vec::new());
         // A whole new text is an answer to the one that was seen.
         if matches!(edit, CaptionEdit::Set(_)) && picture.caption != seen {
             let path = picture.caption_path.clone().unwrap_or_else(|| picture.path.clone());
@@ -162,7 +183,7 @@ pub fn edit_captions(
             Ok(None) => {}
             Ok(Some(change)) => {
                 (picture.caption, picture.caption_path) =
-                    current_caption(&part.folder, &picture.path, options, &mut Vec::new());
+                    current_caption(root, &picture.path, options, &mut Vec::new());
                 changes.push(change);
             }
             Err(error) => failures.push(error),

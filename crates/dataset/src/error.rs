@@ -38,6 +38,10 @@ pub enum DatasetError {
     CaptionWrite { path: PathBuf, source: io::Error },
     #[error("the caption was changed by another program meanwhile and is left as it is: {}", .path.display())]
     CaptionChanged { path: PathBuf },
+    #[error("the mask cannot be saved ({source}): {}. Check the permissions of the folder, and that its disk is not full", .path.display())]
+    MaskWrite { path: PathBuf, source: io::Error },
+    #[error("the mask was changed by another program meanwhile and is left as it is: {}", .path.display())]
+    MaskChanged { path: PathBuf },
     #[error("{} cannot be moved to {} ({source})", .from.display(), .to.display())]
     Move { from: PathBuf, to: PathBuf, source: io::Error },
 }

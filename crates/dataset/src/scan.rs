@@ -17,6 +17,7 @@ use crate::{
     edit::current_caption,
     error::{DatasetError, PictureProblem},
     header,
+    masks::mask_path,
 };
 
 /// What a scan assumes where folder and files say nothing.
@@ -47,6 +48,9 @@ pub struct Picture {
     pub caption: String,
     /// The file the caption came from. `None`: the folder's name or the default.
     pub caption_path: Option<PathBuf>,
+    /// Which part of it is learned; see [`crate::Mask`].
+    #[serde(default)]
+    pub mask: Option<PathBuf>,
     /// Name of the folder the picture lies in, for metadata. Names only, so that exports tell nothing of the disk.
     pub folder: String,
 }
@@ -59,10 +63,13 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// The pictures of a folder, in natural order of their paths.
+/// The pictures of a folder or of several, folder by folder, in natural order of their paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dataset {
     pub folder: PathBuf,
+    /// Those beside the first.
+    #[serde(default)]
+    pub more_folders: Vec<PathBuf>,
     pub images: Vec<Picture>,
     pub skipped: Vec<Skipped>,
     /// Worth telling, but nothing was left out.
@@ -83,9 +90,14 @@ impl Dataset {
 
 /// Lists all pictures in and under `folder`. Broken ones are left out and told in [`Dataset::skipped`].
 pub fn scan(folder: &Path, options: &ScanOptions) -> Result<Dataset, DatasetError> {
+    scan_one(folder, options, &HashSet::new())
+}
+
+/// `apart`: folders that are not gone into, by their real paths.
+pub(crate) fn scan_one(folder: &Path, options: &ScanOptions, apart: &HashSet<&Path>) -> Result<Dataset, DatasetError> {
     check_folder(folder)?;
     let mut found = Found::default();
-    found.walk(folder);
+    found.walk(folder, apart);
     let examined: Vec<_> = found.pictures.par_iter().map(|path| examine(folder, path, options)).collect();
     let mut dataset = Dataset { folder: folder.to_owned(), skipped: found.skipped, ..Dataset::default() };
     for (path, (result, warnings)) in found.pictures.into_iter().zip(examined) {
@@ -97,7 +109,8 @@ pub fn scan(folder: &Path, options: &ScanOptions) -> Result<Dataset, DatasetErro
             Err(reason) => dataset.skipped.push(Skipped { path, reason }),
         }
     }
-    if !dataset.images.is_empty() {
+    // All of a folder's pictures may lie in a subfolder that is named by itself.
+    if !dataset.images.is_empty() || found.kept_apart {
         return Ok(dataset);
     }
     Err(match (dataset.skipped.first(), found.files) {
@@ -130,10 +143,12 @@ struct Found {
     skipped: Vec<Skipped>,
     /// Of any kind, hidden ones not counted.
     files: usize,
+    /// A folder was not gone into because it stands for itself.
+    kept_apart: bool,
 }
 
 impl Found {
-    fn walk(&mut self, folder: &Path) {
+    fn walk(&mut self, folder: &Path, apart: &HashSet<&Path>) {
         // A folder reached twice through links counts once; the walker itself only stops at a link to a folder above.
         let mut visited = HashSet::new();
         let walker = WalkDir::new(folder).follow_links(true).sort_by(natural_order).into_iter();
@@ -146,7 +161,9 @@ impl Found {
             match entry {
                 Ok(entry) if entry.file_type().is_dir() => {
                     let real = fs::canonicalize(entry.path()).unwrap_or_else(|_| entry.path().to_owned());
-                    if !visited.insert(real) {
+                    let stands_for_itself = entry.depth() > 0 && apart.contains(real.as_path());
+                    self.kept_apart |= stands_for_itself;
+                    if stands_for_itself || !visited.insert(real) {
                         entries.skip_current_dir();
                     }
                 }
@@ -258,6 +275,7 @@ fn picture(root: &Path, path: &Path, options: &ScanOptions, warnings: &mut Vec<S
         repeats,
         caption,
         caption_path,
+        mask: Some(mask_path(path)).filter(|mask| mask.is_file()),
         folder: folder_name(path),
     })
 }
@@ -282,6 +300,11 @@ pub(crate) fn numbered_words(root: &Path, path: &Path) -> Option<String> {
     numbered_folder(root, path).map(|(_, words)| words)
 }
 
+/// The repeats in a folder's name such as `10_cat`.
+pub fn repeats_in_name(name: &str) -> Option<u32> {
+    repeats_and_words(name).map(|(repeats, _)| repeats)
+}
+
 fn repeats_and_words(name: &str) -> Option<(u32, String)> {
     let (number, words) = name.split_once('_')?;
     // Longer numbers are years and dates ("2024_holiday").
@@ -296,14 +319,13 @@ fn repeats_and_words(name: &str) -> Option<(u32, String)> {
 /// pictures to a folder moves few of the others.
 pub fn split_validation(dataset: &Dataset, fraction: f64, seed: u64) -> (Dataset, Dataset) {
     let total = dataset.images.len();
-    let held_out = Dataset { folder: dataset.folder.clone(), ..Dataset::default() };
+    let held_out = dataset.emptied();
     if fraction.is_nan() || fraction <= 0.0 || total < 2 {
         return (dataset.clone(), held_out);
     }
     let wanted = ((total as f64 * fraction.min(1.0)).round() as usize).clamp(1, total - 1);
     let rank = |picture: &Picture| {
-        let path = picture.path.strip_prefix(&dataset.folder).unwrap_or(&picture.path);
-        let hash = blake3::hash(path.as_os_str().as_encoded_bytes());
+        let hash = blake3::hash(dataset.within(&picture.path).as_os_str().as_encoded_bytes());
         let mut at = [0; 8];
         at.copy_from_slice(&hash.as_bytes()[..8]);
         Stream::new(seed, Purpose::ValidationSplit, &[u64::from_le_bytes(at)]).u64()

@@ -49,19 +49,26 @@ pub fn min_snr_weight(snr: f64, gamma: f64, prediction: Prediction) -> f64 {
 }
 
 /// The mean over each sample's values of `(output - target)^2`, times that sample's weight, then the mean over the
-/// batch. `output` and `target` are `[b, c, h, w]`, `weights` has `b` entries; computed in f32.
-pub fn weighted_mse(output: Tensor<4>, target: Tensor<4>, weights: &[f32]) -> Tensor<1> {
+/// batch. `output` and `target` are `[b, c, h, w]`, `weights` has `b` entries; computed in f32. `mask` `[b, 1, h, w]`: how
+/// much each place counts; the mean stays one over all places, as in OneTrainer and kohya's scripts.
+pub fn weighted_mse(output: Tensor<4>, target: Tensor<4>, weights: &[f32], mask: Option<Tensor<4>>) -> Tensor<1> {
     let difference = output.cast(DType::F32) - target.cast(DType::F32);
-    weighted(difference.clone() * difference, weights)
+    weighted(difference.clone() * difference, weights, mask)
 }
 
 /// As [`weighted_mse`] with `2 c (sqrt(d^2 + c^2) - c)` for the square: single wrong pixels pull less. `c` has `b`
 /// entries, see [`HuberSchedule`]. kohya's "huber"; its "smooth_l1" is this divided by c.
-pub fn weighted_huber(output: Tensor<4>, target: Tensor<4>, weights: &[f32], c: &[f32]) -> Tensor<1> {
+pub fn weighted_huber(
+    output: Tensor<4>,
+    target: Tensor<4>,
+    weights: &[f32],
+    c: &[f32],
+    mask: Option<Tensor<4>>,
+) -> Tensor<1> {
     let difference = output.cast(DType::F32) - target.cast(DType::F32);
     let c = per_sample(c, &difference);
     let root = (difference.clone() * difference + c.clone() * c.clone()).sqrt();
-    weighted((root - c.clone()) * c * 2.0, weights)
+    weighted((root - c.clone()) * c * 2.0, weights, mask)
 }
 
 /// The `c` of [`weighted_huber`] by noise level, as in kohya's scripts.
@@ -85,7 +92,11 @@ impl HuberSchedule {
     }
 }
 
-fn weighted(each: Tensor<4>, weights: &[f32]) -> Tensor<1> {
+fn weighted(each: Tensor<4>, weights: &[f32], mask: Option<Tensor<4>>) -> Tensor<1> {
+    let each = match mask {
+        Some(mask) => each * mask,
+        None => each,
+    };
     let weights = per_sample(weights, &each);
     (each.mean_dims(&[1, 2, 3]) * weights).mean()
 }

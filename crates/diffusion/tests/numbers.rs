@@ -82,8 +82,26 @@ fn weighted_loss() {
     let output = Tensor::<4>::from_data([[[[1.0_f32, 2.0]]], [[[0.0, 4.0]]]], &device);
     let target = Tensor::<4>::from_data([[[[0.0_f32, 0.0]]], [[[0.0, 0.0]]]], &device);
     // Means of squares 2.5 and 8.
-    assert_eq!(numbers(weighted_mse(output.clone(), target.clone(), &[1.0, 1.0])), [5.25]);
-    assert_eq!(numbers(weighted_mse(output, target, &[2.0, 0.25])), [3.5]);
+    assert_eq!(numbers(weighted_mse(output.clone(), target.clone(), &[1.0, 1.0], None)), [5.25]);
+    assert_eq!(numbers(weighted_mse(output, target, &[2.0, 0.25], None)), [3.5]);
+}
+
+#[test]
+fn a_mask_multiplies_the_error_of_each_place_and_what_is_masked_out_does_not_matter() {
+    let device = Device::flex();
+    let tensor = |v: [[[f32; 2]; 1]; 2]| Tensor::<4>::from_data([v], &device);
+    let mask = || Some(Tensor::<4>::from_data([[[[1.0_f32, 0.25]]]], &device));
+    let output = || tensor([[[1.0, 2.0]], [[3.0, 4.0]]]);
+    let zero = || tensor([[[0.0; 2]]; 2]);
+    // (1 * 1 + 0.25 * 4 + 1 * 9 + 0.25 * 16) / 4, times the sample's weight of 2.
+    assert_eq!(numbers(weighted_mse(output(), zero(), &[2.0], mask())), [7.5]);
+    // 2 c (sqrt(d^2 + c^2) - c) of d = 3 and c = 4 is 8; of a mean over two places of which one is masked out, 4.
+    let pair = |v: [f32; 2]| Tensor::<4>::from_data([[[v]]], &device);
+    let (hides, half) = (|| Some(pair([1.0, 0.0])), pair([3.0, 99.0]));
+    assert_eq!(numbers(weighted_huber(half, pair([0.0, 0.0]), &[1.0], &[4.0], hides())), [4.0]);
+    for hidden in [0.0, 7.0, -1e3] {
+        assert_eq!(numbers(weighted_mse(pair([2.0, hidden]), pair([0.0, 0.0]), &[1.0], hides())), [2.0]);
+    }
 }
 
 #[test]
@@ -323,7 +341,7 @@ fn huber_between_squares_and_absolutes() {
     let device = Device::flex();
     let picture = |v: f32| Tensor::<4>::from_data([[[[v]]]], &device);
     // 2 0.5 (sqrt(1.44 + 0.25) - 0.5) = 0.8.
-    let loss = weighted_huber(picture(1.2), picture(0.0), &[2.0], &[0.5]);
+    let loss = weighted_huber(picture(1.2), picture(0.0), &[2.0], &[0.5], None);
     close(f64::from(numbers(loss)[0]), 1.6, 1e-6);
     let level = sd15().level(500);
     assert_eq!(HuberSchedule::Constant.c(0.1, 0.5, &level), 0.1);

@@ -194,9 +194,10 @@ pub(crate) struct ExportArgs {
 pub(crate) struct NewArgs {
     #[arg(value_enum)]
     pub preset: PresetArg,
-    /// The folder of pictures
-    pub folder: PathBuf,
-    /// The file to write; without it the folder's name with .toml, here
+    /// The folder of pictures, or several, each with its repeats if they are not 1: "3 x pictures/cats"
+    #[arg(required = true, value_name = "FOLDER")]
+    pub folders: Vec<String>,
+    /// The file to write; without it the first folder's name with .toml, here
     #[arg(long)]
     pub to: Option<PathBuf>,
 }

@@ -1,6 +1,7 @@
 //! Whether a value is allowed for a setting, and values from text.
 
 use crate::error::{RecipeError, nearest};
+use crate::folders::PictureFolder;
 use crate::setting::{Choice, Kind, Setting, TextRule, Value};
 
 impl Setting {
@@ -28,6 +29,16 @@ impl Setting {
                 .filter(|item| item.as_ref().map_or(true, |text| !text.is_empty()))
                 .collect::<Result<Vec<_>, _>>()
                 .map(Value::List),
+            (Kind::Folders, Value::Text(text)) => self.check(Value::List(vec![text])),
+            (Kind::Folders, Value::List(items)) => items
+                .iter()
+                .filter(|item| !item.trim().is_empty())
+                .map(|item| match PictureFolder::parse(item) {
+                    Ok(folder) => Ok(folder.to_string()),
+                    Err(why) => Err(self.bad_text(item, why)),
+                })
+                .collect::<Result<Vec<_>, _>>()
+                .map(Value::List),
             (_, value) => Err(self.wrong_type(value.describe(), value.to_string())),
         }
     }
@@ -53,7 +64,7 @@ impl Setting {
                 _ => return Err(self.wrong_type("text", format!("\"{typed}\""))),
             },
             Kind::Choice(_) | Kind::Text(_) => Value::Text(typed.to_owned()),
-            Kind::List => Value::List(self.parse_list(typed)?),
+            Kind::List | Kind::Folders => Value::List(self.parse_list(typed)?),
         };
         self.check(value)
     }
@@ -98,13 +109,13 @@ impl Setting {
         match why {
             None if rule == TextRule::Device => Ok(text.to_lowercase()),
             None => Ok(text.to_owned()),
-            Some(why) => Err(RecipeError::BadText {
-                id: self.id,
-                value: text.escape_debug().to_string(),
-                why,
-                allowed: self.allowed(),
-            }),
+            Some(why) => Err(self.bad_text(text, why)),
         }
+    }
+
+    fn bad_text(&self, text: &str, why: String) -> RecipeError {
+        let value = text.escape_debug().to_string();
+        RecipeError::BadText { id: self.id, value, why, allowed: self.allowed() }
     }
 
     fn out_of_range(&self, value: &Value) -> RecipeError {
@@ -117,7 +128,7 @@ impl Setting {
             Kind::Float { .. } => "a number",
             Kind::Bool => "true or false",
             Kind::Choice(_) | Kind::Text(_) => "text",
-            Kind::List => "a list of texts",
+            Kind::List | Kind::Folders => "a list of texts",
         };
         RecipeError::WrongType { id: self.id, expected, given, value, allowed: self.allowed() }
     }

@@ -223,15 +223,30 @@ pub struct BucketFacts {
     pub count: u64,
 }
 
+/// A folder with the number of its pictures to train on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderFacts {
+    pub path: PathBuf,
+    pub images: u64,
+    /// Pictures in an epoch, repeats counted.
+    pub looks: u64,
+}
+
 /// The pictures.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DatasetFacts {
+    /// Where there are several.
+    #[serde(default)]
+    pub folders: Vec<FolderFacts>,
     pub images: Vec<ImageFacts>,
     /// As in their files, before the trigger word.
     pub captions: Vec<String>,
     pub validation_images: u64,
     /// Pictures with no caption.
     pub captions_missing: u64,
+    /// Pictures with a mask beside them.
+    #[serde(default)]
+    pub masks: u64,
     /// Files left out, and why.
     pub skipped: Vec<(PathBuf, String)>,
     /// If empty, all pictures count as squares of the resolution.

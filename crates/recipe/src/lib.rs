@@ -10,6 +10,7 @@ mod docs;
 mod error;
 pub mod example;
 mod facts;
+mod folders;
 mod import;
 mod memory;
 mod numbers;
@@ -23,9 +24,10 @@ pub use built_in::{BUILT_IN, BuiltIn, built_in};
 pub use docs::settings_markdown;
 pub use error::RecipeError;
 pub use facts::{
-    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, FluxShape, ImageFacts, MachineFacts, Prediction,
-    TargetFacts, TextFacts, UnetShape,
+    BaseFacts, BucketFacts, DatasetFacts, DenoiserShape, Family, FluxShape, FolderFacts, ImageFacts, MachineFacts,
+    Prediction, TargetFacts, TextFacts, UnetShape,
 };
+pub use folders::PictureFolder;
 pub use import::{Import, Left, Program, Taken, import, import_text};
 pub use memory::{
     Load, MemoryChoice, MemoryEstimate, MemoryPart, MemoryStage, Placement, Quantise, Segments, estimate,

@@ -94,6 +94,8 @@ pub enum Kind {
     Text(TextRule),
     /// One text a line in a form.
     List,
+    /// Folders of pictures with their repeats, `3 x pictures/cats`.
+    Folders,
 }
 
 /// One of the values of a [`Kind::Choice`].
@@ -353,6 +355,7 @@ impl Setting {
             Kind::Text(TextRule::FileName) => "a file name without folder and ending".to_owned(),
             Kind::Text(TextRule::Device) => "auto, cpu, cuda, cuda:1, vulkan or vulkan:1".to_owned(),
             Kind::List => "a list of texts".to_owned(),
+            Kind::Folders => "a list of folders, with repeats such as \"3 x pictures/cats\"".to_owned(),
         }
     }
 }

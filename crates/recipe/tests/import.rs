@@ -106,16 +106,20 @@ fn the_json_of_kohya_ss_with_numbers_as_text_is_read() {
 }
 
 #[test]
-fn the_dataset_file_of_sd_scripts_gives_its_first_folder_and_tells_of_the_others() {
+fn the_dataset_file_of_sd_scripts_gives_its_folders_and_tells_what_is_not_shared() {
     let import = read(
         "[general]\nshuffle_caption = true\nkeep_tokens = 2\n[[datasets]]\nresolution = 768\nbatch_size = 2\n\
-         [[datasets.subsets]]\nimage_dir = '/a'\nnum_repeats = 5\n[[datasets.subsets]]\nimage_dir = '/b'\n",
+         [[datasets.subsets]]\nimage_dir = '/a'\nnum_repeats = 5\n[[datasets.subsets]]\nimage_dir = '/b'\ncolor_aug = true\n\
+         [[datasets.subsets]]\nimage_dir = '/reg'\nis_reg = true\n\
+         [[datasets]]\nnum_repeats = 3\n[[datasets.subsets]]\nimage_dir = '/c'\n",
     );
+    assert_eq!(got(&import, "dataset.more_folders"), r#"["1 x /b", "3 x /c"]"#);
+    assert!(why(&import, "subsets").contains("regularisation"));
     assert_eq!(got(&import, "dataset.folder"), "\"/a\"");
     assert_eq!(got(&import, "dataset.repeats"), "5");
     assert_eq!(got(&import, "dataset.keep_tokens"), "2");
     assert_eq!(got(&import, "train.batch"), "2");
-    assert!(why(&import, "subsets").contains("first"));
+    assert!(why(&import, "subsets: /b: color_aug").contains("first"));
 }
 
 #[test]
@@ -156,7 +160,7 @@ fn a_configuration_of_onetrainer_is_taken_over() {
         assert_eq!(got(&import, id), value, "{id}");
     }
     assert!(why(&import, "sample_after").contains("not in time"));
-    assert!(why(&import, "concepts").contains("first"));
+    assert_eq!(got(&import, "dataset.more_folders"), r#"["1 x /dogs"]"#);
     assert!(why(&import, "layer_filter").contains("every"));
     assert_eq!(why(&import, "ema"), "");
     assert!(why(&import, "mse_strength").contains('1') && why(&import, "noising_bias").contains("whole schedule"));

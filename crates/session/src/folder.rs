@@ -80,7 +80,7 @@ impl RunFolder {
 /// The readable part of a run folder's name: the name of the LoRA, else the trigger word, else the picture folder's.
 pub fn run_name(recipe: &Recipe) -> String {
     let text = |id| if let Value::Text(text) = recipe.get(id) { text } else { String::new() };
-    let folder = text("dataset.folder");
+    let folder = recipe.folders().into_iter().next().map(|folder| folder.path).unwrap_or_default();
     let folder = Path::new(&folder).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     [text("save.name"), text("dataset.trigger"), folder]
         .iter()

@@ -8,8 +8,11 @@ use lorikeet_recipe::{Import, Preset};
 
 use crate::app::StudioApp;
 use crate::choosing::Choose;
+use crate::comparing::CompareAction;
 use crate::draft::Load;
+use crate::folders::FolderChange;
 use crate::kit::Tone;
+use crate::masks::MaskAction;
 use crate::pages::{ExportForm, Page};
 use crate::palette::Palette;
 use crate::prefs::Theme;
@@ -34,8 +37,9 @@ pub(crate) enum Action {
     UseRecipeOf(PathBuf),
     DeleteRun(PathBuf),
     Choose(Choose),
-    /// By path as typed.
-    UseFolder(PathBuf),
+    Folders(FolderChange),
+    Mask(MaskAction),
+    Compare(CompareAction),
     Rescan,
     UseExample(usize),
     UseBase(String),
@@ -76,6 +80,7 @@ impl StudioApp {
             Action::Go(page) => {
                 self.to_top = self.page != page;
                 self.commit_caption();
+                self.commit_mask();
                 self.page = page;
                 if page == Page::Model && matches!(self.models, Load::Nothing) {
                     self.perform(Action::FindModels);
@@ -86,6 +91,7 @@ impl StudioApp {
             }
             Action::Train => {
                 self.commit_caption();
+                self.commit_mask();
                 if self.file_job_out {
                     self.train_when_saved = true;
                 } else if self.can_train() {
@@ -134,7 +140,9 @@ impl StudioApp {
                 }
             }
             Action::Choose(what) => self.work.choose(&self.chooser, what),
-            Action::UseFolder(folder) => self.use_folder(folder),
+            Action::Folders(change) => self.change_folders(change),
+            Action::Mask(action) => self.mask_action(action),
+            Action::Compare(action) => self.compare_action(action),
             Action::Rescan => self.rescan(),
             Action::UseExample(index) => self.use_example(index),
             Action::UseBase(path) => self.use_base(path),
@@ -155,8 +163,12 @@ impl StudioApp {
             Action::Welcome(show) => self.prefs.welcome = show,
             Action::Enlarge(which) => self.enlarged = which,
             Action::Palette(open) => self.palette = open.then(Palette::default),
-            Action::Undo => self.step_back(false),
-            Action::Redo => self.step_back(true),
+            Action::Undo | Action::Redo => {
+                let redo = action == Action::Redo;
+                if !self.step_mask(redo) {
+                    self.step_back(redo);
+                }
+            }
             Action::FindModels => {
                 self.models = Load::Loading(0);
                 self.work.find_models();

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use lorikeet_dataset::Dataset;
 use lorikeet_protocol::{Event, Failure};
-use lorikeet_recipe::{BUILT_IN, Import, Recipe};
+use lorikeet_recipe::{BUILT_IN, Import, PictureFolder, Recipe};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
+use crate::comparing::CompareAction;
 use crate::draft::{Draft, Load};
 use crate::kit::Tone;
 use crate::pages::Page;
@@ -32,6 +33,8 @@ impl StudioApp {
                 self.draft.refreshing = None;
                 self.refreshed(result);
             }
+            Answer::OtherRead { ticket, result } => self.other_read(ticket, result),
+            Answer::MaskRead { ticket, result } => self.mask_read(ticket, result),
             Answer::Looked(looks) => self.health.looked(looks),
             Answer::Examined { key, findings } => self.health.examined(&key, findings),
             Answer::Files(done) => self.files_done(done),
@@ -80,7 +83,7 @@ impl StudioApp {
 
     fn chosen(&mut self, what: Choose, path: PathBuf) {
         match what {
-            Choose::DatasetFolder => self.use_folder(path),
+            Choose::DatasetFolder => self.add_folder(path),
             Choose::BaseFolder | Choose::BaseFile => self.use_base(path.to_string_lossy().into_owned()),
             Choose::ExportFile(_) => {
                 if let Some(form) = &mut self.export {
@@ -97,6 +100,7 @@ impl StudioApp {
                 self.prefs.runs_folder = Some(path);
                 self.draft.reset("save.folder");
             }
+            Choose::RecipeToCompare => self.perform(Action::Compare(CompareAction::With(path))),
             Choose::RecipeToOpen => self.work.read_recipe(path),
             Choose::RecipeToSave(_) => self.work.save_recipe(self.draft.recipe.clone(), path),
             Choose::SettingFolder(id) | Choose::SettingFile(id) => {
@@ -107,55 +111,58 @@ impl StudioApp {
         }
     }
 
-    fn dropped(&mut self, dropped: Dropped) {
+    fn dropped(&mut self, dropped: Vec<Dropped>) {
         if self.state.active() {
             self.toasts.add(Tone::Warn, "A run is going on. Stop it, or wait for it, before changing pictures or base");
             return;
         }
-        match dropped {
-            Dropped::Pictures(folder) => {
-                self.use_folder(folder);
-                self.page = Page::Dataset;
+        for one in dropped {
+            match one {
+                Dropped::Pictures(folder) => {
+                    self.add_folder(folder);
+                    self.page = Page::Dataset;
+                }
+                Dropped::Base(path) => {
+                    self.use_base(path.to_string_lossy().into_owned());
+                    self.page = Page::Model;
+                }
+                Dropped::Recipe(path) => self.work.read_recipe(path),
+                Dropped::Unknown(path) => self
+                    .toasts
+                    .add(Tone::Warn, format!("{} is no folder of pictures, no model and no recipe", path.display())),
             }
-            Dropped::Base(path) => {
-                self.use_base(path.to_string_lossy().into_owned());
-                self.page = Page::Model;
-            }
-            Dropped::Recipe(path) => self.work.read_recipe(path),
-            Dropped::Unknown(path) => self
-                .toasts
-                .add(Tone::Warn, format!("{} is no folder of pictures, no model and no recipe", path.display())),
         }
     }
 
+    /// Instead of those there are.
     pub(crate) fn use_folder(&mut self, folder: PathBuf) {
         // A trigger word or name of an example has nothing to do with another folder.
         if self.draft.example.take().is_some() {
             self.draft.reset("dataset.trigger");
         }
-        if let Err(error) = self.draft.set_text("dataset.folder", folder.to_string_lossy()) {
-            self.toasts.add(Tone::Error, error);
-            return;
-        }
-        self.rescan();
+        self.set_folders(&[PictureFolder { path: folder.to_string_lossy().into_owned(), repeats: 1 }]);
     }
 
     pub(crate) fn rescan(&mut self) {
-        if let Some(folder) = self.draft.folder() {
-            let ticket = self.work.scan(folder, self.scan_options());
-            self.draft.data = Load::Loading(ticket);
-            self.draft.refreshing = None;
-            self.browse.clear();
-            self.health.clear();
-            self.draft.touch();
+        self.commit_mask();
+        let folders = self.draft.folders();
+        self.draft.data = Load::Nothing;
+        if !folders.is_empty() {
+            self.draft.data = Load::Loading(self.work.scan(folders.clone()));
         }
+        self.draft.scanned = folders;
+        self.draft.refreshing = None;
+        self.browse.clear();
+        self.health.clear();
+        self.draft.touch();
     }
 
     /// As [`StudioApp::rescan`], while what is known stays on screen.
     pub(crate) fn refresh(&mut self) {
-        if let (Some(folder), Some(_)) = (self.draft.folder(), self.draft.data.ready()) {
-            let ticket = self.work.scan(folder, self.scan_options());
-            self.draft.refreshing = Some(ticket);
+        let folders = self.draft.folders();
+        if !folders.is_empty() && self.draft.data.ready().is_some() {
+            self.draft.refreshing = Some(self.work.scan(folders.clone()));
+            self.draft.scanned = folders;
         }
     }
 
@@ -198,6 +205,10 @@ impl StudioApp {
     /// What was not in the other program's file stays as it is here: base, pictures and names.
     pub(crate) fn use_import(&mut self, import: &Import) {
         let mut recipe = self.draft.emptied();
+        // Its folders are all there are.
+        if import.recipe.is_set("dataset.folder") {
+            recipe.set_folders(&[]).ok();
+        }
         for (id, value) in import.recipe.typed() {
             // It held in the recipe it comes from.
             recipe.set(id, value.clone()).ok();
@@ -210,16 +221,15 @@ impl StudioApp {
     pub(crate) fn replace_recipe(&mut self, recipe: Recipe) {
         let of = |recipe: &Recipe, ids: &[&str]| ids.iter().map(|id| recipe.get(id)).collect::<Vec<_>>();
         let changed = |ids: &[&str]| of(&recipe, ids) != of(&self.draft.recipe, ids);
-        let (folder, base) = (changed(&["dataset.folder", "dataset.repeats"]), changed(&BASE_IDS));
+        let paths = |recipe: &Recipe| recipe.folders().into_iter().map(|folder| folder.path).collect::<Vec<_>>();
+        // Other repeats of the same folders are noticed before the next plan.
+        let (folder, base) = (paths(&recipe) != paths(&self.draft.recipe), changed(&BASE_IDS));
         self.draft.recipe = recipe;
         self.draft.typed.clear();
         self.draft.example = None;
         self.draft.touch();
         if folder {
             self.rescan();
-            if self.draft.folder().is_none() {
-                self.draft.data = Load::Nothing;
-            }
         }
         if base {
             self.use_base(self.draft.text("base.path"));

@@ -13,12 +13,14 @@ use crate::actions::Action;
 use crate::browse::Browse;
 use crate::choosing::{Chooser, native_dialogs};
 use crate::commands;
+use crate::comparing::Comparing;
 use crate::draft::{Draft, Load};
 use crate::edits::FileJob;
 use crate::health::Health;
 use crate::history::History;
 use crate::kit::{Tone, theme, toast::Toasts};
-use crate::pages::{AdvancedView, Compare, ExportForm, Page, Shapes};
+use crate::masks::Masks;
+use crate::pages::{AdvancedView, Compare, ExportForm, FolderCounts, Page, Shapes};
 use crate::palette::Palette;
 use crate::pictures::Pictures;
 use crate::prefs::{self, Prefs};
@@ -72,6 +74,9 @@ pub struct StudioApp {
     pub(crate) browse: Browse,
     pub(crate) health: Health,
     pub(crate) shapes: Shapes,
+    pub(crate) folder_counts: FolderCounts,
+    pub(crate) masks: Masks,
+    pub(crate) comparing: Comparing,
     /// Of the draft: read in every frame, so kept.
     pub(crate) trigger: String,
     pub(crate) validation: String,
@@ -126,6 +131,9 @@ impl StudioApp {
             browse: Browse::default(),
             health: Health::default(),
             shapes: Shapes::default(),
+            folder_counts: FolderCounts::default(),
+            masks: Masks::default(),
+            comparing: Comparing::default(),
             trigger: String::new(),
             validation: String::new(),
             files: VecDeque::new(),
@@ -207,8 +215,9 @@ impl StudioApp {
         for answer in self.work.answers() {
             self.answer(answer);
         }
-        for file in ctx.input(|i| i.raw.dropped_files.clone()) {
-            self.work.dropped(file.path().to_owned());
+        let dropped = ctx.input(|i| i.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect::<Vec<_>>());
+        if !dropped.is_empty() {
+            self.work.dropped(dropped);
         }
         if let Some(action) = commands::pressed(self, ctx) {
             self.perform(action);
@@ -284,6 +293,9 @@ impl StudioApp {
             }
         } else if now >= at {
             self.probe_at = None;
+            if self.draft.repeats_changed() {
+                self.refresh();
+            }
             self.state.asking(Asked::Plan);
             self.send(Command::Probe { recipe: Box::new(self.outgoing()) });
         } else {

@@ -13,6 +13,8 @@ pub(crate) enum Show {
     All,
     NoCaption,
     NoTrigger,
+    /// Those of a folder, with its name.
+    Folder(PathBuf, String),
     /// Those of a finding of the doctor, or of a tag, with its words.
     These(String, Arc<Vec<PathBuf>>),
 }
@@ -258,6 +260,7 @@ fn ordered(data: &Dataset, search: &str, show: &Show, order: Order, trigger: &st
                 Show::All => true,
                 Show::NoCaption => picture.caption.is_empty(),
                 Show::NoTrigger => !has_trigger(&picture.caption, trigger),
+                Show::Folder(folder, _) => data.folder_of(&picture.path) == folder,
                 Show::These(..) => these.as_ref().is_some_and(|these| these.contains(&picture.path)),
             };
             wanted && (words.is_empty() || holds(data, &picture.path, &picture.caption, &words))
@@ -281,7 +284,7 @@ fn ordered(data: &Dataset, search: &str, show: &Show, order: Order, trigger: &st
 
 /// Whether each word stands in the caption or the file's path within the folder.
 fn holds(data: &Dataset, path: &Path, caption: &str, words: &[String]) -> bool {
-    let name = path.strip_prefix(&data.folder).unwrap_or(path).to_string_lossy();
+    let name = data.within(path).to_string_lossy();
     let text = format!("{name} {caption}").to_lowercase();
     words.iter().all(|word| text.contains(word))
 }
@@ -299,6 +302,7 @@ mod tests {
             repeats: 1,
             caption: caption.to_owned(),
             caption_path: None,
+            mask: None,
             folder: "set".to_owned(),
         };
         Dataset {

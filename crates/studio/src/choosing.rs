@@ -17,6 +17,7 @@ pub enum Choose {
     /// Where to write a LoRA; the suggestion.
     ExportFile(PathBuf),
     RecipeToOpen,
+    RecipeToCompare,
     RecipeToSave(String),
     /// Where to save the loss plot, or the numbers of the run; the suggested name.
     PlotPicture(String),
@@ -48,9 +49,9 @@ pub(crate) fn native_dialogs() -> Chooser {
                     .add_filter("All files", &["*"])
                     .pick_file(),
             ),
-            Choose::RecipeToOpen => Box::pin(
+            Choose::RecipeToOpen | Choose::RecipeToCompare => Box::pin(
                 dialog
-                    .set_title("Open or import recipe")
+                    .set_title(if *what == Choose::RecipeToOpen { "Open or import recipe" } else { "Compare with" })
                     .add_filter("Recipes, and settings of kohya and OneTrainer", &["toml", "json"])
                     .pick_file(),
             ),

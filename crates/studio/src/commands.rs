@@ -6,6 +6,7 @@ use lorikeet_recipe::{BUILT_IN, Preset, SETTINGS, setting};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
+use crate::comparing::CompareAction;
 use crate::draft::Load;
 use crate::kit::Icon;
 use crate::pages::{Page, settings_in_form};
@@ -61,7 +62,7 @@ pub(crate) fn all(app: &StudioApp) -> Vec<Command> {
     }
     add(
         Icon::FolderOpen,
-        "Choose folder of pictures…",
+        "Add folder of pictures…",
         "",
         Some(ctrl(Key::O)),
         Action::Choose(Choose::DatasetFolder),
@@ -81,6 +82,8 @@ pub(crate) fn all(app: &StudioApp) -> Vec<Command> {
         Action::Choose(Choose::RecipeToOpen),
         !active,
     );
+    let pick = Action::Compare(CompareAction::Pick);
+    add(Icon::Columns, "Compare with another recipe…", "", None, pick, app.page == Page::Training);
     let save = Action::Choose(Choose::RecipeToSave(app.draft.name()));
     add(Icon::Save, "Save recipe…", "", Some(ctrl(Key::S)), save, true);
     let changed = app.draft.recipe.typed().next().is_some();

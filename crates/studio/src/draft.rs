@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lorikeet_checkpoint::PartFiles;
-use lorikeet_dataset::Dataset;
+use lorikeet_dataset::{Dataset, Folder};
 use lorikeet_recipe::{BaseClass, BuiltIn, Preset, Recipe, Setting, Value, built_in};
 
 use crate::base::Base;
@@ -47,6 +47,8 @@ pub(crate) struct Draft {
     pub data: Load<Arc<Dataset>>,
     /// Counts the changes of `data`.
     pub generation: u64,
+    /// The folders that `data` was, or is being, made of.
+    pub scanned: Vec<Folder>,
     /// The folder is looked at again meanwhile; the answer has this ticket.
     pub refreshing: Option<u64>,
     pub base: Load<Base>,
@@ -83,8 +85,9 @@ impl Draft {
         }
     }
 
+    /// The first of them.
     pub(crate) fn folder(&self) -> Option<PathBuf> {
-        Some(self.text("dataset.folder")).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+        self.recipe.folders().into_iter().next().map(|folder| folder.path.into())
     }
 
     /// The built-in base that is chosen, if one is.
@@ -162,12 +165,14 @@ impl Draft {
 
     /// The recipe with only what says what is trained, not how.
     pub(crate) fn emptied(&self) -> Recipe {
-        const KEPT: [&str; 8] = [
+        const KEPT: [&str; 10] = [
             "base.path",
             "base.vae",
             "base.text_encoder",
             "base.text_encoder_2",
             "dataset.folder",
+            "dataset.repeats",
+            "dataset.more_folders",
             "dataset.trigger",
             "dataset.validation_folder",
             "save.name",

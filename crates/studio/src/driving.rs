@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::comparing::CompareAction;
+use crate::masks::MaskAction;
 use crate::prefs;
 
 impl StudioApp {
@@ -23,6 +25,37 @@ impl StudioApp {
     /// As dropping a folder.
     pub fn choose_folder(&mut self, folder: PathBuf) {
         self.use_folder(folder);
+    }
+
+    /// As dropping a folder beside those there are.
+    pub fn drop_folder(&mut self, folder: PathBuf) {
+        self.add_folder(folder);
+    }
+
+    /// As the button beside the selected picture.
+    pub fn paint_selected(&mut self) {
+        let picture = self.browse.selected().next().cloned();
+        if let Some(picture) = picture {
+            self.perform(Action::Mask(MaskAction::Paint(picture)));
+        }
+    }
+
+    /// A stroke along these places, in parts of the picture's sides.
+    pub fn stroke_mask(&mut self, places: &[egui::Vec2]) {
+        let brush = self.masks.brush;
+        let Some(canvas) = self.masks.canvas() else { return };
+        let size = egui::vec2(canvas.mask.width as f32, canvas.mask.height as f32);
+        places.iter().for_each(|place| canvas.stroke((*place * size).to_pos2(), &brush));
+        canvas.last = None;
+    }
+
+    pub fn discard_mask(&mut self) {
+        self.perform(Action::Mask(MaskAction::Discard));
+    }
+
+    /// With the recipe of a run folder or file; `None` ends it.
+    pub fn compare_with(&mut self, path: Option<PathBuf>) {
+        self.perform(Action::Compare(path.map_or(CompareAction::Close, CompareAction::With)));
     }
 
     /// Shows a preview large, by index of prompt and step.

@@ -1,10 +1,10 @@
 //! Changes to caption files and pictures: one after the other, each with its undo.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use egui::Context;
-use lorikeet_dataset::{CaptionEdit, Dataset, Fix, Picture, ScanOptions};
+use lorikeet_dataset::{CaptionEdit, Dataset, Fix, Mask, Picture, ScanOptions};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
@@ -21,6 +21,14 @@ pub(crate) enum FileJob {
         pictures: Vec<Picture>,
     },
     SetAside(Vec<PathBuf>),
+    /// Writes a mask for a picture of that size, or takes it away.
+    Mask {
+        picture: PathBuf,
+        size: (u32, u32),
+        /// The file as it was read.
+        seen: Option<Vec<u8>>,
+        mask: Option<Mask>,
+    },
     /// Undo or redo.
     Changes(Vec<FileChange>),
 }
@@ -58,32 +66,31 @@ impl StudioApp {
             self.toasts.add(Tone::Warn, "A run is going on with these pictures. Wait for it, or stop it first");
             return;
         }
+        // With what was painted.
+        self.commit_mask();
         self.files.push_back(FileJob::SetAside(paths));
         self.next_file_job();
     }
 
-    fn next_file_job(&mut self) {
+    pub(crate) fn next_file_job(&mut self) {
         if self.file_job_out {
             return;
         }
         let Some(data) = self.draft.data.ready() else { return };
         let Some(job) = self.files.pop_front() else { return };
         self.file_job_out = true;
-        let roots = [data.folder.clone(), PathBuf::from(&self.validation)];
-        self.work.files(job, roots, self.scan_options());
-    }
-
-    pub(crate) fn scan_options(&self) -> ScanOptions {
-        let repeats = self.draft.int("dataset.repeats").clamp(1, i64::from(u32::MAX)) as u32;
-        ScanOptions { repeats, ..ScanOptions::default() }
+        let folders = data.folders().map(Path::to_owned).collect();
+        self.work.files(job, roots(folders, &self.validation));
     }
 
     pub(crate) fn files_done(&mut self, done: FilesDone) {
         self.file_job_out = false;
         let moved = done.changes.iter().filter(|change| matches!(change, FileChange::Moved(_))).count();
+        let masked = done.changes.iter().any(|change| matches!(change, FileChange::Mask(_)));
         if done.is_step && !done.changes.is_empty() {
             let captions = done.changes.len() - moved;
             let what = match (captions, moved) {
+                _ if masked => "change of a mask".to_owned(),
                 (1, 0) => "change of a caption".to_owned(),
                 (n, 0) => format!("change of {} captions", format::count(n as u64)),
                 (_, n) => format!("setting aside of {}", format::plural(n as u64, "picture", "pictures")),
@@ -101,7 +108,7 @@ impl StudioApp {
             let more = if more > 0 { format!(" ({} more)", format::count(more as u64)) } else { String::new() };
             self.toasts.add(Tone::Error, format!("{}{more}", crate::pages::sentence(error)));
         }
-        if moved > 0 || !done.is_step || !done.failures.is_empty() {
+        if moved > 0 || masked || !done.is_step || !done.failures.is_empty() {
             self.refresh();
         } else if let Load::Ready(data) = &mut self.draft.data {
             merge(Arc::make_mut(data), done.pictures);
@@ -139,10 +146,11 @@ impl StudioApp {
     /// Saves what is being typed before the window closes. Nobody is there to wait for a thread, or to read of a failure.
     pub(crate) fn last_words(&mut self) {
         self.commit_caption();
-        let roots = [self.draft.folder().unwrap_or_default(), PathBuf::from(&self.validation)];
-        let options = self.scan_options();
+        self.commit_mask();
+        let folders = self.draft.folders().into_iter().map(|folder| folder.path).collect();
+        let roots = roots(folders, &self.validation);
         for job in std::mem::take(&mut self.files) {
-            run(job, &roots, &options);
+            run(job, &roots);
         }
         if self.file_job_out {
             while let Some(answer) = self.work.wait() {
@@ -167,6 +175,7 @@ impl FileChange {
     pub(crate) fn reversed(&self) -> Self {
         match self {
             FileChange::Caption(change) => FileChange::Caption(change.reversed()),
+            FileChange::Mask(change) => FileChange::Mask(change.reversed()),
             FileChange::Moved(files) => {
                 FileChange::Moved(files.iter().rev().map(|(was, is)| (is.clone(), was.clone())).collect())
             }
@@ -174,31 +183,45 @@ impl FileChange {
     }
 }
 
+/// The folders of pictures, those of validation too, without their pictures.
+fn roots(folders: Vec<PathBuf>, validation: &str) -> Dataset {
+    let validation = Some(PathBuf::from(validation)).filter(|folder| !folder.as_os_str().is_empty());
+    let mut all = folders.into_iter().chain(validation);
+    Dataset { folder: all.next().unwrap_or_default(), more_folders: all.collect(), ..Dataset::default() }
+}
+
 /// On the work thread.
-pub(crate) fn run(job: FileJob, roots: &[PathBuf; 2], options: &ScanOptions) -> FilesDone {
+pub(crate) fn run(job: FileJob, roots: &Dataset) -> FilesDone {
     let mut done = FilesDone { changes: Vec::new(), pictures: Vec::new(), failures: Vec::new(), is_step: true };
     match job {
         FileJob::Captions { edit, pictures } => {
-            let mut part = Dataset { folder: roots[0].clone(), images: pictures, ..Dataset::default() };
-            let (changes, failures) = lorikeet_dataset::edit_captions(&mut part, options, &edit);
+            let mut part = Dataset { images: pictures, ..roots.clone() };
+            let (changes, failures) = lorikeet_dataset::edit_captions(&mut part, &ScanOptions::default(), &edit);
             done.changes = changes.into_iter().map(FileChange::Caption).collect();
             done.failures = failures.iter().map(ToString::to_string).collect();
             done.pictures = part.images;
         }
         FileJob::SetAside(paths) => {
             for path in paths {
-                let root = roots.iter().find(|root| !root.as_os_str().is_empty() && path.starts_with(root));
-                match lorikeet_dataset::set_aside(root.unwrap_or(&roots[0]), &path) {
+                match lorikeet_dataset::set_aside(roots.folder_of(&path), &path) {
                     Ok(moved) => done.changes.push(FileChange::Moved(moved)),
                     Err(error) => done.failures.push(error.to_string()),
                 }
+            }
+        }
+        FileJob::Mask { picture, size, seen, mask } => {
+            let made = lorikeet_dataset::mask_change(&picture, size, seen, mask)
+                .and_then(|change| change.make().map(|()| change));
+            match made {
+                Ok(change) => done.changes.push(FileChange::Mask(change)),
+                Err(error) => done.failures.push(error.to_string()),
             }
         }
         FileJob::Changes(changes) => {
             done.is_step = false;
             for change in changes {
                 let made = match &change {
-                    FileChange::Caption(change) => change.make(),
+                    FileChange::Caption(change) | FileChange::Mask(change) => change.make(),
                     // `move_back` takes where files were and are; here they are where they were.
                     FileChange::Moved(files) => {
                         let back: Vec<_> = files.iter().map(|(from, to)| (to.clone(), from.clone())).collect();

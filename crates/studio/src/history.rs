@@ -21,6 +21,7 @@ pub(crate) enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum FileChange {
     Caption(CaptionChange),
+    Mask(CaptionChange),
     /// Where files were, and where they are.
     Moved(Vec<(PathBuf, PathBuf)>),
 }

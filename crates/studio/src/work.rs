@@ -8,14 +8,16 @@ use std::thread;
 
 use lorikeet_checkpoint::lora::{self, Checked};
 use lorikeet_checkpoint::{Found, PartFiles};
-use lorikeet_dataset::{Dataset, Finding, Look, ScanOptions, Watch};
+use lorikeet_dataset::{Dataset, Finding, Folder, Look, ScanOptions, Watch};
 use lorikeet_protocol::Event;
 use lorikeet_recipe::{Import, Preset, Recipe};
 
 use crate::base::{self, Base};
 use crate::choosing::{Choose, Chooser, wait_for};
+use crate::comparing::{self, Other};
 use crate::edits::{self, FileJob, FilesDone};
 use crate::health::Key;
+use crate::masks::{self, ReadMask};
 use crate::run_files::{self, RunEntry};
 
 /// What a dropped path is to the studio.
@@ -36,6 +38,14 @@ pub(crate) enum Answer {
         ticket: u64,
         result: Result<Base, String>,
     },
+    OtherRead {
+        ticket: u64,
+        result: Result<Other, String>,
+    },
+    MaskRead {
+        ticket: u64,
+        result: Result<ReadMask, String>,
+    },
     Looked(Vec<(PathBuf, Look)>),
     Examined {
         key: Key,
@@ -50,7 +60,7 @@ pub(crate) enum Answer {
         what: Choose,
         path: Option<PathBuf>,
     },
-    Dropped(Dropped),
+    Dropped(Vec<Dropped>),
     RecipeRead(Result<Read, String>),
     RecipeSaved(Result<PathBuf, String>),
     Runs(Result<Vec<RunEntry>, String>),
@@ -119,12 +129,12 @@ impl Work {
     }
 
     /// The ticket tells this answer from those of earlier calls.
-    pub(crate) fn scan(&mut self, folder: PathBuf, options: ScanOptions) -> u64 {
+    pub(crate) fn scan(&mut self, folders: Vec<Folder>) -> u64 {
         self.ticket += 1;
         let ticket = self.ticket;
         self.spawn(move || Answer::Scanned {
             ticket,
-            result: lorikeet_dataset::scan(&folder, &options).map_err(|error| error.to_string()),
+            result: lorikeet_dataset::scan_folders(&folders, "").map_err(|error| error.to_string()),
         });
         ticket
     }
@@ -133,6 +143,22 @@ impl Work {
         self.ticket += 1;
         let ticket = self.ticket;
         self.spawn(move || Answer::Inspected { ticket, result: base::inspect(&path, &files) });
+        ticket
+    }
+
+    /// A recipe to compare with.
+    pub(crate) fn read_other(&mut self, path: PathBuf) -> u64 {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        self.spawn(move || Answer::OtherRead { ticket, result: comparing::read(&path) });
+        ticket
+    }
+
+    /// The mask of a picture of that size, at the size it is painted in.
+    pub(crate) fn read_mask(&mut self, picture: PathBuf, size: (u32, u32)) -> u64 {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        self.spawn(move || Answer::MaskRead { ticket, result: masks::read(&picture, size) });
         ticket
     }
 
@@ -155,8 +181,8 @@ impl Work {
     }
 
     /// Changes files. One at a time: the caller waits for the answer.
-    pub(crate) fn files(&mut self, job: FileJob, roots: [PathBuf; 2], options: ScanOptions) {
-        self.spawn(move || Answer::Files(edits::run(job, &roots, &options)));
+    pub(crate) fn files(&mut self, job: FileJob, roots: Dataset) {
+        self.spawn(move || Answer::Files(edits::run(job, &roots)));
     }
 
     /// The first pictures of an example, for its tile.
@@ -174,8 +200,18 @@ impl Work {
         self.spawn(move || Answer::Chosen { path: wait_for(choice), what });
     }
 
-    pub(crate) fn dropped(&mut self, path: PathBuf) {
-        self.spawn(move || Answer::Dropped(classify(path)));
+    /// All that was dropped at once, in its order.
+    pub(crate) fn dropped(&mut self, paths: Vec<PathBuf>) {
+        self.spawn(move || {
+            let mut dropped: Vec<Dropped> = Vec::new();
+            for one in paths.into_iter().map(classify) {
+                // Many pictures of one folder are that folder, once.
+                if !dropped.contains(&one) {
+                    dropped.push(one);
+                }
+            }
+            Answer::Dropped(dropped)
+        });
     }
 
     pub(crate) fn read_recipe(&mut self, path: PathBuf) {
@@ -267,7 +303,7 @@ fn with_looks<'a>(
 }
 
 /// A recipe of ours, or else what another trainer saved.
-fn read_recipe(path: &Path) -> Result<Read, String> {
+pub(crate) fn read_recipe(path: &Path) -> Result<Read, String> {
     let error = match Recipe::load(path) {
         Ok(recipe) => return Ok(Read::Recipe(Box::new(recipe))),
         Err(error) => error,

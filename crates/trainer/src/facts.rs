@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lorikeet_checkpoint::{BaseModel, Component, Part, PartFiles};
-use lorikeet_dataset::{BucketRules, Bucketing, CaptionRules, Dataset, Placement, ScanOptions, scan, split_validation};
+use lorikeet_dataset::{
+    BucketRules, Bucketing, CaptionRules, Dataset, Folder, Placement, ScanOptions, scan, scan_folders, split_validation,
+};
 use lorikeet_models::vae::VaeConfig;
 use lorikeet_nn::DeviceKind;
 use lorikeet_recipe::{
-    BaseFacts, BucketFacts, DatasetFacts, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction, Recipe,
-    SampleSettings, plan, settings,
+    BaseFacts, BucketFacts, DatasetFacts, FolderFacts, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction,
+    Recipe, SampleSettings, plan, settings,
 };
 use sysinfo::{Disks, System};
 
@@ -114,11 +116,15 @@ pub struct Pictures {
 /// When the folder is missing or holds no usable picture. With no folder chosen the result is empty, and the plan says so.
 pub fn pictures(settings: &PlanSettings) -> Result<Pictures, TrainError> {
     let data = &settings.dataset;
-    if data.folder.is_empty() {
+    let folders: Vec<Folder> = data
+        .folders()
+        .into_iter()
+        .map(|folder| Folder { path: folder.path.into(), repeats: folder.repeats.max(1) })
+        .collect();
+    if folders.is_empty() {
         return Ok(Pictures::default());
     }
-    let options = ScanOptions { repeats: data.repeats.max(1), default_caption: String::new() };
-    let all = scan(Path::new(&data.folder), &options)?;
+    let all = scan_folders(&folders, "")?;
     let (train, validation) = if data.validation_folder.is_empty() {
         split_validation(&all, data.validation_split, settings.train.seed)
     } else {
@@ -176,11 +182,19 @@ pub fn dataset_facts(pictures: &Pictures) -> DatasetFacts {
         height: placement.bucket.1,
         count: picture.repeats.into(),
     };
+    let folder = |path: &Path| {
+        let own = || images.iter().filter(|picture| pictures.train.folder_of(&picture.path) == path);
+        let looks = own().map(|picture| u64::from(picture.repeats)).sum();
+        FolderFacts { path: path.to_owned(), images: own().count() as u64, looks }
+    };
+    let several = !pictures.train.more_folders.is_empty();
     DatasetFacts {
+        folders: if several { pictures.train.folders().map(folder).collect() } else { Vec::new() },
         images: images.iter().map(facts).collect(),
         captions: images.iter().map(|picture| picture.caption.clone()).collect(),
         validation_images: pictures.validation.images.len() as u64,
         captions_missing: pictures.train.captions_missing() as u64,
+        masks: images.iter().filter(|picture| picture.mask.is_some()).count() as u64,
         skipped: pictures.train.skipped.iter().map(|left| (left.path.clone(), left.reason.clone())).collect(),
         // The plan adds up buckets of one size.
         buckets: images.iter().zip(&pictures.train_placements).map(bucket).collect(),

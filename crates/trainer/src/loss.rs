@@ -16,12 +16,19 @@ pub(crate) struct Measure {
     weights: Vec<f32>,
     /// The Huber threshold of each sample.
     huber: Option<Vec<f32>>,
+    /// How much each place counts, `[b, 1, h, w]`; none where all count alike.
+    mask: Option<Tensor<4>>,
 }
 
 impl Measure {
-    pub(crate) fn new(loss: &LossSettings, levels: &[NoiseLevel], mut weights: Vec<f32>) -> Self {
+    pub(crate) fn new(
+        loss: &LossSettings,
+        levels: &[NoiseLevel],
+        mut weights: Vec<f32>,
+        mask: Option<Tensor<4>>,
+    ) -> Self {
         let (schedule, c, smooth_l1) = match loss.kind {
-            LossKind::L2 => return Self { weights, huber: None },
+            LossKind::L2 => return Self { weights, huber: None, mask },
             LossKind::Huber { schedule, c } => (schedule, c, false),
             LossKind::SmoothL1 { schedule, c } => (schedule, c, true),
         };
@@ -37,15 +44,15 @@ impl Measure {
         if smooth_l1 {
             weights.iter_mut().zip(&thresholds).for_each(|(weight, c)| *weight /= c);
         }
-        Self { weights, huber: Some(thresholds) }
+        Self { weights, huber: Some(thresholds), mask }
     }
 
     /// `output` and `target` `[b, c, h, w]` → one number, computed in f32.
     pub(crate) fn loss(&self, output: Tensor<4>, target: Tensor<4>) -> Tensor<1> {
-        let output = output.cast(DType::F32);
+        let (output, mask) = (output.cast(DType::F32), self.mask.clone());
         match &self.huber {
-            None => weighted_mse(output, target, &self.weights),
-            Some(c) => weighted_huber(output, target, &self.weights, c),
+            None => weighted_mse(output, target, &self.weights, mask),
+            Some(c) => weighted_huber(output, target, &self.weights, c, mask),
         }
     }
 }
@@ -159,7 +166,7 @@ mod tests {
         let level = NoiseLevel { timestep: 500.0, signal: 0.8, spread: 0.6 };
         let tensor = |v: f32| Tensor::<4>::full([1, 1, 2, 2], v, (&Device::flex(), DType::F32));
         let of = |values: &[(&str, &str)]| {
-            let measure = Measure::new(&loss(values), &[level], vec![2.0]);
+            let measure = Measure::new(&loss(values), &[level], vec![2.0], None);
             scalar(measure.loss(tensor(1.5), tensor(0.3))).unwrap()
         };
         let close = |found: f32, expected: f32| assert!((found - expected).abs() < 1e-5, "{found}, not {expected}");

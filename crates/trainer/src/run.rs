@@ -126,7 +126,12 @@ impl<'a> Run<'a> {
         }
         let cache = cache_folder();
         let seen = pictures.train.images.len() + pictures.validation.images.len();
-        let [latents, held_out] = cache_latents(&base, &mut pictures, settings.dataset.flip, &cache, host)?;
+        let flip = settings.dataset.flip;
+        let [mut latents, mut held_out] = cache_latents(&base, &mut pictures, flip, &cache, host)?;
+        if let Some(outside) = settings.dataset.masks {
+            latents.set_masks(&pictures.train.images, flip, outside)?;
+            held_out.set_masks(&pictures.validation.images, false, outside)?;
+        }
         if pictures.train.images.len() + pictures.validation.images.len() < seen {
             // Broken pictures show only when they are decoded: epochs are shorter than planned.
             plan = plan_for(recipe, &base_facts(&base.model)?, &pictures)?;

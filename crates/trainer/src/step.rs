@@ -90,7 +90,7 @@ impl Stepper {
         }
         let passes = ready.iter().map(|ready| {
             let (noisy, target, weights) = self.noised(&ready.input);
-            let measure = self.measure(&ready.input.levels, weights);
+            let measure = self.measure(&ready.input, weights);
             let wanted = match &self.encoders {
                 Some(_) => Wanted { input: false, side: self.denoiser.side_of_text() },
                 None => Wanted::default(),
@@ -129,7 +129,7 @@ impl Stepper {
         address: [u64; 2],
     ) -> Result<Ready, TrainError> {
         let (mut x0, mut noise, mut levels) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut shape, mut sizes) = ([0; 3], Vec::new());
+        let (mut shape, mut sizes, mut masks) = ([0; 3], Vec::new(), Vec::new());
         for (i, (item, flipped)) in batch.items.iter().zip(&batch.flipped).enumerate() {
             let at = [address[0], address[1], i as u64];
             shape = latents.shape(item.image);
@@ -137,12 +137,13 @@ impl Stepper {
             let mut posterior = Stream::new(seed, Purpose::Posterior, &[batch.epoch, item.key()]);
             x0.extend(latents.latent(item.image, *flipped, Some(&mut posterior))?);
             noise.extend(noise_of(&self.loss, seed, &at, shape));
+            masks.push(latents.mask(item.image, *flipped));
             let mut stream = Stream::new(seed, Purpose::Timestep, &at);
             let (uniform, normal) = (stream.unit(), f64::from(stream.normal()));
             let sampling = timestep_sampling(&self.loss);
             levels.push(self.base.schedule.draw(&sampling, uniform, normal, [shape[1], shape[2]]));
         }
-        let input = Noised { x0, noise, levels, shape };
+        let input = Noised { x0, noise, levels, shape, mask: joined(&masks, shape[1] * shape[2]) };
         self.set.set_position(address[0], address[1]);
         let text = match &self.encoders {
             Some(encoders) => encoders.encode(&Context::with(&*self.set.plain()), &texts(&batch.captions)),
@@ -166,7 +167,7 @@ impl Stepper {
     ) -> Result<f32, TrainError> {
         let (noisy, target, weights) = self.noised(input);
         let output = self.denoiser.forward(&Context::with(deltas), noisy, &input.timesteps(), condition);
-        Ok(scalar(self.measure(&input.levels, weights).loss(output, target))?)
+        Ok(scalar(self.measure(input, weights).loss(output, target))?)
     }
 
     pub(crate) fn condition(&self, text: TextStates, sizes: Vec<Sizes>) -> Condition {
@@ -181,8 +182,13 @@ impl Stepper {
         }
     }
 
-    fn measure(&self, levels: &[NoiseLevel], weights: Vec<f32>) -> Measure {
-        Measure::new(&self.loss, levels, weights)
+    fn measure(&self, input: &Noised, weights: Vec<f32>) -> Measure {
+        let [_, h, w] = input.shape;
+        let mask = (!input.mask.is_empty()).then(|| {
+            let data = TensorData::new(input.mask.clone(), [input.levels.len(), 1, h, w]);
+            Tensor::<4>::from_data(data, (&self.base.device, DType::F32))
+        });
+        Measure::new(&self.loss, &input.levels, weights, mask)
     }
 
     /// Input and target of the denoiser, and the weight of each sample's loss.
@@ -222,12 +228,22 @@ pub fn side_backward(set: &LoraSet, gradients: Vec<Option<Tensor<3>>>, side: imp
     }
 }
 
+/// The masks of a batch one after the other; pictures without one are learned wholly. Empty where none has one.
+pub(crate) fn joined(masks: &[Option<&[f32]>], area: usize) -> Vec<f32> {
+    if masks.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    masks.iter().flat_map(|mask| mask.map_or_else(|| vec![1.0; area], <[f32]>::to_vec)).collect()
+}
+
 /// Latents, noise and noise levels of a batch; `shape` is `[channels, height, width]` of each.
 pub(crate) struct Noised {
     pub(crate) x0: Vec<f32>,
     pub(crate) noise: Vec<f32>,
     pub(crate) levels: Vec<NoiseLevel>,
     pub(crate) shape: [usize; 3],
+    /// `[height, width]` of each, or empty; see [`joined`].
+    pub(crate) mask: Vec<f32>,
 }
 
 impl Noised {

@@ -5,7 +5,7 @@ use lorikeet_dataset::{CaptionRules, caption_for};
 use lorikeet_protocol::{Event, Stage};
 use lorikeet_seeded::{Purpose, Stream};
 
-use crate::step::{Noised, Stepper};
+use crate::step::{Noised, Stepper, joined};
 use crate::{Host, LatentCache, Pictures, TrainError};
 
 /// Noise levels at which every picture is measured, in the middle of equal parts of the schedule.
@@ -53,7 +53,8 @@ impl Validation {
             host.event(Event::Stage { stage: Stage::Validate, done: index as u64, total });
             let shape = self.latents.shape(index);
             let latent = self.latents.latent(index, false, None)?;
-            let mut input = Noised { x0: Vec::new(), noise: Vec::new(), levels: Vec::new(), shape };
+            let mask = joined(&[self.latents.mask(index, false); LEVELS], shape[1] * shape[2]);
+            let mut input = Noised { x0: Vec::new(), noise: Vec::new(), levels: Vec::new(), shape, mask };
             for level in 0..LEVELS {
                 input.x0.extend(&latent);
                 let at = [index as u64, level as u64];

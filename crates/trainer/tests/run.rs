@@ -53,11 +53,12 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Four pictures, eight steps, everything random switched on.
+/// Four pictures in two folders of which one is shown twice, eight steps, everything random switched on.
 fn recipe(folder: &Path) -> Recipe {
-    let data = folder.join("pictures");
+    let [data, more] = ["pictures", "more"].map(|name| folder.join(name));
     fs::create_dir_all(&data).unwrap();
-    for name in ["bicycle", "camera", "cactus", "crown"] {
+    fs::create_dir_all(&more).unwrap();
+    for (name, data) in [("bicycle", &data), ("camera", &data), ("cactus", &data), ("crown", &more)] {
         for ending in ["png", "txt"] {
             let file = format!("{name}.{ending}");
             fs::copy(repository().join("datasets-example/ink-style").join(&file), data.join(&file)).unwrap();
@@ -66,6 +67,7 @@ fn recipe(folder: &Path) -> Recipe {
     let mut recipe = Recipe::new(Preset::Style);
     for (id, value) in [
         ("dataset.folder", data.to_str().unwrap()),
+        ("dataset.more_folders", &format!("2 x {}", more.display())),
         ("dataset.validation_split", "0.25"),
         ("dataset.flip", "true"),
         ("dataset.caption_dropout", "0.2"),
@@ -200,4 +202,55 @@ fn validation_of_the_base_does_not_depend_on_the_run() {
         base_loss
     };
     assert_eq!(base_loss("1", "2"), base_loss("7", "4"));
+}
+
+/// One step on a picture with a mask, unless it is `None`: the loss, and whether the LoRA moved.
+fn masked(folder: &Path, name: &str, mask: Option<fn(u32) -> u8>, weight: &str) -> (f32, bool) {
+    let data = folder.join(name);
+    fs::create_dir_all(&data).unwrap();
+    fs::copy(repository().join("datasets-example/ink-style/camera.png"), data.join("camera.png")).unwrap();
+    if let Some(mask) = mask {
+        let side = lorikeet_dataset::decode(&data.join("camera.png")).unwrap().width;
+        let grey = (0..side * side).map(|at| mask((at % side) * 2 / side)).collect();
+        let mask = lorikeet_dataset::Mask { width: side, height: side, grey };
+        let change = lorikeet_dataset::mask_change(&data.join("camera.png"), (side, side), None, Some(mask)).unwrap();
+        change.make().unwrap();
+    }
+    let mut recipe = Recipe::new(Preset::Style);
+    for (id, value) in [
+        ("dataset.folder", data.to_str().unwrap()),
+        ("dataset.caption_dropout", "0"),
+        ("dataset.mask_weight", weight),
+        ("network.rank", "2"),
+        ("train.steps", "1"),
+        ("train.batch", "1"),
+        ("train.warmup", "0"),
+        ("sample.every", "0"),
+        ("run.device", "cpu"),
+    ] {
+        recipe.set_text(id, value).unwrap_or_else(|error| panic!("{id}: {error}"));
+    }
+    let dir = run_dir(folder, &recipe, &format!("run-{name}"));
+    let mut face = face(&dir);
+    let done = train(&recipe, &dir, &mut face).unwrap();
+    let modules = lora::read(done.lora.unwrap()).unwrap().modules;
+    let moved = modules.iter().any(|module| module.up.values.iter().any(|value| *value != 0.0));
+    (f32::from_bits(face.losses[&1]), moved)
+}
+
+#[test]
+fn what_is_masked_out_is_not_learned() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name, mask, weight| masked(folder.path(), name, mask, weight);
+    let (whole, moved) = run("whole", None, "0");
+    assert!(whole > 0.0 && moved);
+    assert_eq!(run("white", Some(|_| 255), "0"), (whole, true), "bit for bit");
+    assert_eq!(run("black", Some(|_| 0), "0"), (0.0, false), "nothing is learned of nothing");
+    let near = |a: f32, b: f32| assert!((a - b).abs() <= 1e-5 * whole, "{a} {b} of {whole}");
+    near(run("weak", Some(|_| 0), "0.25").0, 0.25 * whole);
+    // The untrained LoRA draws the same whatever the mask, so the losses of two halves add up to that of the whole.
+    let (left, moved) = run("left", Some(|half| if half == 0 { 255 } else { 0 }), "0");
+    let (right, _) = run("right", Some(|half| if half == 0 { 0 } else { 255 }), "0");
+    assert!(moved && left > 0.0 && right > 0.0);
+    near(left + right, whole);
 }

@@ -83,6 +83,7 @@ pub(crate) fn captioned(caption: &str) -> Picture {
         repeats: 1,
         caption: caption.into(),
         caption_path: Some("a.txt".into()),
+        mask: None,
         folder: "a".into(),
     }
 }

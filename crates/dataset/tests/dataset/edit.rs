@@ -19,6 +19,12 @@ fn edits_change_what_they_say_and_nothing_else() {
     let remove = |tag: &str| CaptionEdit::RemoveTag(tag.into());
     assert_eq!(remove("BLUE").apply("a cat, blue, sky"), "a cat, sky");
     assert_eq!(remove("cat").apply("a cat,blue"), "a cat,blue", "part of a tag is no tag");
+    let moved = |tag: &str, front| CaptionEdit::MoveTag { tag: tag.into(), front };
+    assert_eq!(moved("SKY", true).apply("a cat, blue, sky"), "sky, a cat, blue");
+    assert_eq!(moved("a cat", false).apply("a cat, blue, sky"), "blue, sky, a cat");
+    for untouched in ["sky,blue", "a cat,blue"] {
+        assert_eq!(moved("sky", true).apply(untouched), untouched);
+    }
     let replace = |find: &str, with: &str| CaptionEdit::Replace { find: find.into(), with: with.into() };
     assert_eq!(replace("cat", "dog").apply("a cat and a cat"), "a dog and a dog");
     assert_eq!(replace("", "x").apply("a cat"), "a cat");

@@ -8,6 +8,8 @@ mod doctor;
 mod edit;
 mod epoch;
 mod facts;
+mod folders;
+mod masks;
 mod pixels;
 mod scan;
 mod thumbnails;

@@ -56,8 +56,12 @@ pub(crate) fn export(args: &ExportArgs) -> Result<(), Trouble> {
 
 pub(crate) fn new_recipe(args: &NewArgs) -> Result<(), Trouble> {
     let mut recipe = Recipe::new(args.preset.into());
-    recipe.set("dataset.folder", Value::Text(args.folder.to_string_lossy().into_owned()))?;
-    let name = || args.folder.file_name().map_or_else(|| "recipe".into(), |name| name.to_string_lossy().into_owned());
+    // Read by the setting that holds several, which says what is wrong with one.
+    recipe.set("dataset.more_folders", Value::List(args.folders.clone()))?;
+    let folders = recipe.folders();
+    recipe.set_folders(&folders)?;
+    let first = folders.first().map(|folder| Path::new(&folder.path)).and_then(Path::file_name);
+    let name = || first.map_or_else(|| "recipe".into(), |name| name.to_string_lossy().into_owned());
     let path = args.to.clone().unwrap_or_else(|| PathBuf::from(format!("{}.toml", name())));
     if path.exists() {
         let why = format!("there is a file already: {}", path.display());
@@ -68,8 +72,8 @@ pub(crate) fn new_recipe(args: &NewArgs) -> Result<(), Trouble> {
     })?;
     println!("Recipe: {}", path.display());
     println!("Next: lorikeet train {}", shell_word(&path));
-    if !args.folder.is_dir() {
-        println!("Warning: there is no such folder yet: {}", args.folder.display());
+    for folder in folders.iter().filter(|folder| !Path::new(&folder.path).is_dir()) {
+        println!("Warning: there is no such folder yet: {}", folder.path);
     }
     Ok(())
 }

@@ -129,7 +129,7 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         "t5xxl_max_token_length" => Same("dataset.t5_tokens"),
         "ip_noise_gamma" | "adaptive_noise_scale" => Not("noise is shifted and layered only"),
         "color_aug" | "random_crop" | "face_crop_aug_range" => Not("pictures are only mirrored here"),
-        "masked_loss" => Not("masks are not used yet"),
+        "masked_loss" => With(masked),
         "scale_weight_norms" => Not("weights are not scaled; weight decay and dropout are there"),
         "caption_tag_dropout_rate" | "caption_dropout_every_n_epochs" => Not("only whole captions are left out"),
         "caption_prefix" | "caption_suffix" => Not("the trigger word is put in front of captions"),
@@ -318,6 +318,16 @@ fn min_snr(reader: &mut Reader, key: &str, value: &Json) {
 fn debiased(reader: &mut Reader, key: &str, value: &Json) {
     if !is_off(value) {
         reader.set(key, value, "loss.weighting", "debiased");
+    }
+}
+
+/// Their masks lie in a folder of their own.
+fn masked(reader: &mut Reader, key: &str, value: &Json) {
+    if !is_off(value) {
+        reader.set(key, value, "dataset.masks", "true");
+        reader.set(key, value, "dataset.mask_weight", "0");
+        let why = "masks are looked for beside the pictures: copy cat.png of the mask folder to cat-masklabel.png";
+        reader.leave(key, value, why);
     }
 }
 

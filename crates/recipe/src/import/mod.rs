@@ -1,5 +1,6 @@
 //! Recipes from the settings of other trainers, with a report of what was taken over and what was not.
 
+mod folders;
 mod kohya;
 mod onetrainer;
 
@@ -100,6 +101,10 @@ pub fn import_text(text: &str, preset: Preset) -> Result<Import, RecipeError> {
         Program::Kohya => (kohya::rule, kohya::ASSUMED),
     };
     let mut reader = Reader { recipe: Recipe::new(preset), all: Map::new(), taken: Vec::new(), left: Vec::new() };
+    let further = match program {
+        Program::Kohya => folders::kohya(&map, &mut reader),
+        Program::OneTrainer => folders::onetrainer(&map, &mut reader),
+    };
     flatten(program, "", map, &mut reader);
     let all = reader.all.clone();
     let mut known = false;
@@ -116,6 +121,12 @@ pub fn import_text(text: &str, preset: Preset) -> Result<Import, RecipeError> {
             reader.assume(key, rule, value);
         }
     }
+    if !further.is_empty() {
+        let given = further.iter().map(|folder| folder.path.clone()).collect::<Vec<_>>().join(", ");
+        let list = further.iter().map(ToString::to_string).collect();
+        let key = if program == Program::Kohya { "subsets" } else { "concepts" };
+        reader.put(key, given, "dataset.more_folders", Value::List(list));
+    }
     Ok(Import { program, recipe: reader.recipe, taken: reader.taken, left: reader.left })
 }
 
@@ -126,7 +137,9 @@ fn flatten(program: Program, prefix: &str, map: Map<String, Json>, reader: &mut 
         match value {
             Json::Object(inner) => flatten(program, &name, inner, reader),
             Json::Array(items) if items.iter().any(Json::is_object) => {
-                if items.len() > 1 && name != "samples" {
+                // Of folders the others are taken too, see `folders.rs`.
+                let folders = ["datasets", "subsets", "concepts"].contains(&name.as_str());
+                if items.len() > 1 && name != "samples" && !folders {
                     reader.leave(&name, &Json::from(items.len()), "only the first is taken; add the others by hand");
                 }
                 if name == "samples" {

@@ -12,6 +12,7 @@ pub(super) const ASSUMED: &[(&str, &str, &str)] = &[
     ("learning_rate_scheduler", "train.schedule", "constant"),
     ("learning_rate_warmup_steps", "train.warmup", "200"),
     ("loss_weight_fn", "loss.weighting", "none"),
+    ("masked_training", "dataset.masks", "false"),
 ];
 
 pub(super) fn is(map: &Map<String, Json>) -> bool {
@@ -90,7 +91,8 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         "output_model_destination" => With(name),
         "peft_type" | "training_method" => With(kind),
         "lora_decompose" => Not("DoRA is not trained yet; a LoRA is what is made instead"),
-        "masked_training" => Not("masks are not used yet"),
+        "masked_training" => Same("dataset.masks"),
+        "unmasked_weight" => Same("dataset.mask_weight"),
         "ema" => Not("no average of the weights is kept"),
         "layer_filter" => Not("every attention and feed-forward layer is trained"),
         "validation" => Not("hold pictures out with dataset.validation_split, or name a folder of them"),
@@ -164,7 +166,6 @@ pub(super) fn rule(key: &str) -> Option<Rule> {
         | "layer_filter_preset"
         | "layer_filter_regex"
         | "unmasked_probability"
-        | "unmasked_weight"
         | "scale_rank"
         | "cloud"
         | "secrets"

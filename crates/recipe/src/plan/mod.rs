@@ -1,6 +1,7 @@
 //! From a recipe to a plan: resolved, checked and counted, every decision with its reason.
 
 mod costs;
+mod dataset;
 mod display;
 mod loss;
 mod prompts;
@@ -12,11 +13,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use dataset::DatasetSettings;
 pub use resolve::settings;
 pub use settings::{
-    BaseSettings, DatasetSettings, HuberSchedule, LossKind, LossSettings, Memory, NetworkSettings, Optimiser,
-    PlanSettings, RunSettings, SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule,
-    TimestepSampling, TrainSettings, ValidationSettings, Weighting,
+    BaseSettings, HuberSchedule, LossKind, LossSettings, Memory, NetworkSettings, Optimiser, PlanSettings, RunSettings,
+    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TimestepSampling, TrainSettings,
+    ValidationSettings, Weighting,
 };
 
 use crate::error::RecipeError;
@@ -105,14 +107,16 @@ fn plan_read(
     let mut notes = Notes::new(reader);
     let mut settings = resolve::resolve(reader, base, &mut notes)?;
     let base = &base.with_t5_tokens(settings.dataset.t5_tokens);
-    if settings.dataset.folder.is_empty() && data.images.is_empty() {
+    let folders = settings.dataset.folders();
+    if folders.is_empty() && data.images.is_empty() {
         return Err(RecipeError::NoFolder);
     }
     if data.images.is_empty() {
         let detail = data.skipped.first().map_or_else(String::new, |(path, reason)| {
             format!(" ({} skipped, the first: {reason}: {})", plural(data.skipped.len() as u64, "file"), path.display())
         });
-        return Err(RecipeError::NoPictures { folder: settings.dataset.folder, detail });
+        let folder = folders.into_iter().map(|folder| folder.path).collect::<Vec<_>>().join(" and ");
+        return Err(RecipeError::NoPictures { folder, detail });
     }
 
     let buckets = bucket_counts(&settings, data);
@@ -122,6 +126,8 @@ fn plan_read(
     let steps_per_epoch = batches_per_epoch.div_ceil(settings.train.accumulation.into()).max(1);
     let steps = resolve_steps(&mut settings, data.images.len() as u64, looks_per_epoch, steps_per_epoch, &mut notes);
     let epochs = steps.div_ceil(steps_per_epoch);
+    dataset::note_folders(data, &mut notes);
+    dataset::note_masks(settings.dataset.masks, data, &mut notes);
     note_trigger(&settings.dataset.trigger, data, &mut notes);
     resolve_outputs(&mut settings, data, steps_per_epoch, steps, &mut notes);
 

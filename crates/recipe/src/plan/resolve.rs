@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use super::dataset::{self, DatasetSettings};
 use super::settings::{
-    BaseSettings, DatasetSettings, Memory, NetworkSettings, Optimiser, PlanSettings, Reader, RunSettings,
-    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings,
+    BaseSettings, Memory, NetworkSettings, Optimiser, PlanSettings, Reader, RunSettings, SampleSettings, SampleUnit,
+    Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings,
 };
 use super::{Decision, loss};
 use crate::check::as_file_name;
@@ -74,7 +75,7 @@ pub(super) fn resolve(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -
             notes.warn(format!("{id} is set, but has no effect on {}", base.display_name));
         }
     }
-    let dataset = dataset(r, base, notes)?;
+    let dataset = dataset::resolve(r, base, notes)?;
     let network = network(r, notes);
     let train = train(r, notes, &network);
     let loss = loss::resolve(r, base, notes)?;
@@ -114,81 +115,6 @@ fn base_settings(r: &Reader<'_>) -> BaseSettings {
             _ => None,
         },
     }
-}
-
-fn dataset(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -> Result<DatasetSettings, RecipeError> {
-    let multiple = base.size_multiple.max(1);
-    let asked = r.small("dataset.resolution");
-    // There are two of Stable Diffusion 2, and the default can be right for one only.
-    let native = r.base() == BaseClass::Sd2 && !r.recipe().is_set("dataset.resolution");
-    let resolution = fit(if native { base.native_resolution } else { asked }, multiple, "dataset.resolution", notes);
-    let why = if native { "the base learned at this size".to_owned() } else { notes.why("dataset.resolution") };
-    notes.decide("Resolution", format!("{resolution} px"), why);
-    let buckets = r.on("dataset.buckets");
-    let step = r.small("dataset.bucket_step");
-    let or = |asked: u32, auto: u32| if asked == 0 { auto } else { asked };
-    let min = or(r.small("dataset.bucket_min"), resolution / 2);
-    let max = or(r.small("dataset.bucket_max"), resolution * 2);
-    let no_upscale = r.on("dataset.no_upscale");
-    let mut bucket_step = step;
-    if buckets {
-        bucket_step = step.div_ceil(multiple) * multiple;
-        if bucket_step != step {
-            notes.warn(format!(
-                "dataset.bucket_step = {step} px is raised to {bucket_step}: {} takes sides that are multiples of {multiple} px",
-                base.display_name
-            ));
-        }
-        let conflict = |id, value: u32, other, other_value: u32, why: String| RecipeError::Conflict {
-            id,
-            value: value.to_string(),
-            other,
-            other_value: other_value.to_string(),
-            why,
-        };
-        if min > max {
-            let why = "the shortest side cannot be longer than the longest".to_owned();
-            return Err(conflict("dataset.bucket_min", min, "dataset.bucket_max", max, why));
-        }
-        if !(min..=max).contains(&resolution) {
-            let (id, value) = if resolution < min { ("dataset.bucket_min", min) } else { ("dataset.bucket_max", max) };
-            let why = "a square of the resolution must be among the shapes; set both together".to_owned();
-            return Err(conflict("dataset.resolution", resolution, id, value, why));
-        }
-    }
-    let validation_folder = r.text("dataset.validation_folder");
-    let split = r.number("dataset.validation_split");
-    if buckets {
-        let range = format!("{min} to {max} px in steps of {bucket_step}");
-        notes.decide("Sides of pictures", range, notes.why("dataset.bucket_step"));
-    } else {
-        notes.decide("Sides of pictures", format!("{resolution} px, cropped to squares"), notes.why("dataset.buckets"));
-    }
-    let flip = r.on("dataset.flip");
-    notes.decide("Mirroring", on_off(flip), notes.why("dataset.flip"));
-    Ok(DatasetSettings {
-        folder: r.text("dataset.folder"),
-        validation_split: if validation_folder.is_empty() { split } else { 0.0 },
-        validation_folder,
-        resolution,
-        repeats: r.small("dataset.repeats"),
-        trigger: r.text("dataset.trigger"),
-        flip,
-        caption_rows: match (r.text("dataset.caption_length").as_str(), r.applies("dataset.caption_length")) {
-            ("150", true) => 2,
-            ("225", true) => 3,
-            _ => 1,
-        },
-        t5_tokens: r.small("dataset.t5_tokens") * u32::from(r.applies("dataset.t5_tokens")),
-        caption_dropout: r.number("dataset.caption_dropout"),
-        shuffle_tags: r.on("dataset.shuffle_tags"),
-        keep_tokens: r.small("dataset.keep_tokens"),
-        buckets,
-        bucket_step,
-        bucket_min: min,
-        bucket_max: max,
-        no_upscale,
-    })
 }
 
 fn network(r: &Reader<'_>, notes: &mut Notes<'_>) -> NetworkSettings {
@@ -311,7 +237,8 @@ fn sample(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>, resolution: u
 
 fn save(r: &Reader<'_>, dataset: &DatasetSettings) -> SaveSettings {
     let asked = r.text("save.name");
-    let folder_name = || Path::new(&dataset.folder).file_name().map(|name| name.to_string_lossy().into_owned());
+    let folder = dataset.folders().into_iter().next().map(|folder| folder.path).unwrap_or_default();
+    let folder_name = || Path::new(&folder).file_name().map(|name| name.to_string_lossy().into_owned());
     let name = match (asked.is_empty(), dataset.trigger.is_empty()) {
         (false, _) => asked,
         (true, false) => as_file_name(&dataset.trigger),
@@ -331,7 +258,7 @@ fn save(r: &Reader<'_>, dataset: &DatasetSettings) -> SaveSettings {
 }
 
 /// The nearest size not above that the base can take, but at least one multiple.
-fn fit(asked: u32, multiple: u32, id: &str, notes: &mut Notes<'_>) -> u32 {
+pub(super) fn fit(asked: u32, multiple: u32, id: &str, notes: &mut Notes<'_>) -> u32 {
     let fitted = (asked / multiple * multiple).max(multiple);
     if fitted != asked {
         notes.warn(format!(
@@ -341,7 +268,7 @@ fn fit(asked: u32, multiple: u32, id: &str, notes: &mut Notes<'_>) -> u32 {
     fitted
 }
 
-fn on_off(on: bool) -> String {
+pub(super) fn on_off(on: bool) -> String {
     if on { "on" } else { "off" }.to_owned()
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::dataset::DatasetSettings;
 use crate::facts::Prediction;
 use crate::memory::{Placement, Quantise};
 use crate::recipe::Recipe;
@@ -38,36 +39,6 @@ pub struct BaseSettings {
     /// `None`: as the base.
     #[serde(default)]
     pub quantise_text: Option<Quantise>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DatasetSettings {
-    pub folder: String,
-    /// Empty: none.
-    pub validation_folder: String,
-    /// 0 with a validation folder.
-    pub validation_split: f64,
-    /// Edge of the square whose area pictures are scaled to, px. A multiple of the base's `size_multiple`.
-    pub resolution: u32,
-    pub repeats: u32,
-    /// Empty: none.
-    pub trigger: String,
-    pub flip: bool,
-    /// Rows of 75 tokens that CLIP reads of a caption: 1, 2 or 3; 1 for families that read otherwise.
-    #[serde(default = "one")]
-    pub caption_rows: u32,
-    /// Tokens of a caption that T5 reads; 0: as many as the base learned with.
-    #[serde(default)]
-    pub t5_tokens: u32,
-    pub caption_dropout: f64,
-    pub shuffle_tags: bool,
-    pub keep_tokens: u32,
-    pub buckets: bool,
-    /// A multiple of the base's `size_multiple`, px.
-    pub bucket_step: u32,
-    pub bucket_min: u32,
-    pub bucket_max: u32,
-    pub no_upscale: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,10 +119,6 @@ pub struct TrainSettings {
     /// Bytes the run may use, if that is told; [`crate::Plan::budget_bytes`] is what holds.
     #[serde(default)]
     pub memory_limit: Option<u64>,
-}
-
-fn one() -> u32 {
-    1
 }
 
 /// How the distance from the target counts.

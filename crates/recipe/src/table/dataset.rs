@@ -90,7 +90,7 @@ pub(super) const BASE: [Setting; 6] = [
     },
 ];
 
-pub(super) const DATASET: [Setting; 17] = [
+pub(super) const DATASET: [Setting; 20] = [
     Setting {
         id: "dataset.folder",
         label: "Folder",
@@ -137,7 +137,7 @@ pub(super) const DATASET: [Setting; 17] = [
     Setting {
         id: "dataset.repeats",
         label: "Repeats",
-        help: "How often each picture is shown in one epoch, on top of repeats in the names of kohya folders such as 10_cat.",
+        help: "How often an epoch shows each picture of that folder, times the number in the names of kohya folders such as 10_cat.",
         unit: "times",
         kind: Kind::Int { min: 1, max: 1000, step: 1 },
         level: Level::Advanced,
@@ -147,6 +147,17 @@ pub(super) const DATASET: [Setting; 17] = [
             Fixed::Int(1),
             "An epoch is then one look at each picture; the number of steps sets the length.",
         )],
+    },
+    Setting {
+        id: "dataset.more_folders",
+        label: "Further folders",
+        help: "More folders of pictures, each with repeats of its own; a picture belongs to the innermost folder that is named.",
+        unit: "",
+        kind: Kind::Folders,
+        level: Level::Advanced,
+        when: When::Always,
+        zero_means: "none",
+        defaults: &[any(Fixed::EmptyList, "One folder is what most people have.")],
     },
     Setting {
         id: "dataset.validation_folder",
@@ -186,6 +197,34 @@ pub(super) const DATASET: [Setting; 17] = [
             ),
             to(Preset::Style, Fixed::Bool(true), "A mirrored picture has the same style, so this doubles the variety."),
         ],
+    },
+    Setting {
+        id: "dataset.masks",
+        label: "Masks",
+        help: "Learns what is white in the mask beside a picture, such as cat-masklabel.png beside cat.jpg.",
+        unit: "",
+        kind: Kind::Bool,
+        level: Level::Advanced,
+        when: When::Always,
+        zero_means: "off",
+        defaults: &[any(
+            Fixed::Bool(true),
+            "A mask that was painted is meant; pictures without one are learned wholly.",
+        )],
+    },
+    Setting {
+        id: "dataset.mask_weight",
+        label: "Weight outside masks",
+        help: "How much counts what is black in a mask, where white counts 1.",
+        unit: "",
+        kind: Kind::Float { min: 0.0, max: 1.0 },
+        level: Level::Advanced,
+        when: When::Set("dataset.masks"),
+        zero_means: "nothing",
+        defaults: &[any(
+            Fixed::Float(0.1),
+            "As in OneTrainer: with nothing at all the LoRA may draw anything around the subject.",
+        )],
     },
     Setting {
         id: "dataset.caption_length",

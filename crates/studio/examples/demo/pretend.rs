@@ -169,6 +169,30 @@ pub(crate) fn lora_file(file: &Path) {
     lora::write(file, Family::Sd1, &[module], Dtype::F16, &Default::default()).ok();
 }
 
+/// A folder of the repository's examples.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets-example").join(name)
+}
+
+/// A copy of one, whose pictures may be painted on.
+pub(crate) fn inks(to: &Path) -> PathBuf {
+    std::fs::create_dir_all(to).ok();
+    for entry in std::fs::read_dir(example("ink-style")).into_iter().flatten().flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).ok();
+    }
+    to.to_owned()
+}
+
+/// A recipe that differs in some settings.
+pub(crate) fn other_recipe(to: &Path) -> PathBuf {
+    let mut recipe = lorikeet_recipe::Recipe::new(lorikeet_recipe::Preset::Character);
+    for (id, value) in [("network.rank", "48"), ("train.learning_rate", "3e-4"), ("train.batch", "2")] {
+        recipe.set_text(id, value).ok();
+    }
+    recipe.save(to).ok();
+    to.to_owned()
+}
+
 /// A run that is over, as the worker leaves it.
 pub(crate) fn past_run(folder: &Path) -> std::io::Result<()> {
     std::fs::write(folder.join("recipe.toml"), "")?;

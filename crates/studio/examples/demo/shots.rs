@@ -42,8 +42,28 @@ const STATES: &[(&str, Prepare)] = &[
         pretend::other_settings(&file);
         app.open_recipe(file);
     }),
-    ("02-model", |app, _, _| {
+    ("30-folders", |app, _, folder| {
         app.cancel_import();
+        app.choose_folder(pretend::inks(&folder.join("inks")));
+        for example in ["mascot", "concept"] {
+            app.drop_folder(pretend::example(example));
+        }
+    }),
+    ("31-mask", |app, _, _| {
+        app.select_pictures(&[1]);
+        app.paint_selected();
+    }),
+    ("31-mask-painted", |app, _, _| {
+        app.stroke_mask(&[vec2(0.3, 0.6), vec2(0.5, 0.45), vec2(0.7, 0.6)]);
+    }),
+    ("32-compare", |app, _, folder| {
+        app.discard_mask();
+        app.go(Page::Training);
+        app.compare_with(Some(pretend::other_recipe(&folder.join("bolder.toml"))));
+    }),
+    ("32-compare-end", |_, _, _| {}),
+    ("02-model", |app, _, _| {
+        app.compare_with(None);
         app.use_example_at(0);
         app.go(Page::Model);
     }),

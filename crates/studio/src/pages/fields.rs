@@ -14,12 +14,14 @@ use crate::kit::{Icon, Tokens, Tone, buttons::checkbox, icon_button, notice, row
 use crate::state::State;
 
 /// These have controls of their own elsewhere.
-const ELSEWHERE: [&str; 7] = [
+const ELSEWHERE: [&str; 9] = [
     "base.path",
     "base.vae",
     "base.text_encoder",
     "base.text_encoder_2",
     "dataset.folder",
+    "dataset.repeats",
+    "dataset.more_folders",
     "run.device",
     "save.folder",
 ];
@@ -118,7 +120,7 @@ fn resolved(state: &State, setting: &Setting, value: &Value) -> Option<String> {
 }
 
 /// A value in the words of the form.
-pub(super) fn shown(setting: &Setting, value: &Value) -> String {
+pub(crate) fn shown(setting: &Setting, value: &Value) -> String {
     if value.is_zero() && !setting.zero_means.is_empty() {
         return setting.zero_means.to_owned();
     }
@@ -198,7 +200,7 @@ fn control(
             let text = if let Value::Text(text) = value { text } else { String::new() };
             text_field(ui, draft, setting, text, 1, |text| Value::Text(text.to_owned()), new)
         }
-        (Kind::List, value) => {
+        (Kind::List | Kind::Folders, value) => {
             let text = if let Value::List(items) = value { items.join("\n") } else { String::new() };
             let lines = |text: &str| {
                 Value::List(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect())

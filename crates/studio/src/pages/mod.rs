@@ -10,6 +10,7 @@ mod model;
 mod monitor;
 mod picture;
 mod plan;
+mod recipes;
 mod runs;
 mod samples;
 mod settings;
@@ -22,11 +23,11 @@ use crate::app::StudioApp;
 use crate::kit::Icon;
 
 pub(crate) use compare::Compare;
-pub(crate) use dataset::Shapes;
 pub(crate) use dataset::sentence;
+pub(crate) use dataset::{FolderCounts, Shapes};
 pub(crate) use dialogs::dialogs;
 pub(crate) use export::ExportForm;
-pub(crate) use fields::in_form as settings_in_form;
+pub(crate) use fields::{in_form as settings_in_form, shown as setting_in_words};
 pub(crate) use training::AdvancedView;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

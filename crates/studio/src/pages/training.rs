@@ -3,10 +3,11 @@
 use egui::{Rect, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo, pos2, vec2};
 use lorikeet_recipe::{Level, Preset, SECTIONS, Section, Setting, setting};
 
-use super::{column, fields, plan};
+use super::{column, fields, plan, recipes};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
+use crate::comparing::CompareAction;
 use crate::format;
 use crate::kit::{Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, quiet_button, theme, tokens};
 
@@ -40,12 +41,16 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             basic(app, ui, section);
         }
         advanced(app, ui);
+        recipes::show(app, ui);
         if ui.ctx().content_rect().width() < tokens::RAIL_FROM_WIDTH {
             plan::show(app, ui);
         }
         ui.horizontal(|ui| {
             if quiet_button(ui, Icon::FolderOpen, "Open or import recipe…").clicked() {
                 app.actions.push(Action::Choose(Choose::RecipeToOpen));
+            }
+            if quiet_button(ui, Icon::Columns, "Compare with…").clicked() {
+                app.actions.push(Action::Compare(CompareAction::Pick));
             }
             if quiet_button(ui, Icon::Save, "Save recipe…").clicked() {
                 app.actions.push(Action::Choose(Choose::RecipeToSave(app.draft.name())));

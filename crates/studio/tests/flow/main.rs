@@ -4,9 +4,12 @@
 
 mod captions;
 mod commands;
+mod compare;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod folders;
 mod load;
+mod masks;
 mod model;
 mod results;
 mod run;

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use burn::Tensor;
 use burn::tensor::{DType, TensorData};
 use lorikeet_checkpoint::Part;
-use lorikeet_dataset::{Dataset, Placement, content_key, load_pixels};
+use lorikeet_dataset::{Dataset, Mask, Picture, Placement, content_key, load_pixels};
 use lorikeet_models::vae::AutoencoderKl;
 use lorikeet_protocol::{Event, Stage};
 use lorikeet_seeded::Stream;
@@ -35,6 +35,8 @@ struct Entry {
     shape: [usize; 3],
     /// As it is, and mirrored where mirroring is on.
     held: [Option<Held>; 2],
+    /// How much each latent counts, `[height, width]`, likewise.
+    mask: [Option<Vec<f32>>; 2],
 }
 
 #[derive(Debug)]
@@ -64,6 +66,29 @@ impl LatentCache {
         let left = if flipped { resized.0 - bucket.0 - crop.0 } else { crop.0 };
         let size = |(width, height): (u32, u32)| [height as f32, width as f32];
         Sizes { original: size(source), crop: [crop.1 as f32, left as f32], target: size(bucket) }
+    }
+
+    /// Reads the masks of these pictures, which are those of the cache. `outside`: how much the rest counts.
+    ///
+    /// # Errors
+    /// When a mask cannot be read: without it, what it hides would be learned.
+    pub fn set_masks(&mut self, pictures: &[Picture], flip: bool, outside: f64) -> Result<(), TrainError> {
+        for (entry, picture) in self.entries.iter_mut().zip(pictures) {
+            let Some(path) = &picture.mask else { continue };
+            let mask = Mask::read(path)?;
+            let [_, height, width] = entry.shape.map(|side| u32::try_from(side).unwrap_or(u32::MAX));
+            for flipped in [false, true].into_iter().take(if flip { 2 } else { 1 }) {
+                let mut weights = mask.clone().of_latents(&entry.placement, flipped, (width, height));
+                weights.iter_mut().for_each(|weight| *weight = weight.max(outside as f32));
+                entry.mask[usize::from(flipped)] = Some(weights);
+            }
+        }
+        Ok(())
+    }
+
+    /// How much each place of a picture counts, `[height, width]`; none where it has no mask.
+    pub fn mask(&self, index: usize, flipped: bool) -> Option<&[f32]> {
+        self.entries[index].mask[usize::from(flipped)].as_deref()
     }
 
     /// # Errors
@@ -134,7 +159,7 @@ pub fn cache_latents(
             .iter()
             .map(|placement| {
                 let shape = base.latent_shape(placement.bucket.0, placement.bucket.1);
-                Entry { placement: *placement, shape, held: [None, None] }
+                Entry { placement: *placement, shape, held: [None, None], mask: [None, None] }
             })
             .collect(),
         scaling: base.vae_config.scaling_factor,

@@ -58,7 +58,7 @@ pub(super) fn tell_quantisation_error(
     let shape = latents.shape(0);
     let x0 = latents.latent(0, false, None)?;
     let noise = Stream::new(0, Purpose::ValidationNoise, &[0, 0]).normals(x0.len());
-    let input = Noised { x0, noise, levels: vec![stepper.base.schedule.level(0.5)], shape };
+    let input = Noised { x0, noise, levels: vec![stepper.base.schedule.level(0.5)], shape, mask: Vec::new() };
     let none = lorikeet_adapters::LoraSet::from_modules(Default::default());
     let text = stepper.states(&[caption], &none.deltas(1.0))?;
     let condition = stepper.condition(text, vec![latents.sizes(0, false)]);

@@ -19,6 +19,8 @@ use crate::kit::{
 
 /// Tags listed at most; more are found by typing.
 const LISTED: usize = 200;
+/// Room for the buttons behind a tag.
+const BUTTONS: f32 = 92.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     app.browse.summarise(data, app.draft.generation, &app.trigger);
@@ -69,9 +71,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
             );
         });
     });
-    if let Some(removed) = tag_list(app, ui, data, &summary) {
-        edit = Some(CaptionEdit::RemoveTag(removed));
-    }
+    edit = tag_list(app, ui, data, &summary).or(edit);
     card(ui, "", |ui| {
         if row_button(ui, Icon::Trash, "Set all aside").clicked() {
             app.actions.push(Action::SetAside(app.browse.selected().cloned().collect()));
@@ -98,11 +98,12 @@ fn line(ui: &mut Ui, name: &str, text: &mut String) {
     field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, name));
 }
 
-/// Tags of the selection with their numbers: a click shows the pictures, the cross takes the tag off all of them.
-fn tag_list(app: &mut StudioApp, ui: &mut Ui, data: &Dataset, summary: &Summary) -> Option<String> {
+/// Tags of the selection with their numbers: a click shows the pictures, buttons move the tag within the captions or take it
+/// off all of them.
+fn tag_list(app: &mut StudioApp, ui: &mut Ui, data: &Dataset, summary: &Summary) -> Option<CaptionEdit> {
     let t = Tokens::get(ui);
     let counts = &summary.tags;
-    let mut removed = None;
+    let mut edit = None;
     card(ui, "Tags of the selection", |ui| {
         if counts.is_empty() {
             hint(ui, "No captions yet");
@@ -111,7 +112,7 @@ fn tag_list(app: &mut StudioApp, ui: &mut Ui, data: &Dataset, summary: &Summary)
             ui.spacing_mut().item_spacing.y = 0.0;
             for (tag, count) in counts.iter().take(LISTED) {
                 ui.horizontal(|ui| {
-                    let width = ui.available_width() - 34.0;
+                    let width = ui.available_width() - BUTTONS;
                     let (rect, response) = ui.allocate_exact_size(vec2(width, 24.0), Sense::click());
                     response.widget_info(|| {
                         WidgetInfo::labeled(egui::Role::Button, true, format!("Show pictures with {tag}"))
@@ -137,8 +138,15 @@ fn tag_list(app: &mut StudioApp, ui: &mut Ui, data: &Dataset, summary: &Summary)
                         let having = chosen.filter(has).map(|entry| entry.path.clone()).collect();
                         app.browse.show = Show::These(format!("With “{tag}”"), std::sync::Arc::new(having));
                     }
+                    ui.spacing_mut().item_spacing.x = 2.0;
+                    for (front, icon, word) in [(true, Icon::ChevronLeft, "front"), (false, Icon::ChevronRight, "end")]
+                    {
+                        if icon_button(ui, icon, &format!("Move {tag} to the {word} in all selected")).clicked() {
+                            edit = Some(CaptionEdit::MoveTag { tag: tag.clone(), front });
+                        }
+                    }
                     if icon_button(ui, Icon::X, &format!("Remove {tag} from all selected")).clicked() {
-                        removed = Some(tag.clone());
+                        edit = Some(CaptionEdit::RemoveTag(tag.clone()));
                     }
                 });
             }
@@ -151,5 +159,5 @@ fn tag_list(app: &mut StudioApp, ui: &mut Ui, data: &Dataset, summary: &Summary)
             );
         }
     });
-    removed
+    edit
 }

@@ -18,6 +18,7 @@ use crate::kit::{
     card::hint,
     icon_button, notice, tokens,
 };
+use crate::masks::MaskAction;
 use crate::pictures::{PREVIEW, Picture};
 
 const TALLEST: f32 = 300.0;
@@ -72,6 +73,13 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
                     .clicked()
                 {
                     app.actions.push(Action::SetAside(vec![path.clone()]));
+                }
+                let word = if entry.mask.is_some() { "Change mask" } else { "Paint mask" };
+                if row_button(ui, Icon::Palette, word)
+                    .on_hover_text("Says which part of the picture is learned")
+                    .clicked()
+                {
+                    app.actions.push(Action::Mask(MaskAction::Paint(path.clone())));
                 }
                 if row_button(ui, Icon::FolderOpen, "Show in folder").clicked() {
                     app.actions.push(Action::Open(path.clone()));

@@ -1,5 +1,7 @@
 //! Thumbnails of any number of pictures: only those in view are asked for, laid out and drawn.
 
+use std::path::Path;
+
 use egui::{
     Align2, ComboBox, EventFilter, Key, Modifiers, Rect, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo,
     pos2, vec2,
@@ -10,6 +12,7 @@ use super::picture;
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::browse::{Browse, Order, Show};
+use crate::folders::name;
 use crate::format;
 use crate::kit::{Icon, Tokens, Tone, buttons::row_button, card::hint, icon_button, tokens};
 use crate::pictures::{Pictures, THUMBNAIL};
@@ -88,6 +91,7 @@ fn tools(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
             Show::All => "All pictures".to_owned(),
             Show::NoCaption => "Without caption".to_owned(),
             Show::NoTrigger => "Without trigger word".to_owned(),
+            Show::Folder(_, name) => name.clone(),
             Show::These(words, _) => words.clone(),
         };
         let combo = ComboBox::from_id_salt("show pictures").selected_text(label).width(170.0).truncate();
@@ -99,6 +103,16 @@ fn tools(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
             ];
             for (show, label) in choices {
                 if ui.selectable_label(app.browse.show == show, label).clicked() {
+                    app.browse.show = show;
+                }
+            }
+            let folders: Vec<&Path> = data.folders().collect();
+            for folder in folders.iter().filter(|_| folders.len() > 1) {
+                let show = Show::Folder((*folder).to_owned(), name(folder, &folders));
+                let on = app.browse.show == show;
+                if let Show::Folder(_, name) = &show
+                    && ui.selectable_label(on, format!("In {name}")).clicked()
+                {
                     app.browse.show = show;
                 }
             }
@@ -179,8 +193,10 @@ fn one(ui: &Ui, cell: Rect, entry: &Entry, pictures: &mut Pictures, browse: &Bro
     let t = Tokens::get(ui);
     let image = Rect::from_min_size(cell.min, vec2(cell.width(), cell.width()));
     picture::cover(ui, image, &pictures.get(&entry.path, THUMBNAIL));
-    if entry.repeats > 1 {
-        badge(ui, image, &format!("{} times", entry.repeats));
+    let repeats = (entry.repeats > 1).then(|| format!("{} times", entry.repeats));
+    let marks = repeats.into_iter().chain(entry.mask.as_ref().map(|_| "mask".to_owned())).collect::<Vec<_>>();
+    if !marks.is_empty() {
+        badge(ui, image, &marks.join(" · "));
     }
     let selected = browse.is_selected(&entry.path);
     let file = entry.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

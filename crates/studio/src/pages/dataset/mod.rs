@@ -1,16 +1,17 @@
 //! Pictures with their captions.
 
-use std::path::PathBuf;
-
 mod bulk;
 mod doctor;
 mod editor;
+mod folders;
 mod grid;
+mod mask;
 mod shapes;
 
+pub(crate) use folders::FolderCounts;
 pub(crate) use shapes::Shapes;
 
-use egui::{RichText, TextEdit, Ui};
+use egui::{RichText, Ui};
 use lorikeet_dataset::Dataset;
 
 use super::{monitor, picture, welcome};
@@ -19,9 +20,7 @@ use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::draft::Load;
 use crate::format;
-use crate::kit::{
-    Icon, Tokens, Tone, buttons::row_button, card, card::empty, icon_button, notice, progress, text_button, tokens,
-};
+use crate::kit::{Icon, Tokens, Tone, card, card::empty, notice, progress, text_button, tokens};
 
 /// More left-out files than this are only counted.
 const NAMED: usize = 5;
@@ -31,7 +30,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         welcome::show(app, ui);
     }
     card(ui, "Pictures", |ui| {
-        folder_row(app, ui);
+        folders::show(app, ui);
         match &app.draft.data {
             Load::Nothing => {}
             Load::Loading(_) => progress::labelled(ui, "Looking at the pictures", "", None),
@@ -44,6 +43,9 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     match &app.draft.data {
         Load::Ready(data) if !data.images.is_empty() => {
             let data = std::sync::Arc::clone(data);
+            if mask::show(app, ui) {
+                return;
+            }
             doctor::show(app, ui, &data);
             if ui.ctx().content_rect().width() < tokens::RAIL_FROM_WIDTH {
                 selection(app, ui, &data);
@@ -89,42 +91,6 @@ fn selection(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
         1 => editor::show(app, ui, data),
         _ => bulk::show(app, ui, data),
     }
-}
-
-fn folder_row(app: &mut StudioApp, ui: &mut Ui) {
-    let t = Tokens::get(ui);
-    let held = app.state.active();
-    ui.add_enabled_ui(!held, |ui| {
-        ui.horizontal(|ui| {
-            let label = ui.label(RichText::new("Folder").color(t.dim));
-            let id = ui.make_persistent_id("folder");
-            let chosen = app.draft.text("dataset.folder");
-            let mut typed = ui.data(|data| data.get_temp::<String>(id)).unwrap_or_else(|| chosen.clone());
-            let width = (ui.available_width() - 190.0).max(120.0);
-            let field = ui
-                .add(
-                    TextEdit::singleline(&mut typed)
-                        .desired_width(width - 20.0)
-                        .hint_text("Drop a folder anywhere, or type its path")
-                        .margin(egui::Margin::symmetric(8, 5)),
-                )
-                .labelled_by(label.id);
-            if field.has_focus() {
-                ui.data_mut(|data| data.insert_temp(id, typed.clone()));
-            } else {
-                ui.data_mut(|data| data.remove::<String>(id));
-            }
-            if field.lost_focus() && typed != chosen && !typed.trim().is_empty() {
-                app.actions.push(Action::UseFolder(PathBuf::from(typed.trim())));
-            }
-            if row_button(ui, Icon::FolderOpen, "Choose folder…").clicked() {
-                app.actions.push(Action::Choose(Choose::DatasetFolder));
-            }
-            if icon_button(ui, Icon::Refresh, "Look at the folder again").clicked() {
-                app.actions.push(Action::Rescan);
-            }
-        });
-    });
 }
 
 fn facts(ui: &mut Ui, data: &Dataset, trigger: &str) {
