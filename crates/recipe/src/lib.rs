@@ -12,6 +12,7 @@ pub mod example;
 mod facts;
 mod import;
 mod memory;
+mod longer;
 mod numbers;
 mod plan;
 mod recipe;
@@ -27,6 +28,7 @@ pub use facts::{
     TargetFacts, TextFacts, UnetShape,
 };
 pub use import::{Import, Left, Program, Taken, import, import_text};
+pub use longer::{Longer, lengthen_run, longer};
 pub use memory::{
     Load, MemoryChoice, MemoryEstimate, MemoryPart, MemoryStage, Placement, Quantise, Segments, estimate,
 };
