@@ -8,6 +8,7 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::format;
+use crate::queue::QueueAction;
 use crate::kit::{Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, quiet_button, theme, tokens};
 
 /// These stand on the first card.
@@ -49,6 +50,9 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             }
             if quiet_button(ui, Icon::Save, "Save recipe…").clicked() {
                 app.actions.push(Action::Choose(Choose::RecipeToSave(app.draft.name())));
+            }
+            if quiet_button(ui, Icon::ListPlus, "Add to queue").clicked() {
+                app.actions.push(Action::Queue(QueueAction::Add));
             }
         });
     });

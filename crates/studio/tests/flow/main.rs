@@ -6,8 +6,11 @@ mod captions;
 mod commands;
 #[path = "../fake/mod.rs"]
 mod fake;
+mod leaving;
 mod load;
 mod model;
+mod monitor;
+mod queue;
 mod results;
 mod run;
 
