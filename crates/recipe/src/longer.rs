@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_rate_that_has_fallen_is_not_raised_unasked() {
-        let (folder, plan) = run(&[("train.steps", "400"), ("train.schedule", "cosine"), ("train.learning_rate", "1e-4")]);
+        let (folder, plan) =
+            run(&[("train.steps", "400"), ("train.schedule", "cosine"), ("train.learning_rate", "1e-4")]);
         let Longer::Restarts { rate, .. } = longer(&plan, 790) else { panic!("a cosine falls") };
         assert!((rate - 0.5e-4).abs() < 1e-9, "{rate}");
         let error = lengthen_run(folder.path(), 790, false).unwrap_err().to_string();

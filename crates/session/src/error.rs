@@ -42,7 +42,9 @@ impl SessionError {
             SessionError::InUse { .. } => {
                 ("The run cannot be continued", "Stop the other one first, or start a new run")
             }
-            SessionError::Thread { .. } | SessionError::Process { .. } => ("Nothing can be run", "Close other programs and start again"),
+            SessionError::Thread { .. } | SessionError::Process { .. } => {
+                ("Nothing can be run", "Close other programs and start again")
+            }
         };
         Failure { what: what.to_owned(), why: self.to_string(), todo: todo.to_owned(), last_save: None }
     }

@@ -28,11 +28,7 @@ pub(crate) struct Farewell {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn serve(
-    input: impl Read + Send + 'static,
-    output: impl Write,
-    jobs: Box<dyn Jobs>,
-) -> Result<(), SessionError> {
+pub fn serve(input: impl Read + Send + 'static, output: impl Write, jobs: Box<dyn Jobs>) -> Result<(), SessionError> {
     let (commands, received) = sync_channel(WAITING_COMMANDS);
     let events = Arc::new(EventQueue::new());
     let left = Arc::new(AtomicBool::new(false));

@@ -151,8 +151,10 @@ fn ten_thousand_events_at_once_arrive_in_order_and_only_steps_are_left_out() {
     let mut bench = Bench::new();
     bench.start("flood");
     let events = bench.until(ended);
-    let notes: Vec<&str> =
-        events.iter().filter_map(|e| if let Event::Note { message } = e { Some(message.as_str()) } else { None }).collect();
+    let notes: Vec<&str> = events
+        .iter()
+        .filter_map(|e| if let Event::Note { message } = e { Some(message.as_str()) } else { None })
+        .collect();
     let expected: Vec<String> = (1..=FLOOD).map(|step| step.to_string()).collect();
     assert_eq!(notes, expected);
     let steps: Vec<u64> =
@@ -216,7 +218,10 @@ fn after_a_failed_run_there_is_a_new_process() {
     assert_eq!(process(&mut bench), first, "a process is used again while all is well");
     bench.start("fails");
     let events = bench.until(ended);
-    assert!(matches!(events.last(), Some(Event::Failed(failure)) if failure.what == "It failed by itself"), "{events:?}");
+    assert!(
+        matches!(events.last(), Some(Event::Failed(failure)) if failure.what == "It failed by itself"),
+        "{events:?}"
+    );
     assert_ne!(process(&mut bench), first);
 }
 
@@ -255,5 +260,8 @@ fn a_run_that_is_left_goes_on_until_it_is_stopped_through_its_folder() {
     lock.lock_shared().unwrap();
     assert!(run_dir.join("stopped").exists() && !run_dir.join(STOP_FILE).exists());
     let told = fs::read_to_string(run_dir.join("events.jsonl")).unwrap();
-    assert!(matches!(serde_json::from_str(told.lines().last().unwrap()), Ok(Event::Finished { step: 4, .. })), "{told}");
+    assert!(
+        matches!(serde_json::from_str(told.lines().last().unwrap()), Ok(Event::Finished { step: 4, .. })),
+        "{told}"
+    );
 }

@@ -5,7 +5,10 @@ use lorikeet_protocol::Command;
 
 use crate::actions::Action;
 use crate::app::StudioApp;
-use crate::kit::{Icon, Tokens, modal, modal::actions, modal::title, primary_button, progress, text_button};
+use crate::format;
+use crate::kit::{
+    Icon, Tokens, card::hint, modal, modal::actions, modal::title, primary_button, progress, text_button,
+};
 use crate::state::Phase;
 
 /// Whether the window is about to close.
@@ -79,6 +82,7 @@ pub(crate) fn dialog(app: &mut StudioApp, ctx: &Context) {
         Closing::No | Closing::Now => return,
     };
     let can_leave = app.engine.can_leave();
+    let waiting = app.queue.waiting.len() as u64;
     let (decided, close) = modal(ctx, "close", |ui| {
         ui.set_width(440.0);
         let t = Tokens::get(ui);
@@ -102,6 +106,10 @@ pub(crate) fn dialog(app: &mut StudioApp, ctx: &Context) {
             "The run is stopped with a save first, and can be continued later from there"
         };
         ui.add(Label::new(RichText::new(text).color(t.dim)).wrap());
+        if waiting > 0 {
+            let runs = format::plural(waiting, "run", "runs");
+            hint(ui, format!("The queue ({runs}) waits until the window is opened again"));
+        }
         let mut decided = None;
         actions(ui, |ui| {
             if primary_button(ui, Icon::Square, "Stop and save", true).clicked() {

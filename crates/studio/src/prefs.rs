@@ -23,7 +23,13 @@ pub(crate) struct Prefs {
 
 impl Default for Prefs {
     fn default() -> Self {
-        Self { theme: Theme::System, device: "auto".to_owned(), runs_folder: None, welcome: true, workplace: Workplace::Auto }
+        Self {
+            theme: Theme::System,
+            device: "auto".to_owned(),
+            runs_folder: None,
+            welcome: true,
+            workplace: Workplace::Auto,
+        }
     }
 }
 

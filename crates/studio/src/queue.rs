@@ -223,8 +223,7 @@ pub(crate) fn read(file: &Path) -> Result<Vec<QueuedRun>, (Vec<QueuedRun>, Strin
     };
     let list = serde_json::from_str::<Value>(&text).ok().and_then(|value| value["runs"].as_array().cloned());
     let total = list.as_ref().map(Vec::len);
-    let runs: Vec<QueuedRun> =
-        list.into_iter().flatten().filter_map(|run| serde_json::from_value(run).ok()).collect();
+    let runs: Vec<QueuedRun> = list.into_iter().flatten().filter_map(|run| serde_json::from_value(run).ok()).collect();
     if total == Some(runs.len()) {
         return Ok(runs);
     }

@@ -86,9 +86,7 @@ fn a_run_killed_anywhere_goes_on_as_if_it_had_not_been() {
 #[test]
 fn a_run_made_longer_equals_one_of_that_length_from_the_start() {
     let bench = Bench::new();
-    let set = |steps| {
-        ["sample.every=0", "validation.every=0", "train.schedule=constant", steps, "network.dropout=0.1"]
-    };
+    let set = |steps| ["sample.every=0", "validation.every=0", "train.schedule=constant", steps, "network.dropout=0.1"];
     succeeded(bench.train(&set("train.steps=6")));
     succeeded(bench.train(&set("train.steps=3")));
     let (whole, run) = (bench.run(1), bench.run(2));

@@ -50,7 +50,8 @@ fn how(status: ExitStatus) -> How {
 fn cause(how: Option<How>) -> (String, &'static str) {
     const MEMORY: &str = "If memory ran out: close other programs, or set memory.limit, a smaller train.batch, or \
                           memory.weights to stream";
-    const DRIVER: &str = "If it happens again: update the driver of the graphics card, or train on the CPU (run.device)";
+    const DRIVER: &str =
+        "If it happens again: update the driver of the graphics card, or train on the CPU (run.device)";
     const OUTSIDE: &str = "Look for who ended it: another user, a task manager, or the system shutting down";
     const UNKNOWN: &str = "If it happens again, please report it with the run's log.txt";
     // What 0xC0000005 is as the number that Windows gives.

@@ -32,8 +32,8 @@ impl WorkerProgram {
     /// # Errors
     /// When the system does not tell where this program lies.
     pub fn this() -> Result<WorkerProgram, SessionError> {
-        let program = std::env::current_exe()
-            .map_err(|source| SessionError::Process { program: "lorikeet".into(), source })?;
+        let program =
+            std::env::current_exe().map_err(|source| SessionError::Process { program: "lorikeet".into(), source })?;
         Ok(WorkerProgram { program, arguments: vec!["worker".into()], environment: Vec::new() })
     }
 }

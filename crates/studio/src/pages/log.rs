@@ -29,16 +29,19 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
                 hint(ui, "Nothing of that kind was told");
                 return;
             }
-            ScrollArea::vertical().id_salt("log").max_height(HEIGHT).auto_shrink([false, true]).stick_to_bottom(true).show_rows(
-                ui,
-                ROW,
-                lines.len(),
-                |ui, rows| {
+            ui.spacing_mut().item_spacing.y = 2.0;
+            ui.spacing_mut().interact_size.y = ROW;
+            ScrollArea::vertical()
+                .min_scrolled_height(HEIGHT)
+                .id_salt("log")
+                .max_height(HEIGHT)
+                .auto_shrink([false, true])
+                .stick_to_bottom(true)
+                .show_rows(ui, ROW, lines.len(), |ui, rows| {
                     for line in &lines[rows] {
                         ui.horizontal(|ui| {
                             ui.set_height(ROW);
-                            ui.spacing_mut().interact_size.y = ROW;
-                            let at = line.at.map_or_else(String::new, |step| format::count(step));
+                            let at = line.at.map_or_else(String::new, format::count);
                             let (rect, _) = ui.allocate_exact_size(egui::vec2(44.0, ROW), egui::Sense::hover());
                             let small = egui::TextStyle::Small.resolve(ui.style());
                             ui.painter().text(rect.right_center(), egui::Align2::RIGHT_CENTER, at, small, t.mute);
@@ -51,8 +54,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
                             ui.add(Label::new(text).truncate()).on_hover_text(&line.text);
                         });
                     }
-                },
-            );
+                });
         },
     );
     if let Some(picked) = picked {

@@ -31,8 +31,8 @@ pub(crate) use dataset::Shapes;
 pub(crate) use dataset::sentence;
 pub(crate) use dialogs::dialogs;
 pub(crate) use export::ExportForm;
-pub(crate) use longer::LongerForm;
 pub(crate) use fields::in_form as settings_in_form;
+pub(crate) use longer::LongerForm;
 pub(crate) use training::AdvancedView;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -54,7 +54,8 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
                 if !waiting.is_empty() {
                     hint(ui, state_in_words(going, active, waiting.len() as u64));
                 }
-                if !app.queue.ended.is_empty() && icon_button(ui, Icon::X, "Forget the ended runs of the queue").clicked()
+                if !app.queue.ended.is_empty()
+                    && icon_button(ui, Icon::X, "Forget the ended runs of the queue").clicked()
                 {
                     asked = Some(QueueAction::ForgetEnded);
                 }

@@ -82,7 +82,7 @@ fn entry(app: &mut StudioApp, ui: &mut Ui, run: &RunEntry, now: SystemTime) {
             strip(app, ui, run);
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 ui.spacing_mut().item_spacing.x = 4.0;
-                ui.add_enabled_ui(!(held && mine) && !elsewhere, |ui| {
+                ui.add_enabled_ui(!(elsewhere || held && mine), |ui| {
                     if icon_button(ui, Icon::Trash, &format!("Delete {}…", run.name)).clicked() {
                         app.confirm_delete = Some(run.path.clone());
                     }

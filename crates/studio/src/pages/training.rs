@@ -8,8 +8,8 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::format;
-use crate::queue::QueueAction;
 use crate::kit::{Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, quiet_button, theme, tokens};
+use crate::queue::QueueAction;
 
 /// These stand on the first card.
 const ON_TOP: [&str; 2] = ["dataset.trigger", "save.name"];

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lorikeet_protocol::{Command, Engine, Event, Failure, Sample, Step};
+use lorikeet_protocol::{Command, Engine, Event, Failure, Sample, Step, Workplace};
 use lorikeet_recipe::{Preset, example};
 use lorikeet_studio::{DeviceChoice, Example, StartUp};
 
@@ -18,6 +18,7 @@ struct Inner {
     forward: Option<std::sync::mpsc::Sender<Command>>,
     can_leave: bool,
     left: bool,
+    workplace: Workplace,
 }
 
 /// The engine, and the handle to it: clones are the same.
@@ -53,6 +54,10 @@ impl Fake {
         self.lock().left
     }
 
+    pub(crate) fn workplace(&self) -> Workplace {
+        self.lock().workplace
+    }
+
     /// Commands also go to a simulation.
     pub(crate) fn forward_to(&self, sender: std::sync::mpsc::Sender<Command>) {
         self.lock().forward = Some(sender);
@@ -82,6 +87,10 @@ impl Engine for Fake {
 
     fn set_waker(&mut self, wake: Box<dyn Fn() + Send + Sync>) {
         self.lock().wake = Some(wake);
+    }
+
+    fn set_workplace(&mut self, workplace: Workplace) {
+        self.lock().workplace = workplace;
     }
 
     fn can_leave(&self) -> bool {

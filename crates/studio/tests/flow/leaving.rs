@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use egui::{ViewportCommand, ViewportEvent, ViewportId};
 use egui_kittest::kittest::Queryable;
-use lorikeet_protocol::{Command, Event, LOCK_FILE, STOP_FILE};
+use lorikeet_protocol::{Command, Event, LOCK_FILE, STOP_FILE, Workplace};
 use lorikeet_studio::{Page, StudioApp, state::Phase};
 
 use crate::fake::{self, Fake};
@@ -90,10 +90,12 @@ fn a_run_in_another_process_can_be_left_to_go_on() {
     harness.step();
     assert!(engine.left());
     assert_eq!(engine.take_sent(), [Command::Resume], "nobody could resume it later");
-    assert!(told(&harness).contains(&ViewportCommand::Close) || {
-        harness.step();
-        told(&harness).contains(&ViewportCommand::Close)
-    });
+    assert!(
+        told(&harness).contains(&ViewportCommand::Close) || {
+            harness.step();
+            told(&harness).contains(&ViewportCommand::Close)
+        }
+    );
 }
 
 #[test]
@@ -161,4 +163,15 @@ fn a_run_elsewhere_can_be_watched_from_the_list_and_let_be() {
     harness.run_steps(2);
     assert_eq!(harness.state().state().phase, Phase::Idle);
     assert!(!run.join(STOP_FILE).exists());
+}
+
+#[test]
+fn settings_say_in_which_process_runs_work() {
+    let engine = Fake::default();
+    let mut harness = studio(&engine, (1280.0, 900.0));
+    harness.state_mut().go(Page::Settings);
+    harness.run_steps(2);
+    harness.get_by_label("A process of its own for every run").click();
+    harness.run_steps(2);
+    assert_eq!(engine.workplace(), Workplace::Child);
 }
