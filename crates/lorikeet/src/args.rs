@@ -46,6 +46,9 @@ pub(crate) enum Task {
     Devices,
     /// Look at this computer: memory, disk, graphics drivers, and what is missing
     Doctor,
+    /// Work for another program: commands on standard input, events on standard output, as lines of JSON
+    #[command(hide = true)]
+    Worker,
 }
 
 /// What changes a recipe.
@@ -85,6 +88,12 @@ pub(crate) struct PlanArgs {
 pub(crate) struct ResumeArgs {
     /// The folder of the run
     pub run: PathBuf,
+    /// Steps in all, more than the run has
+    #[arg(long)]
+    pub steps: Option<u64>,
+    /// With --steps: even if the learning rate has fallen and would start again
+    #[arg(long, requires = "steps")]
+    pub restart_schedule: bool,
     /// Tell each event as a line of JSON on standard output
     #[arg(long)]
     pub json: bool,

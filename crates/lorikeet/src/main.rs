@@ -47,5 +47,6 @@ fn run(cli: Cli) -> Result<(), Trouble> {
             doctor::print();
             Ok(())
         }
+        Some(Task::Worker) => commands::worker::work(),
     }
 }

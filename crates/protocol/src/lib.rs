@@ -3,7 +3,13 @@
 //! A face sends [`Command`]s and drains [`Event`]s. Nothing here knows tensors or widgets: a loss is an `f32`, a
 //! preview is the path of a PNG. Both enums are tagged JSON, one object a line, between processes and in `events.jsonl`.
 
+mod run_folder;
+mod workplace;
+
 use std::path::PathBuf;
+
+pub use run_folder::{LOCK_FILE, STOP_FILE, in_use};
+pub use workplace::Workplace;
 
 use lorikeet_recipe::{Plan, Recipe};
 use serde::{Deserialize, Serialize};
@@ -246,4 +252,13 @@ pub trait Engine {
     fn poll(&mut self, sink: &mut dyn FnMut(Event));
     /// Called from the worker whenever there is something to poll.
     fn set_waker(&mut self, wake: Box<dyn Fn() + Send + Sync>);
+
+    /// Where runs work from the next one on, for an engine that has the choice.
+    fn set_workplace(&mut self, _workplace: Workplace) {}
+    /// Whether the run that is on can go on when this engine is dropped.
+    fn can_leave(&self) -> bool {
+        false
+    }
+    /// From now on only to be dropped: the run that is on goes on without a face.
+    fn leave(&mut self) {}
 }

@@ -51,6 +51,16 @@ pub enum RecipeError {
     #[error("cannot write the recipe ({source}): {}; choose a folder that can be written to", path.display())]
     Write { path: PathBuf, source: io::Error },
 
+    #[error("the run has {planned} steps already; give it more than that, not {steps}")]
+    NotLonger { steps: u64, planned: u64 },
+
+    #[error(
+        "the learning rate fell to zero over the run's {done} steps (train.schedule = \"{schedule}\"): with {steps} steps it \
+         would jump back to {rate:.1e} and fall again, so the LoRA would not be that of a run of {steps} steps. Start a new \
+         run with that many, or ask for the restart"
+    )]
+    ScheduleRestarts { schedule: &'static str, done: u64, steps: u64, rate: f64 },
+
     #[error("no dataset folder is chosen; set dataset.folder to a folder with pictures")]
     NoFolder,
 

@@ -12,6 +12,7 @@ pub mod example;
 mod facts;
 mod folders;
 mod import;
+mod longer;
 mod memory;
 mod numbers;
 mod plan;
@@ -29,6 +30,7 @@ pub use facts::{
 };
 pub use folders::PictureFolder;
 pub use import::{Import, Left, Program, Taken, import, import_text};
+pub use longer::{Longer, lengthen_run, longer};
 pub use memory::{
     Load, MemoryChoice, MemoryEstimate, MemoryPart, MemoryStage, Placement, Quantise, Segments, estimate,
 };

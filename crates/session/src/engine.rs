@@ -12,10 +12,10 @@ use crate::queue::EventQueue;
 use crate::worker::Worker;
 
 /// Commands that may wait. The worker looks for them after every step.
-const WAITING_COMMANDS: usize = 64;
+pub(crate) const WAITING_COMMANDS: usize = 64;
 
 /// The worker's stack: the graph of a large model is walked recursively.
-const STACK_BYTES: usize = 32 << 20;
+pub(crate) const STACK_BYTES: usize = 32 << 20;
 
 /// Runs everything on one thread named `lorikeet-worker`. When it is dropped, a run that is on saves and stops first.
 pub struct ThreadEngine {
@@ -45,12 +45,9 @@ impl ThreadEngine {
 impl Engine for ThreadEngine {
     fn send(&mut self, command: Command) {
         let Some(commands) = &self.commands else { return };
-        let message = match commands.try_send(command) {
-            Ok(()) => return,
-            Err(TrySendError::Full(_)) => "The worker is busy and takes no more commands now. Try again in a moment",
-            Err(TrySendError::Disconnected(_)) => "The worker has ended. Start Lorikeet again",
-        };
-        self.events.push(Event::Warning { message: message.to_owned() });
+        if let Err(error) = commands.try_send(command) {
+            self.events.push(not_taken(&error));
+        }
     }
 
     fn poll(&mut self, sink: &mut dyn FnMut(Event)) {
@@ -60,6 +57,14 @@ impl Engine for ThreadEngine {
     fn set_waker(&mut self, wake: Box<dyn Fn() + Send + Sync>) {
         self.events.set_wake(wake);
     }
+}
+
+pub(crate) fn not_taken<T>(error: &TrySendError<T>) -> Event {
+    let message = match error {
+        TrySendError::Full(_) => "The worker is busy and takes no more commands now. Try again in a moment",
+        TrySendError::Disconnected(_) => "The worker has ended. Start Lorikeet again",
+    };
+    Event::Warning { message: message.to_owned() }
 }
 
 impl Drop for ThreadEngine {

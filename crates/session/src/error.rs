@@ -22,6 +22,9 @@ pub enum SessionError {
 
     #[error("the worker thread cannot be started ({source})")]
     Thread { source: io::Error },
+
+    #[error("no process for the worker can be started ({source}): {}", program.display())]
+    Process { program: PathBuf, source: io::Error },
 }
 
 impl SessionError {
@@ -39,7 +42,9 @@ impl SessionError {
             SessionError::InUse { .. } => {
                 ("The run cannot be continued", "Stop the other one first, or start a new run")
             }
-            SessionError::Thread { .. } => ("Nothing can be run", "Close other programs and start again"),
+            SessionError::Thread { .. } | SessionError::Process { .. } => {
+                ("Nothing can be run", "Close other programs and start again")
+            }
         };
         Failure { what: what.to_owned(), why: self.to_string(), todo: todo.to_owned(), last_save: None }
     }

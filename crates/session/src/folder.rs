@@ -5,11 +5,13 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use lorikeet_protocol::LOCK_FILE;
 use lorikeet_recipe::{Recipe, Value};
 
 use crate::SessionError;
 
-const LOCK: &str = ".lock";
+/// Somebody who only looks whether the folder is in use holds the lock for a moment.
+const LOCK_TRIES: usize = 64;
 const LONGEST_NAME: usize = 48;
 
 /// A run folder that this process holds. The lock goes with the value, and with the process however it ends.
@@ -59,11 +61,19 @@ impl RunFolder {
     }
 
     fn hold(path: PathBuf) -> Result<RunFolder, SessionError> {
-        let lock_path = path.join(LOCK);
+        let lock_path = path.join(LOCK_FILE);
         let failed = |source| SessionError::Write { path: path.clone(), source };
         let mut lock =
             File::options().create(true).truncate(false).read(true).write(true).open(&lock_path).map_err(failed)?;
-        match lock.try_lock() {
+        let mut locked = lock.try_lock();
+        for _ in 1..LOCK_TRIES {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::yield_now();
+            locked = lock.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let process = fs::read_to_string(&lock_path).ok().and_then(|id| id.trim().parse().ok());

@@ -1,12 +1,14 @@
 //! The thread behind a [`crate::ThreadEngine`].
 
 use std::any::Any;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use lorikeet_protocol::{Command, Event, Failure};
+use lorikeet_protocol::{Command, Event, Failure, STOP_FILE};
 use lorikeet_recipe::{Recipe, Value, built_in};
 
 use crate::error::SessionError;
@@ -19,11 +21,17 @@ pub(crate) struct Worker {
     commands: Receiver<Command>,
     events: Arc<EventQueue>,
     jobs: Box<dyn Jobs>,
+    /// The face went and wants the run to go on: the closed channel is no [`Command::Stop`].
+    left: Arc<AtomicBool>,
 }
 
 impl Worker {
     pub(crate) fn new(commands: Receiver<Command>, events: Arc<EventQueue>, jobs: Box<dyn Jobs>) -> Worker {
-        Worker { commands, events, jobs }
+        Worker { commands, events, jobs, left: Arc::default() }
+    }
+
+    pub(crate) fn with_left(self, left: Arc<AtomicBool>) -> Worker {
+        Worker { left, ..self }
     }
 
     /// Until the face is gone.
@@ -81,7 +89,10 @@ impl Worker {
             }
         };
         let log = recorder.log_path();
-        let mut host = RunHost { worker: self, recorder, last_save: None, face_gone: false };
+        let stop_file = folder.path().join(STOP_FILE);
+        // Of an earlier sitting that ended before it looked.
+        fs::remove_file(&stop_file).ok();
+        let mut host = RunHost { worker: self, recorder, last_save: None, face_gone: false, stop_file };
         let end = guarded(Some(&log), || job(folder.path(), &mut host));
         host.event(match end {
             Ok(done) => {
@@ -125,9 +136,15 @@ struct RunHost<'a> {
     recorder: Recorder,
     last_save: Option<PathBuf>,
     face_gone: bool,
+    stop_file: PathBuf,
 }
 
 impl RunHost<'_> {
+    /// Whether somebody asked through the run folder.
+    fn asked_to_stop(&self) -> bool {
+        fs::remove_file(&self.stop_file).is_ok()
+    }
+
     /// What is for the run itself; the rest is answered here.
     fn for_the_run(&self, command: Command) -> Option<Command> {
         match command {
@@ -162,7 +179,10 @@ impl Host for RunHost<'_> {
                     Some(command) => return Some(command),
                     None => continue,
                 },
-                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Empty) => return self.asked_to_stop().then_some(Command::Stop),
+                Err(TryRecvError::Disconnected) if self.worker.left.load(Ordering::Acquire) => {
+                    return self.asked_to_stop().then_some(Command::Stop);
+                }
                 Err(TryRecvError::Disconnected) if std::mem::replace(&mut self.face_gone, true) => return None,
                 Err(TryRecvError::Disconnected) => return Some(Command::Stop),
             }
@@ -180,7 +200,7 @@ impl Host for RunHost<'_> {
 }
 
 /// Of an earlier sitting.
-fn last_save(run_dir: &Path) -> Option<PathBuf> {
+pub(crate) fn last_save(run_dir: &Path) -> Option<PathBuf> {
     lorikeet_trainer::saves(run_dir).ok()?.pop().map(|(_, path)| path)
 }
 

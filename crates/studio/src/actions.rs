@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 
 use lorikeet_dataset::{CaptionEdit, Fix};
-use lorikeet_protocol::Command;
+use lorikeet_protocol::{Command, Workplace};
 use lorikeet_recipe::{Import, Preset};
 
 use crate::app::StudioApp;
 use crate::choosing::Choose;
+use crate::closing::Close;
 use crate::comparing::CompareAction;
 use crate::draft::Load;
 use crate::folders::FolderChange;
 use crate::kit::Tone;
 use crate::masks::MaskAction;
-use crate::pages::{ExportForm, Page};
+use crate::pages::{ExportForm, LongerForm, Page};
 use crate::palette::Palette;
 use crate::prefs::Theme;
+use crate::queue::QueueAction;
 use crate::state::{Asked, Phase};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +72,28 @@ pub(crate) enum Action {
     SelectAll,
     /// By path of the pictures.
     EditCaptions(CaptionEdit, Vec<PathBuf>),
+    Workplace(Workplace),
+    Queue(QueueAction),
+    /// The curve of an earlier run on the loss plot, or none of it.
+    Overlay(PathBuf),
+    /// Asks how many steps a run that is over is to get.
+    AskLonger(PathBuf),
+    /// `steps` in all; `restart`: though the learning rate has fallen.
+    Lengthen {
+        run_dir: PathBuf,
+        steps: u64,
+        restart: bool,
+    },
+    /// The recipe of a run with that many steps.
+    NewWithSteps {
+        run_dir: PathBuf,
+        steps: u64,
+    },
+    /// The window, with the run as it was decided.
+    Close(Close),
+    /// Shows the run that another process works on.
+    Watch(PathBuf),
+    Unwatch,
     SetAside(Vec<PathBuf>),
     Mend(Fix, Vec<PathBuf>),
 }
@@ -118,7 +142,10 @@ impl StudioApp {
             Action::Resume => self.send(Command::Resume),
             Action::Stop => {
                 self.confirm_stop = false;
-                if self.state.active() {
+                if let Some(watched) = &self.watched {
+                    self.work.ask_to_stop(watched.run_dir.clone());
+                    self.state.phase = Phase::Stopping;
+                } else if self.state.active() {
                     self.state.phase = Phase::Stopping;
                     self.send(Command::Stop);
                 }
@@ -206,6 +233,25 @@ impl StudioApp {
                 self.page = Page::Dataset;
             }
             Action::EditCaptions(edit, pictures) => self.edit_captions(edit, &pictures),
+            Action::Workplace(workplace) => {
+                self.prefs.workplace = workplace;
+                self.engine.set_workplace(workplace);
+            }
+            Action::Overlay(run_dir) => self.toggle_overlay(run_dir),
+            Action::AskLonger(run_dir) => {
+                self.longer = Some(LongerForm::new(run_dir.clone()));
+                self.work.read_plan(run_dir);
+            }
+            Action::Lengthen { run_dir, steps, restart } => {
+                if !self.state.active() {
+                    self.work.lengthen(run_dir, steps, restart);
+                }
+            }
+            Action::NewWithSteps { run_dir, steps } => self.work.recipe_with_steps(run_dir.join("recipe.toml"), steps),
+            Action::Queue(action) => self.queue_action(action),
+            Action::Close(how) => self.close(how),
+            Action::Watch(run_dir) => self.watch(run_dir),
+            Action::Unwatch => self.unwatch(),
             Action::SetAside(pictures) => self.set_aside(pictures),
             Action::Mend(fix, pictures) => self.mend(fix, &pictures),
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lorikeet_dataset::Dataset;
-use lorikeet_protocol::{Event, Failure};
+use lorikeet_protocol::Event;
 use lorikeet_recipe::{BUILT_IN, Import, PictureFolder, Recipe};
 
 use crate::actions::Action;
@@ -77,6 +77,7 @@ impl StudioApp {
             }
             Answer::Models(found) => self.models = Load::Ready(found),
             Answer::Runs(result) => self.runs = result.map_or_else(Load::Failed, Load::Ready),
+            Answer::Run(answer) => self.run_answer(answer),
             Answer::NotOpened(error) => self.toasts.add(Tone::Warn, error),
         }
     }
@@ -188,12 +189,7 @@ impl StudioApp {
         self.state = State::default();
         told.into_iter().for_each(|event| self.state.apply(event));
         if self.state.active() {
-            self.state.phase = Phase::Failed(Failure {
-                what: "This run was interrupted".to_owned(),
-                why: "The program ended before the run did".to_owned(),
-                todo: "Continue it from its last save, or export that".to_owned(),
-                last_save: self.state.saves.values().next_back().cloned(),
-            });
+            self.state.phase = Phase::Failed(crate::run_files::interrupted(&self.state));
         }
         self.state.run_dir = Some(path);
         // What happened then is no news.

@@ -12,6 +12,7 @@ use lorikeet_recipe::{Import, Recipe, Value};
 use crate::actions::Action;
 use crate::browse::Browse;
 use crate::choosing::{Chooser, native_dialogs};
+use crate::closing::Closing;
 use crate::commands;
 use crate::comparing::Comparing;
 use crate::draft::{Draft, Load};
@@ -19,13 +20,17 @@ use crate::edits::FileJob;
 use crate::health::Health;
 use crate::history::History;
 use crate::kit::{Tone, theme, toast::Toasts};
+use crate::log::Level;
 use crate::masks::Masks;
-use crate::pages::{AdvancedView, Compare, ExportForm, FolderCounts, Page, Shapes};
+use crate::overlay::Overlay;
+use crate::pages::{AdvancedView, Compare, ExportForm, FolderCounts, LongerForm, Page, Shapes};
 use crate::palette::Palette;
 use crate::pictures::Pictures;
 use crate::prefs::{self, Prefs};
+use crate::queue::Queue;
 use crate::run_files::RunEntry;
-use crate::state::{Asked, Message, State};
+use crate::state::{Asked, Message, Phase, State};
+use crate::watching::Watched;
 use crate::work::Work;
 use crate::{StartUp, shell};
 
@@ -36,7 +41,7 @@ const WAKE_EVERY: Duration = Duration::from_millis(100);
 
 /// The studio. In a window through [`crate::run`]; in tests through [`StudioApp::ui`].
 pub struct StudioApp {
-    engine: Box<dyn Engine>,
+    pub(crate) engine: Box<dyn Engine>,
     pub(crate) start: StartUp,
     pub(crate) state: State,
     pub(crate) draft: Draft,
@@ -92,6 +97,16 @@ pub struct StudioApp {
     pub(crate) to_top: bool,
     /// When a plan is to be asked for, in egui's seconds.
     probe_at: Option<f64>,
+    pub(crate) closing: Closing,
+    pub(crate) queue: Queue,
+    /// Curves of earlier runs on the loss plot.
+    pub(crate) overlays: Vec<Overlay>,
+    pub(crate) log_level: Level,
+    /// The run that is to get more steps.
+    pub(crate) longer: Option<LongerForm>,
+    /// The run that is shown works in another process.
+    pub(crate) watched: Option<Watched>,
+    looked_for_work: bool,
 }
 
 impl StudioApp {
@@ -143,6 +158,13 @@ impl StudioApp {
             drawn_tiles: 0,
             to_top: false,
             probe_at: None,
+            closing: Closing::No,
+            queue: Queue::default(),
+            longer: None,
+            overlays: Vec::new(),
+            log_level: Level::Info,
+            watched: None,
+            looked_for_work: false,
             start,
         };
         for (index, example) in app.start.examples.iter().enumerate() {
@@ -187,12 +209,14 @@ impl StudioApp {
             self.answer(answer);
         }
         self.pictures.settle();
+        self.settle_watched();
     }
 
     /// What was remembered from the last time.
     pub(crate) fn restore(&mut self, storage: Option<&dyn eframe::Storage>) {
         if let Some(prefs) = storage.and_then(|storage| eframe::get_value(storage, prefs::KEY)) {
             self.prefs = prefs;
+            self.engine.set_workplace(self.prefs.workplace);
         }
     }
 
@@ -207,6 +231,9 @@ impl StudioApp {
         if ctx.options(|options| options.theme_preference) != wanted {
             ctx.set_theme(wanted);
         }
+        if !std::mem::replace(&mut self.looked_for_work, true) {
+            self.work.find_working(self.runs_folder());
+        }
         let mut events = Vec::new();
         self.engine.poll(&mut |event| events.push(event));
         for event in events {
@@ -215,6 +242,9 @@ impl StudioApp {
         for answer in self.work.answers() {
             self.answer(answer);
         }
+        self.follow();
+        self.watch_closing(ctx);
+        self.advance_queue();
         let dropped = ctx.input(|i| i.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect::<Vec<_>>());
         if !dropped.is_empty() {
             self.work.dropped(dropped);
@@ -306,9 +336,11 @@ impl StudioApp {
     pub(crate) fn event(&mut self, event: Event) {
         let ended = matches!(event, Event::Finished { .. } | Event::Failed(_));
         let was_active = self.state.active();
+        let was_stopping = self.state.phase == Phase::Stopping;
         self.state.apply(event);
         if ended && was_active && !self.state.active() {
             self.confirm_stop = false;
+            self.queue_run_ended(was_stopping);
             // Where it says how the run ended.
             self.to_top = true;
             // Settings changed during the run have no plan yet.

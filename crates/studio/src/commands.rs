@@ -11,6 +11,7 @@ use crate::draft::Load;
 use crate::kit::Icon;
 use crate::pages::{Page, settings_in_form};
 use crate::prefs::Theme;
+use crate::queue::QueueAction;
 use crate::state::Phase;
 
 pub(crate) struct Command {
@@ -43,9 +44,16 @@ pub(crate) fn all(app: &StudioApp) -> Vec<Command> {
         list.push(Command { icon, label: label.to_owned(), beside: beside.to_owned(), shortcut, action, enabled });
     };
     let phase = &app.state.phase;
-    let (active, running) = (app.state.active(), *phase == Phase::Running);
-    let held = running || *phase == Phase::Paused;
+    // One that is only watched can be stopped, no more.
+    let watched = app.watched.is_some();
+    let (active, running) = (app.state.active(), *phase == Phase::Running && !watched);
+    let held = running || watched || *phase == Phase::Paused;
     add(Icon::Play, "Train", "", Some(ctrl(Key::Enter)), Action::Train, app.can_train());
+    let ready = app.draft.missing().is_none();
+    let waiting = !app.queue.waiting.is_empty();
+    add(Icon::ListPlus, "Add to queue", "train later", None, Action::Queue(QueueAction::Add), ready);
+    add(Icon::Play, "Start queue", "", None, Action::Queue(QueueAction::Go(true)), waiting && !app.queue.going);
+    add(Icon::Pause, "Hold queue", "", None, Action::Queue(QueueAction::Go(false)), waiting && app.queue.going);
     add(Icon::Pause, "Pause", "", None, Action::Pause, running);
     add(Icon::Play, "Resume", "", None, Action::Resume, *phase == Phase::Paused);
     add(Icon::Square, "Stop…", "", None, Action::AskStop, held);

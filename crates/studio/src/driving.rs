@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::closing::Closing;
 use crate::comparing::CompareAction;
 use crate::masks::MaskAction;
 use crate::prefs;
+use crate::queue::QueueAction;
 
 impl StudioApp {
     pub fn set_theme(&mut self, theme: egui::ThemePreference) {
@@ -127,6 +129,39 @@ impl StudioApp {
     /// Tiles of pictures drawn in the last frame, and how often their order was made.
     pub fn grid_work(&self) -> (usize, u64) {
         (self.drawn_tiles, self.browse.made)
+    }
+
+    /// Keeps the queue in this file.
+    pub fn keep_queue(&mut self, file: PathBuf) {
+        self.keep_queue_in(file);
+    }
+
+    /// As its button.
+    pub fn add_to_queue_now(&mut self) {
+        self.perform(Action::Queue(QueueAction::Add));
+    }
+
+    /// As its button on the Runs page.
+    pub fn ask_longer(&mut self, run_dir: PathBuf) {
+        self.perform(Action::AskLonger(run_dir));
+    }
+
+    pub fn cancel_longer(&mut self) {
+        self.longer = None;
+    }
+
+    /// Shows the curve of an earlier run, or hides it.
+    pub fn toggle_curve(&mut self, run_dir: PathBuf) {
+        self.perform(Action::Overlay(run_dir));
+    }
+
+    /// As the window's cross while a run is on.
+    pub fn ask_close(&mut self) {
+        self.closing = Closing::Asked;
+    }
+
+    pub fn cancel_close(&mut self) {
+        self.closing = Closing::No;
     }
 
     pub fn cancel_export(&mut self) {

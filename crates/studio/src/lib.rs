@@ -11,6 +11,7 @@ mod app;
 mod base;
 mod browse;
 mod choosing;
+mod closing;
 mod commands;
 mod comparing;
 mod draft;
@@ -21,21 +22,26 @@ pub mod format;
 mod health;
 mod history;
 mod kit;
+pub mod log;
 mod masks;
+mod overlay;
 mod pages;
 mod palette;
 mod pictures;
 mod prefs;
+mod queue;
 mod run_files;
+mod run_work;
 pub mod series;
 mod shell;
 pub mod state;
+mod watching;
 mod work;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use lorikeet_protocol::Engine;
+use lorikeet_protocol::{Engine, Workplace};
 use lorikeet_recipe::Preset;
 
 pub use app::StudioApp;
@@ -53,6 +59,8 @@ pub struct StartUp {
     pub devices: Vec<DeviceChoice>,
     /// Where runs are kept unless the recipe says otherwise.
     pub runs_folder: PathBuf,
+    /// In which process runs work, if it is not for Settings to say.
+    pub workplace: Option<Workplace>,
 }
 
 /// Pictures that come with the program.
@@ -107,6 +115,9 @@ pub fn run(engine: Box<dyn Engine>, start: StartUp) -> Result<(), StudioError> {
         Box::new(|cc| {
             let mut app = StudioApp::new(&cc.egui_ctx, engine, start);
             app.restore(cc.storage);
+            if let Some(dirs) = directories::ProjectDirs::from("", "", "lorikeet") {
+                app.keep_queue_in(dirs.data_dir().join("queue.json"));
+            }
             Ok(Box::new(app))
         }),
     )

@@ -132,6 +132,8 @@ impl StudioApp {
             self.enlarged.is_some(),
             self.imported.is_some(),
             self.confirm_delete.is_some(),
+            self.longer.is_some(),
+            matches!(self.closing, crate::closing::Closing::Asked | crate::closing::Closing::WhenStopped),
         ];
         dialogs.contains(&true)
     }

@@ -1,6 +1,7 @@
 //! What the studio remembers of itself between starts. Recipes are files of their own.
 
 use egui::ThemePreference;
+use lorikeet_protocol::Workplace;
 use serde::{Deserialize, Serialize};
 
 /// Under which eframe keeps it.
@@ -16,11 +17,19 @@ pub(crate) struct Prefs {
     pub runs_folder: Option<std::path::PathBuf>,
     /// Whether the examples are offered at the top of the first page.
     pub welcome: bool,
+    /// In which process runs work.
+    pub workplace: Workplace,
 }
 
 impl Default for Prefs {
     fn default() -> Self {
-        Self { theme: Theme::System, device: "auto".to_owned(), runs_folder: None, welcome: true }
+        Self {
+            theme: Theme::System,
+            device: "auto".to_owned(),
+            runs_folder: None,
+            welcome: true,
+            workplace: Workplace::Auto,
+        }
     }
 }
 

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use lorikeet_protocol::{Event, Step};
+use lorikeet_protocol::{Event, Failure, STOP_FILE, Step, in_use};
 use lorikeet_recipe::Plan;
+
+use crate::state::State;
 
 /// A run folder in the list of runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +28,8 @@ pub(crate) struct RunEntry {
     pub best: Option<(u64, f32)>,
     /// Of all files in the folder.
     pub bytes: u64,
+    /// A program works on it now.
+    pub working: bool,
 }
 
 /// Previews shown in the list.
@@ -90,6 +94,7 @@ fn entry_of(path: &Path) -> Option<RunEntry> {
         pictures: samples.into_iter().take(PICTURES).map(|sample| inside(path, sample.path)).collect(),
         best,
         bytes: bytes_in(path),
+        working: in_use(path),
     })
 }
 
@@ -100,7 +105,7 @@ fn number_in(name: &str) -> Option<u64> {
 }
 
 /// A run folder may have been moved with its previews.
-fn inside(folder: &Path, picture: PathBuf) -> PathBuf {
+pub(crate) fn inside(folder: &Path, picture: PathBuf) -> PathBuf {
     let here = picture.file_name().map(|name| folder.join("samples").join(name));
     here.filter(|here| !picture.is_file() && here.is_file()).unwrap_or(picture)
 }
@@ -133,15 +138,41 @@ fn validations(folder: &Path) -> impl Iterator<Item = (u64, f32)> {
     })
 }
 
+pub(crate) fn plan(folder: &Path) -> Option<Plan> {
+    fs::read(folder.join("plan.json")).ok().and_then(|text| serde_json::from_slice(&text).ok())
+}
+
+/// How a run ended that did not say so.
+pub(crate) fn interrupted(state: &State) -> Failure {
+    Failure {
+        what: "This run was interrupted".to_owned(),
+        why: "The program ended before the run did".to_owned(),
+        todo: "Continue it from its last save, or export that".to_owned(),
+        last_save: state.saves.values().next_back().cloned(),
+    }
+}
+
+/// The newest run that a program works on now.
+pub(crate) fn working(folder: &Path) -> Option<PathBuf> {
+    let runs = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let working = runs.filter(|run| run.join("recipe.toml").is_file() && in_use(run));
+    working.max_by_key(|run| fs::metadata(run).and_then(|facts| facts.modified()).ok())
+}
+
+/// Asks the program that works on a run to save and stop.
+pub(crate) fn ask_to_stop(folder: &Path) -> Result<(), String> {
+    let file = folder.join(STOP_FILE);
+    fs::write(&file, "").map_err(|error| format!("The run cannot be asked to stop ({error}): {}", file.display()))
+}
+
 /// What a run told, to be looked at again: its plan, its steps, then all else.
 pub(crate) fn told(folder: &Path) -> Result<Vec<Event>, String> {
     let all = events(folder);
     if all.is_empty() {
         return Err(format!("Nothing is written down of this run: {}", folder.display()));
     }
-    let plan = fs::read(folder.join("plan.json")).ok().and_then(|text| serde_json::from_slice::<Plan>(&text).ok());
     let mut told = vec![Event::Started { run_dir: folder.to_owned(), resumed_at: 0 }];
-    told.extend(plan.map(|plan| Event::Planned { plan: Box::new(plan) }));
+    told.extend(plan(folder).map(|plan| Event::Planned { plan: Box::new(plan) }));
     told.extend(steps(folder).into_iter().map(Event::Step));
     told.extend(all.into_iter().filter_map(|event| match event {
         // What was going on then is over.

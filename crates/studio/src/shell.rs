@@ -225,23 +225,17 @@ fn top_bar(app: &mut StudioApp, ui: &mut Ui) {
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
             let name = RichText::new(app.draft.name()).text_style(theme::title()).color(t.text);
             ui.add(egui::Label::new(name).truncate());
-            ui.add(egui::Label::new(RichText::new(summary(app)).color(t.mute)).truncate());
+            ui.add(egui::Label::new(RichText::new(app.summary()).color(t.mute)).truncate());
         });
     });
 }
 
-/// `Demo base · Style · rank 16`.
-fn summary(app: &StudioApp) -> String {
-    let base = match &app.draft.base {
-        _ if app.draft.is_demo() => app.draft.built_in().map_or("", |base| base.title),
-        Load::Ready(base) => base.title.as_str(),
-        _ => "Base",
-    };
-    format!("{base} · {} · rank {}", app.draft.recipe.preset().label(), app.draft.int("network.rank"))
-}
-
 /// One leading button, the others before it; laid out from the right.
 fn buttons(app: &mut StudioApp, ui: &mut Ui) {
+    if app.watched.is_some() && app.state.active() {
+        watched_buttons(app, ui);
+        return edits(app, ui);
+    }
     let phase = &app.state.phase;
     let running = *phase == Phase::Running;
     match phase {
@@ -288,6 +282,18 @@ fn buttons(app: &mut StudioApp, ui: &mut Ui) {
         }
     }
     edits(app, ui);
+}
+
+/// A run of another process can be stopped through its folder, and no more.
+fn watched_buttons(app: &mut StudioApp, ui: &mut Ui) {
+    if app.state.phase == Phase::Stopping {
+        primary_button(ui, Icon::Square, "Stopping…", false);
+    } else if primary_button(ui, Icon::Square, "Stop", true).clicked() {
+        app.confirm_stop = true;
+    }
+    if text_button(ui, Icon::X, "Stop watching", true).clicked() {
+        app.actions.push(Action::Unwatch);
+    }
 }
 
 /// Search, undo and redo, as icons.

@@ -7,6 +7,7 @@ use lorikeet_protocol::{Event, Failure, Sample, Stage, Step};
 use lorikeet_recipe::Plan;
 
 use crate::format;
+use crate::log::Log;
 use crate::series::Series;
 
 /// Where the run is.
@@ -83,6 +84,11 @@ pub struct State {
     pub export_failure: Option<Failure>,
     pub exported: Option<PathBuf>,
     pub warnings: Vec<String>,
+    pub log: Log,
+    /// The most that steps told, of the device where there is one.
+    pub memory_seen: u64,
+    /// At the end of a run: the most it had, and what its plan expected.
+    pub memory: Option<(u64, u64)>,
     asked: VecDeque<Asked>,
     messages: Vec<Message>,
 }
@@ -139,6 +145,9 @@ impl State {
     }
 
     pub fn apply(&mut self, event: Event) {
+        if self.has_run() || matches!(event, Event::Started { .. }) {
+            self.log.note(&event);
+        }
         match event {
             Event::Planned { plan } => {
                 self.answered(Asked::Plan);
@@ -158,6 +167,7 @@ impl State {
             Event::Stage { stage, done, total } => self.stage = Some(StageProgress { stage, done, total }),
             Event::Step(step) => {
                 self.losses.push(&step);
+                self.memory_seen = self.memory_seen.max(step.device_memory_bytes.unwrap_or(step.memory_bytes));
                 self.step = Some(step);
                 // Stages come between steps; a step says that they are over.
                 self.stage = None;
@@ -194,8 +204,9 @@ impl State {
                 )));
                 self.exported = Some(path);
             }
+            Event::Memory { measured_bytes, planned_bytes } => self.memory = Some((measured_bytes, planned_bytes)),
             // For the log of the run.
-            Event::Note { .. } | Event::Memory { .. } => {}
+            Event::Note { .. } => {}
             Event::Warning { message } => {
                 self.messages.push(Message::Warning(message.clone()));
                 self.warnings.push(message);

@@ -19,6 +19,7 @@ use crate::edits::{self, FileJob, FilesDone};
 use crate::health::Key;
 use crate::masks::{self, ReadMask};
 use crate::run_files::{self, RunEntry};
+use crate::run_work::RunAnswer;
 
 /// What a dropped path is to the studio.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +76,7 @@ pub(crate) enum Answer {
     /// Bases and parts in the usual places.
     Models(Vec<Found>),
     NotOpened(String),
+    Run(RunAnswer),
     /// The job has nothing to say.
     Done,
 }
@@ -91,7 +93,7 @@ pub(crate) struct Work {
     receiver: mpsc::Receiver<Answer>,
     outstanding: usize,
     ticket: u64,
-    ctx: egui::Context,
+    pub(crate) ctx: egui::Context,
 }
 
 impl Work {
@@ -118,7 +120,7 @@ impl Work {
         answer
     }
 
-    fn spawn(&mut self, job: impl FnOnce() -> Answer + Send + 'static) {
+    pub(crate) fn spawn(&mut self, job: impl FnOnce() -> Answer + Send + 'static) {
         let (sender, ctx) = (self.sender.clone(), self.ctx.clone());
         let spawned = thread::Builder::new().name("studio work".to_owned()).spawn(move || {
             // The window may be closed meanwhile; then nobody wants the answer.

@@ -6,3 +6,4 @@ pub(crate) mod sample;
 pub(crate) mod settings;
 pub(crate) mod studio;
 pub(crate) mod train;
+pub(crate) mod worker;

@@ -1,15 +1,21 @@
 //! No subcommand: the window.
 
 use lorikeet_nn::device;
-use lorikeet_session::ThreadEngine;
+use lorikeet_protocol::Workplace;
+use lorikeet_session::{RoutingEngine, WorkerProgram};
 use lorikeet_studio::{DeviceChoice, Example, StartUp, StudioError};
 
 use crate::shipped::{self, EXAMPLES};
 use crate::trouble::Trouble;
 
 pub(crate) fn open() -> Result<(), Trouble> {
-    let engine = ThreadEngine::new().map_err(|error| Trouble::from(error.failure()))?;
-    lorikeet_studio::run(Box::new(engine), start_up()).map_err(|error| {
+    let fixed = wanted_workplace()?;
+    let start = start_up(fixed);
+    // `auto` takes the first device that works.
+    let has_card = start.devices.iter().find(|device| device.available).is_some_and(|device| device.id != "cpu");
+    let engine = WorkerProgram::this().and_then(|program| RoutingEngine::new(program, fixed, has_card));
+    let engine = engine.map_err(|error| Trouble::from(error.failure()))?;
+    lorikeet_studio::run(Box::new(engine), start).map_err(|error| {
         let what = match error {
             StudioError::NoDisplay => "The studio needs a display",
             StudioError::Window(_) => "The studio's window cannot be opened",
@@ -20,7 +26,18 @@ pub(crate) fn open() -> Result<(), Trouble> {
     })
 }
 
-fn start_up() -> StartUp {
+/// Says where runs work, over what Settings say.
+const WORKPLACE: &str = "LORIKEET_WORKER";
+
+fn wanted_workplace() -> Result<Option<Workplace>, Trouble> {
+    let Some(text) = std::env::var_os(WORKPLACE).filter(|text| !text.is_empty()) else { return Ok(None) };
+    Workplace::from_id(&text.to_string_lossy()).map(Some).ok_or_else(|| {
+        let why = format!("{WORKPLACE} is {}", text.display());
+        Trouble::usage("Where runs are to work is not known", why, format!("Set {WORKPLACE} to child, thread or auto"))
+    })
+}
+
+fn start_up(workplace: Option<Workplace>) -> StartUp {
     let examples = EXAMPLES.iter().filter_map(|shipped| {
         Some(Example {
             title: shipped.title.to_owned(),
@@ -40,6 +57,7 @@ fn start_up() -> StartUp {
         demo_base: lorikeet_trainer::asset_folder("demo-base").unwrap_or_default(),
         examples: examples.collect(),
         devices: devices.collect(),
+        workplace,
         runs_folder: std::path::absolute("runs").unwrap_or_else(|_| "runs".into()),
     }
 }

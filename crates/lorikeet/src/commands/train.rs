@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use lorikeet_protocol::{Command, Event};
-use lorikeet_recipe::Recipe;
+use lorikeet_protocol::{Command, Event, in_use};
+use lorikeet_recipe::{Recipe, lengthen_run};
 use lorikeet_session::list_runs;
 
 use crate::args::{Changes, PlanArgs, ResumeArgs, TrainArgs};
@@ -28,6 +28,17 @@ pub(crate) fn resume(args: &ResumeArgs) -> Result<(), Trouble> {
         };
         let why = format!("there is no run: {}", args.run.display());
         return Err(Trouble::failed("The run cannot be continued", why, todo));
+    }
+    if let Some(steps) = args.steps {
+        if in_use(&args.run) {
+            let why = format!("a program works in this run folder: {}", args.run.display());
+            return Err(Trouble::failed("The run cannot be made longer", why, "Wait until it is done, or stop it"));
+        }
+        lengthen_run(&args.run, steps, args.restart_schedule).map_err(|error| {
+            let todo = "Give --steps a number above that of the run; --restart-schedule lets a learning rate that has \
+                        fallen start again";
+            Trouble::failed("The run cannot be made longer", error, todo)
+        })?;
     }
     run(Command::ResumeRun { run_dir: args.run.clone() }, args.json)
 }

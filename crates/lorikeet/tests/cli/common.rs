@@ -10,7 +10,7 @@ use lorikeet_protocol::Event;
 use tempfile::TempDir;
 
 /// Encoded pictures and captions, shared by all tests.
-fn cache() -> &'static Path {
+pub(crate) fn cache() -> &'static Path {
     static CACHE: OnceLock<PathBuf> = OnceLock::new();
     CACHE.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
@@ -108,6 +108,13 @@ impl Bench {
     pub(crate) fn train(&self, set: &[&str]) -> Output {
         program().args(self.train_arguments(set)).output().unwrap()
     }
+}
+
+/// Step and loss of each step in `metrics.jsonl`.
+pub(crate) fn losses(run: &Path) -> Vec<(u64, f64)> {
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = metrics.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.filter_map(|line| Some((line["step"].as_u64()?, line["loss"].as_f64()?))).collect()
 }
 
 pub(crate) fn text(path: &Path) -> String {

@@ -7,14 +7,7 @@ use lorikeet_checkpoint::{SafetensorsFile, lora};
 use lorikeet_protocol::Event;
 use serde_json::Value;
 
-use crate::common::{Bench, Running, events, lorikeet, stdout, succeeded, text};
-
-/// Step and loss of each step in `metrics.jsonl`.
-fn losses(run: &Path) -> Vec<(u64, f64)> {
-    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.filter_map(|line| Some((line["step"].as_u64()?, line["loss"].as_f64()?))).collect()
-}
+use crate::common::{Bench, Running, events, failed, lorikeet, losses, stdout, succeeded, text};
 
 fn tensors(file: &Path) -> Vec<(String, Vec<u8>)> {
     let file = SafetensorsFile::open(file).unwrap();
@@ -88,6 +81,25 @@ fn a_run_killed_anywhere_goes_on_as_if_it_had_not_been() {
         assert_eq!(losses(&run), losses(&whole));
         assert!(tensors(&run.join("kreise.safetensors")) == tensors(&whole.join("kreise.safetensors")));
     }
+}
+
+#[test]
+fn a_run_made_longer_equals_one_of_that_length_from_the_start() {
+    let bench = Bench::new();
+    let set = |steps| ["sample.every=0", "validation.every=0", "train.schedule=constant", steps, "network.dropout=0.1"];
+    succeeded(bench.train(&set("train.steps=6")));
+    succeeded(bench.train(&set("train.steps=3")));
+    let (whole, run) = (bench.run(1), bench.run(2));
+    failed(&lorikeet(&["resume", &text(&run), "--steps", "3"]), 1, &["3 steps already"]);
+    succeeded(lorikeet(&["resume", &text(&run), "--steps", "6", "--json"]));
+    assert_eq!(losses(&run), losses(&whole));
+    assert!(tensors(&run.join("kreise.safetensors")) == tensors(&whole.join("kreise.safetensors")));
+
+    succeeded(bench.train(&["sample.every=0", "validation.every=0", "train.steps=2"]));
+    let fallen = text(&bench.run(3));
+    failed(&lorikeet(&["resume", &fallen, "--steps", "4"]), 1, &["cosine", "--restart-schedule"]);
+    succeeded(lorikeet(&["resume", &fallen, "--steps", "4", "--restart-schedule", "--json"]));
+    assert_eq!(losses(&bench.run(3)).len(), 4);
 }
 
 #[cfg(unix)]

@@ -49,7 +49,7 @@ pub(super) fn onetrainer(map: &Map<String, Json>, reader: &mut Reader) -> Vec<Pi
 fn further(reader: &mut Reader, key: &str, path: Option<&Json>, repeats: Option<&Json>) -> Option<PictureFolder> {
     let path = path.map(text).filter(|path| !path.trim().is_empty())?;
     let times = repeats.and_then(number).unwrap_or(1.0);
-    let whole = times >= 1.0 && times <= 1000.0 && times.fract() == 0.0;
+    let whole = (1.0..=1000.0).contains(&times) && times.fract() == 0.0;
     if !whole {
         reader.leave(
             &format!("{key}: {path}"),

@@ -138,6 +138,37 @@ const STATES: &[(&str, Prepare)] = &[
             engine.push(Event::Validation { step, loss, base_loss: 0.16 });
         }
     }),
+    ("30-curves", |app, engine, folder| {
+        app.train();
+        engine.push(Event::Started { run_dir: folder.to_owned(), resumed_at: 0 });
+        pretend::up_to(200, folder).into_iter().skip(1).for_each(|event| engine.push(event));
+        engine.push(Event::Note { message: "The base is read from its file, layer by layer".to_owned() });
+        engine.push(Event::Warning { message: "picture broken.png was left out".to_owned() });
+        for name in ["ink-style-0", "mascot-0"] {
+            app.toggle_curve(folder.with_file_name(name));
+        }
+        app.go(Page::Monitor);
+    }),
+    ("30-curves-end", |_, engine, _| {
+        engine.push(Event::Memory { measured_bytes: 1_440 << 20, planned_bytes: 1_610 << 20 });
+    }),
+    ("31-close", |app, _, _| app.ask_close()),
+    ("32-queue", |app, _, _| {
+        app.cancel_close();
+        app.add_to_queue_now();
+        app.use_example_at(1);
+        app.settle();
+        app.add_to_queue_now();
+        app.use_example_at(2);
+        app.settle();
+        app.add_to_queue_now();
+        app.go(Page::Runs);
+    }),
+    ("33-longer", |app, _, folder| app.ask_longer(folder.with_file_name("ink-style-0"))),
+    ("34-settings", |app, _, _| {
+        app.cancel_longer();
+        app.go(Page::Settings);
+    }),
     ("20-no-pictures", |app, _, folder| {
         std::fs::create_dir_all(folder.join("empty")).ok();
         app.choose_folder(folder.join("empty"));
@@ -168,6 +199,9 @@ pub(crate) fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box
     let folder = start.runs_folder.join("ink-style-1");
     std::fs::create_dir_all(folder.join("checkpoints/step-000250"))?;
     pretend::past_run(&folder)?;
+    for name in ["ink-style-0", "mascot-0"] {
+        pretend::finished_run(&folder.with_file_name(name))?;
+    }
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
             .with_inner_size(size)

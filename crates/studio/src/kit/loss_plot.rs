@@ -5,11 +5,12 @@ use egui_plot::{AxisHints, GridMark, Line, LineStyle, MarkerShape, Plot, PlotPoi
 
 use super::Tokens;
 use crate::format;
+use crate::overlay::Overlay;
 use crate::state::State;
 
 /// `log`: losses as powers of ten.
 /// Drag to move, Ctrl and the wheel or a drag with the right button to zoom, a double click for all of it again.
-pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) -> egui::Rect {
+pub(crate) fn show(ui: &mut Ui, state: &State, overlays: &[Overlay], height: f32, log: bool) -> egui::Rect {
     let t = Tokens::get(ui);
     let y = |loss: f32| if log { f64::from(loss.max(1e-8)).log10() } else { f64::from(loss) };
     let back = move |y: f64| if log { 10f64.powf(y) as f32 } else { y as f32 };
@@ -28,6 +29,15 @@ pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) -> egui::
         state.validation.iter().filter(|v| v.loss.is_finite()).map(|v| [v.step as f64, y(v.loss)]).collect();
     let (_, drawn_at) = state.sample_grid();
     let last = state.step.as_ref().map_or(1, |step| step.steps).max(1) as f64;
+    let others: Vec<_> = overlays
+        .iter()
+        .map(|other| {
+            let points = other.losses.downsampled(ui.available_width() as usize);
+            let line: Vec<[f64; 2]> = points.iter().map(|p| [p.step as f64, y(p.smoothed)]).collect();
+            let held: Vec<[f64; 2]> = other.validation.iter().map(|v| [v.step as f64, y(v.loss)]).collect();
+            (other.name.clone(), t.curves[other.color % t.curves.len()], line, held)
+        })
+        .collect();
     let label = move |name: &str, x: f64, value: f64| {
         format!("{name}\nStep {}\nLoss {}", format::count(x.max(0.0) as u64), format::loss(back(value)))
     };
@@ -80,6 +90,11 @@ pub(crate) fn show(ui: &mut Ui, state: &State, height: f32, log: bool) -> egui::
             for step in state.saves.keys() {
                 plot.vline(VLine::new("", *step as f64).color(t.line).width(1.0).allow_hover(false));
             }
+            for (name, color, line, held) in others {
+                plot.line(Line::new(name.clone(), PlotPoints::from(line)).color(color).width(1.5));
+                let held = Points::new(name, PlotPoints::from(held)).color(color);
+                plot.points(held.radius(3.0).shape(MarkerShape::Diamond));
+            }
             plot.line(
                 Line::new("Raw", PlotPoints::from(raw))
                     .color(t.accent.gamma_multiply(0.25))
@@ -116,9 +131,10 @@ fn round_marks((from, to): (f64, f64), count: u32, least: f64) -> Vec<GridMark> 
 }
 
 /// The colours of the lines, in words.
-pub(crate) fn legend(ui: &mut Ui, state: &State) {
+pub(crate) fn legend(ui: &mut Ui, state: &State, overlays: &[Overlay]) {
     let t = Tokens::get(ui);
     let mut entries = vec![("Raw", t.accent.gamma_multiply(0.45)), ("Smoothed", t.accent)];
+    entries.extend(overlays.iter().map(|other| (other.name.as_str(), t.curves[other.color % t.curves.len()])));
     if !state.validation.is_empty() {
         entries.push(("Validation", t.warn));
     }

@@ -23,6 +23,9 @@ pub const RADIUS: u8 = 6;
 pub const CARD_RADIUS: u8 = 8;
 pub const WINDOW_RADIUS: u8 = 10;
 
+/// How many earlier runs a plot tells apart by colour.
+pub const CURVES: usize = 5;
+
 /// The colours of one theme.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tokens {
@@ -46,6 +49,8 @@ pub struct Tokens {
     pub ok: Color32,
     pub warn: Color32,
     pub error: Color32,
+    /// Of curves beside that of the run, which is in `accent`.
+    pub curves: [Color32; CURVES],
     /// Behind a dialog, and under labels on pictures.
     pub shade: Color32,
 }
@@ -72,6 +77,7 @@ impl Tokens {
         ok: hex(0x46B17B),
         warn: hex(0xD9A441),
         error: hex(0xF07070),
+        curves: [hex(0x46B17B), hex(0xE07BC0), hex(0xB79AF5), hex(0x4FC3C7), hex(0xE08A5A)],
         shade: Color32::from_black_alpha(190),
     };
 
@@ -92,6 +98,7 @@ impl Tokens {
         ok: hex(0x17764A),
         warn: hex(0x855B06),
         error: hex(0xBE2F33),
+        curves: [hex(0x17764A), hex(0xB02A86), hex(0x6A3FC4), hex(0x0D7377), hex(0xA3501A)],
         shade: Color32::from_black_alpha(120),
     };
 
@@ -150,6 +157,10 @@ mod tests {
                     let ratio = contrast(text, surface);
                     assert!(ratio >= 4.5, "{theme}: {text_name} on {surface_name} is {ratio:.2}");
                 }
+            }
+            for (number, curve) in t.curves.into_iter().enumerate() {
+                let ratio = contrast(curve, t.card);
+                assert!(ratio >= 4.5, "{theme}: curve {number} on card is {ratio:.2}");
             }
             for (name, fill) in [("accent_fill", t.accent_fill), ("accent_hover", t.accent_hover)] {
                 let ratio = contrast(t.on_accent, fill);

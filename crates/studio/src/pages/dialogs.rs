@@ -2,7 +2,7 @@
 
 use egui::{Context, RichText};
 
-use super::{compare, export, import, runs};
+use super::{compare, export, import, longer, runs};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::kit::{Icon, Tokens, modal, modal::actions, modal::title, primary_button, text_button};
@@ -10,6 +10,8 @@ use crate::kit::{Icon, Tokens, modal, modal::actions, modal::title, primary_butt
 pub(crate) fn dialogs(app: &mut StudioApp, ctx: &Context) {
     export::show(app, ctx);
     import::show(app, ctx);
+    longer::show(app, ctx);
+    crate::closing::dialog(app, ctx);
     if app.confirm_stop {
         stop(app, ctx);
     }

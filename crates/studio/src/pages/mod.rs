@@ -6,10 +6,15 @@ mod dialogs;
 mod export;
 mod fields;
 mod import;
+mod log;
+mod longer;
+mod memory;
 mod model;
 mod monitor;
+mod overlays;
 mod picture;
 mod plan;
+mod queue;
 mod recipes;
 mod runs;
 mod samples;
@@ -28,6 +33,7 @@ pub(crate) use dataset::{FolderCounts, Shapes};
 pub(crate) use dialogs::dialogs;
 pub(crate) use export::ExportForm;
 pub(crate) use fields::{in_form as settings_in_form, shown as setting_in_words};
+pub(crate) use longer::LongerForm;
 pub(crate) use training::AdvancedView;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use egui::{Rect, RichText, Sense, Ui, pos2, vec2};
 use lorikeet_protocol::Failure;
 
-use super::{picture, plan};
+use super::{log, memory, overlays, picture, plan};
 use crate::actions::Action;
 use crate::advice::{Advice, advice};
 use crate::app::StudioApp;
@@ -43,11 +43,21 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         Phase::Finished(finish) => finished(app, ui, &finish),
         _ => {}
     }
+    if let Some(watched) = app.watched.as_ref().filter(|_| app.state.active()) {
+        let process = watched.process.map_or_else(String::new, |process| format!(" (process {process})"));
+        notice(
+            ui,
+            Tone::Info,
+            format!("This run works in the background{process}. It goes on when this window is closed"),
+        );
+        ui.add_space(4.0);
+    }
     remarks(app, ui);
     progress_card(app, ui);
     figures(&app.state, ui);
     loss(app, ui, 260.0);
     latest(app, ui);
+    memory::show(&app.state, ui);
     if !app.state.warnings.is_empty() {
         card(ui, "Warnings", |ui| {
             for warning in &app.state.warnings {
@@ -55,6 +65,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             }
         });
     }
+    log::show(app, ui);
 }
 
 /// Beside the pages of the recipe: the plan, and the run when there is one.
@@ -156,7 +167,8 @@ fn loss(app: &mut StudioApp, ui: &mut Ui, height: f32) {
     let mut wanted = log;
     let state = &app.state;
     let name = app.draft.name();
-    let mut choose = None;
+    let (mut choose, mut asked) = (None, None);
+    let (curves, runs) = (&app.overlays, app.runs.ready());
     let rect = card_with(
         ui,
         "Loss",
@@ -168,14 +180,16 @@ fn loss(app: &mut StudioApp, ui: &mut Ui, height: f32) {
                 choose = Some(Choose::PlotTable(format!("{name}.csv")));
             }
             checkbox(ui, &mut wanted, "Log scale");
+            asked = overlays::menu(ui, curves, runs, state.run_dir.as_deref());
         },
         |ui| {
-            let rect = loss_plot::show(ui, state, height, log);
-            let legend = ui.horizontal_wrapped(|ui| loss_plot::legend(ui, state)).response.rect;
+            let rect = loss_plot::show(ui, state, curves, height, log);
+            let legend = ui.horizontal_wrapped(|ui| loss_plot::legend(ui, state, curves)).response.rect;
             rect.union(legend)
         },
     );
     app.log_scale = wanted;
+    app.actions.extend(asked);
     if let Some(what) = choose {
         app.actions.push(Action::Choose(what));
     }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use egui::{Align, Context, Layout, Rect, RichText, Sense, TextEdit, Ui, WidgetInfo, vec2};
 
-use super::{column, dataset::sentence, picture};
+use super::{column, dataset::sentence, picture, queue};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
@@ -22,6 +22,7 @@ const EDGE: f32 = 52.0;
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     column(ui, |ui| {
         page_title(ui, "Runs", "Each run has a folder of its own, with its recipe, previews, saves and LoRA");
+        queue::show(app, ui);
         let count = app.runs.ready().map_or(0, Vec::len);
         if count > 0 {
             ui.horizontal(|ui| {
@@ -75,12 +76,13 @@ fn entry(app: &mut StudioApp, ui: &mut Ui, run: &RunEntry, now: SystemTime) {
     let t = Tokens::get(ui);
     let held = app.state.active();
     let mine = app.state.run_dir.as_ref() == Some(&run.path);
+    let elsewhere = run.working && !(held && mine);
     card(ui, "", |ui| {
         ui.horizontal(|ui| {
             strip(app, ui, run);
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 ui.spacing_mut().item_spacing.x = 4.0;
-                ui.add_enabled_ui(!(held && mine), |ui| {
+                ui.add_enabled_ui(!(elsewhere || held && mine), |ui| {
                     if icon_button(ui, Icon::Trash, &format!("Delete {}…", run.name)).clicked() {
                         app.confirm_delete = Some(run.path.clone());
                     }
@@ -88,14 +90,26 @@ fn entry(app: &mut StudioApp, ui: &mut Ui, run: &RunEntry, now: SystemTime) {
                 if icon_button(ui, Icon::FolderOpen, &format!("Open folder of {}", run.name)).clicked() {
                     app.actions.push(Action::Open(run.path.clone()));
                 }
+                let over = run.lora.is_some() && run.saved_step.is_some() && run.saved_step >= run.steps;
+                if over && !elsewhere {
+                    ui.add_enabled_ui(!held, |ui| {
+                        if icon_button(ui, Icon::Plus, &format!("Train {} longer…", run.name)).clicked() {
+                            app.actions.push(Action::AskLonger(run.path.clone()));
+                        }
+                    });
+                }
                 if icon_button(ui, Icon::Copy, &format!("Use the recipe of {} again", run.name)).clicked() {
                     app.actions.push(Action::UseRecipeOf(run.path.clone()));
                 }
                 let unfinished = run.saved_step.is_some() && (run.lora.is_none() || run.saved_step < run.steps);
-                if unfinished && text_button(ui, Icon::Play, "Continue", !held).clicked() {
+                if elsewhere {
+                    if text_button(ui, Icon::Activity, "Watch", !held).clicked() {
+                        app.actions.push(Action::Watch(run.path.clone()));
+                    }
+                } else if unfinished && text_button(ui, Icon::Play, "Continue", !held).clicked() {
                     app.actions.push(Action::ResumeRun(run.path.clone()));
                 }
-                if text_button(ui, Icon::Activity, "Open", !held).clicked() {
+                if !elsewhere && text_button(ui, Icon::Activity, "Open", !held).clicked() {
                     app.actions.push(Action::OpenRun(run.path.clone()));
                 }
                 ui.with_layout(Layout::top_down(Align::Min), |ui| {
@@ -135,6 +149,9 @@ fn strip(app: &mut StudioApp, ui: &mut Ui, run: &RunEntry) {
 /// `Saved at step 250 of 400 · LoRA ready`.
 fn progress_of(run: &RunEntry) -> String {
     let mut parts = Vec::new();
+    if run.working {
+        parts.push("Running".to_owned());
+    }
     match (run.saved_step, run.steps) {
         (Some(step), Some(steps)) => parts.push(format!("Saved at step {}", format::count_of(step, steps))),
         (Some(step), None) => parts.push(format!("Saved at step {}", format::count(step))),
@@ -210,6 +227,7 @@ mod tests {
             pictures: Vec::new(),
             best: Some((200, 0.1204)),
             bytes: 12 << 20,
+            working: false,
         };
         assert_eq!(progress_of(&run), "Saved at step 250 of 1,400 · LoRA ready");
         assert_eq!(facts(&run), "Validation 0.1204 at step 200 · 12 MB");

@@ -1,6 +1,7 @@
 //! What holds for every run: look, and the device to train on.
 
 use egui::{RichText, Ui};
+use lorikeet_protocol::Workplace;
 
 use super::column;
 use crate::actions::Action;
@@ -29,6 +30,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             }
         });
         card(ui, "Device", |ui| devices(app, ui));
+        card(ui, "Process", |ui| workplaces(app, ui));
         card(ui, "Runs", |ui| {
             let folder = app.runs_folder();
             fact(ui, "Kept in", folder.display().to_string());
@@ -75,4 +77,32 @@ fn devices(app: &mut StudioApp, ui: &mut Ui) {
     if held {
         hint(ui, "Can be changed when no run is going on");
     }
+}
+
+/// In which process runs work.
+fn workplaces(app: &mut StudioApp, ui: &mut Ui) {
+    let fixed = app.start.workplace;
+    let chosen = fixed.unwrap_or(app.prefs.workplace);
+    ui.add_enabled_ui(fixed.is_none(), |ui| {
+        for workplace in Workplace::ALL {
+            let text = match workplace {
+                Workplace::Auto => "Automatic: a process of its own on a graphics card",
+                Workplace::Child => "A process of its own for every run",
+                Workplace::Thread => "The process of this window",
+            };
+            if radio(ui, chosen == workplace, text).clicked() {
+                app.actions.push(Action::Workplace(workplace));
+            }
+        }
+    });
+    hint(
+        ui,
+        match fixed {
+            Some(_) => "Set by LORIKEET_WORKER in the environment",
+            None => {
+                "A run in a process of its own can crash, or run out of memory, without taking the window along, and \
+                 can go on when the window is closed. Holds from the next run on"
+            }
+        },
+    );
 }

@@ -10,6 +10,7 @@ use crate::choosing::Choose;
 use crate::comparing::CompareAction;
 use crate::format;
 use crate::kit::{Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, quiet_button, theme, tokens};
+use crate::queue::QueueAction;
 
 /// These stand on the first card.
 const ON_TOP: [&str; 2] = ["dataset.trigger", "save.name"];
@@ -54,6 +55,9 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             }
             if quiet_button(ui, Icon::Save, "Save recipe…").clicked() {
                 app.actions.push(Action::Choose(Choose::RecipeToSave(app.draft.name())));
+            }
+            if quiet_button(ui, Icon::ListPlus, "Add to queue").clicked() {
+                app.actions.push(Action::Queue(QueueAction::Add));
             }
         });
     });

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lorikeet_protocol::{Command, Engine, Event, Failure, Sample, Step};
+use lorikeet_protocol::{Command, Engine, Event, Failure, Sample, Step, Workplace};
 use lorikeet_recipe::{Preset, example};
 use lorikeet_studio::{DeviceChoice, Example, StartUp};
 
@@ -16,6 +16,9 @@ struct Inner {
     events: VecDeque<Event>,
     wake: Option<Box<dyn Fn() + Send + Sync>>,
     forward: Option<std::sync::mpsc::Sender<Command>>,
+    can_leave: bool,
+    left: bool,
+    workplace: Workplace,
 }
 
 /// The engine, and the handle to it: clones are the same.
@@ -38,6 +41,21 @@ impl Fake {
     /// What was asked besides plans, since the last call.
     pub(crate) fn take_sent(&self) -> Vec<Command> {
         self.lock().sent.drain(..).filter(|command| !matches!(command, Command::Probe { .. })).collect()
+    }
+
+    /// As an engine whose worker is another process.
+    pub(crate) fn in_another_process(self) -> Fake {
+        self.lock().can_leave = true;
+        self
+    }
+
+    /// Whether the run was left to go on.
+    pub(crate) fn left(&self) -> bool {
+        self.lock().left
+    }
+
+    pub(crate) fn workplace(&self) -> Workplace {
+        self.lock().workplace
     }
 
     /// Commands also go to a simulation.
@@ -69,6 +87,18 @@ impl Engine for Fake {
 
     fn set_waker(&mut self, wake: Box<dyn Fn() + Send + Sync>) {
         self.lock().wake = Some(wake);
+    }
+
+    fn set_workplace(&mut self, workplace: Workplace) {
+        self.lock().workplace = workplace;
+    }
+
+    fn can_leave(&self) -> bool {
+        self.lock().can_leave
+    }
+
+    fn leave(&mut self) {
+        self.lock().left = true;
     }
 }
 
@@ -124,6 +154,7 @@ pub(crate) fn start(runs_folder: PathBuf) -> StartUp {
             },
         ],
         runs_folder,
+        workplace: None,
     }
 }
 

@@ -8,9 +8,12 @@ mod compare;
 #[path = "../fake/mod.rs"]
 mod fake;
 mod folders;
+mod leaving;
 mod load;
 mod masks;
 mod model;
+mod monitor;
+mod queue;
 mod results;
 mod run;
 

@@ -1,0 +1,130 @@
+//! Closing the window while a run is on: it is asked what is to become of the run.
+
+use egui::{Context, Label, RichText, ViewportCommand};
+use lorikeet_protocol::Command;
+
+use crate::actions::Action;
+use crate::app::StudioApp;
+use crate::format;
+use crate::kit::{
+    Icon, Tokens, card::hint, modal, modal::actions, modal::title, primary_button, progress, text_button,
+};
+use crate::state::Phase;
+
+/// Whether the window is about to close.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Closing {
+    #[default]
+    No,
+    /// What is to become of the run is asked.
+    Asked,
+    /// Once the run has saved.
+    WhenStopped,
+    Now,
+}
+
+/// What is to become of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Close {
+    StopFirst,
+    /// The run goes on without the window.
+    LeaveRunning,
+    /// Not now.
+    Stay,
+}
+
+impl StudioApp {
+    /// Keeps the window open while a run of its own is on, until it is decided what becomes of that.
+    pub(crate) fn watch_closing(&mut self, ctx: &Context) {
+        let busy = self.state.active() && self.watched.is_none();
+        if self.closing == Closing::WhenStopped && !busy {
+            // A run that failed instead is to be read about first.
+            self.closing = if matches!(self.state.phase, Phase::Failed(_)) { Closing::No } else { Closing::Now };
+        }
+        if self.closing == Closing::Now {
+            ctx.send_viewport_cmd(ViewportCommand::Close);
+            return;
+        }
+        if self.closing == Closing::Asked && !busy {
+            self.closing = Closing::No;
+        }
+        if busy && ctx.input(|i| i.viewport().close_requested()) {
+            ctx.send_viewport_cmd(ViewportCommand::CancelClose);
+            if self.closing == Closing::No {
+                self.closing = Closing::Asked;
+            }
+        }
+    }
+
+    pub(crate) fn close(&mut self, how: Close) {
+        match how {
+            Close::StopFirst => {
+                self.perform(Action::Stop);
+                self.closing = Closing::WhenStopped;
+            }
+            Close::LeaveRunning => {
+                if self.state.phase == Phase::Paused {
+                    // Nobody could resume it.
+                    self.send(Command::Resume);
+                }
+                self.engine.leave();
+                self.closing = Closing::Now;
+            }
+            Close::Stay => self.closing = Closing::No,
+        }
+    }
+}
+
+pub(crate) fn dialog(app: &mut StudioApp, ctx: &Context) {
+    let stopping = match app.closing {
+        Closing::Asked => false,
+        Closing::WhenStopped => true,
+        Closing::No | Closing::Now => return,
+    };
+    let can_leave = app.engine.can_leave();
+    let waiting = app.queue.waiting.len() as u64;
+    let (decided, close) = modal(ctx, "close", |ui| {
+        ui.set_width(440.0);
+        let t = Tokens::get(ui);
+        if stopping {
+            title(ui, "Saving before the window closes");
+            ui.label(RichText::new("The step that is under way is done first").color(t.dim));
+            progress::labelled(ui, "Stopping", "", None);
+            let mut decided = None;
+            actions(ui, |ui| {
+                if text_button(ui, Icon::X, "Keep the window open", true).clicked() {
+                    decided = Some(Close::Stay);
+                }
+            });
+            return decided;
+        }
+        title(ui, "Training is going on");
+        let text = if can_leave {
+            "The run can be stopped with a save, and continued later. Or it goes on in the background: the next time \
+             this window is opened, it shows the run again"
+        } else {
+            "The run is stopped with a save first, and can be continued later from there"
+        };
+        ui.add(Label::new(RichText::new(text).color(t.dim)).wrap());
+        if waiting > 0 {
+            let runs = format::plural(waiting, "run", "runs");
+            hint(ui, format!("The queue ({runs}) waits until the window is opened again"));
+        }
+        let mut decided = None;
+        actions(ui, |ui| {
+            if primary_button(ui, Icon::Square, "Stop and save", true).clicked() {
+                decided = Some(Close::StopFirst);
+            }
+            if can_leave && text_button(ui, Icon::Activity, "Go on in the background", true).clicked() {
+                decided = Some(Close::LeaveRunning);
+            }
+            if text_button(ui, Icon::X, "Cancel", true).clicked() {
+                decided = Some(Close::Stay);
+            }
+        });
+        decided
+    });
+    if let Some(how) = decided.or(close.then_some(Close::Stay)) {
+        app.actions.push(Action::Close(how));
+    }
+}

@@ -1,0 +1,199 @@
+//! Runs one after another, and runs made longer.
+
+use std::fs;
+use std::path::Path;
+
+use egui_kittest::kittest::Queryable;
+use lorikeet_protocol::{Command, Event};
+use lorikeet_recipe::{Preset, Recipe, Value, example, plan};
+use lorikeet_studio::{Page, StudioApp};
+
+use crate::fake::{self, Fake};
+use crate::{Harness, settle, studio, studio_in};
+
+/// With the first two examples in the queue, which is kept in `file`.
+fn with_two(engine: &Fake, file: &Path) -> Harness<'static, StudioApp> {
+    let mut harness = studio(engine, (1280.0, 900.0));
+    harness.state_mut().keep_queue(file.to_owned());
+    settle(&mut harness);
+    harness.state_mut().go(Page::Training);
+    harness.run_steps(2);
+    harness.get_by_label("Add to queue").scroll_to_me();
+    harness.run_steps(4);
+    harness.get_by_label("Add to queue").click();
+    harness.run_steps(2);
+    harness.state_mut().use_example_at(1);
+    settle(&mut harness);
+    harness.state_mut().add_to_queue_now();
+    settle(&mut harness);
+    harness.state_mut().go(Page::Runs);
+    settle(&mut harness);
+    assert_eq!(engine.take_sent(), [], "nothing starts by itself");
+    harness
+}
+
+/// The picture folder of the run that was started.
+fn started(engine: &Fake) -> String {
+    let sent = engine.take_sent();
+    let [Command::Start { recipe }] = sent.as_slice() else { panic!("{sent:?}") };
+    let Value::Text(folder) = recipe.get("dataset.folder") else { unreachable!() };
+    Path::new(&folder).file_name().unwrap().to_string_lossy().into_owned()
+}
+
+fn places(harness: &Harness<'_, StudioApp>) -> Vec<f32> {
+    ["ink-style", "mascot"]
+        .map(|name| harness.get_by_label(&format!("Drag {name} to another place")).rect().center().y)
+        .to_vec()
+}
+
+#[test]
+fn runs_of_the_queue_follow_each_other_and_one_that_fails_stops_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Fake::default();
+    let mut harness = with_two(&engine, &folder.path().join("queue.json"));
+    harness.get_by_label("2 runs wait until the queue is started");
+    harness.get_by_label("Move mascot up").click();
+    harness.run_steps(3);
+    harness.get_by_label("Start queue").click();
+    harness.run_steps(3);
+    assert_eq!(started(&engine), "mascot");
+    harness.get_by_label("mascot is on");
+    engine.push(Event::Started { run_dir: "runs/mascot-001".into(), resumed_at: 0 });
+    engine.push(Event::Failed(fake::failure("The card fell off the bus", "It is loose")));
+    harness.run_steps(3);
+    assert_eq!(started(&engine), "ink-style");
+    harness.get_by_label("mascot failed. The card fell off the bus");
+    harness.get_by_label("mascot failed; the queue goes on with the next run");
+    engine.push(Event::Started { run_dir: "runs/ink-001".into(), resumed_at: 0 });
+    engine.push(Event::Finished { run_dir: "runs/ink-001".into(), step: 300, lora: None, seconds: 1.0 });
+    harness.run_steps(3);
+    harness.get_by_label("ink-style is done");
+    assert_eq!(engine.take_sent(), []);
+    harness.get_by_label("Forget the ended runs of the queue").click();
+    harness.run_steps(3);
+    assert!(harness.query_by_label("Queue").is_none());
+}
+
+#[test]
+fn what_waits_is_there_after_a_restart_in_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("queue.json");
+    let mut harness = with_two(&Fake::default(), &file);
+    harness.get_by_label("Move ink-style down").click();
+    harness.run_steps(3);
+    settle(&mut harness);
+    drop(harness);
+
+    let mut harness = studio(&Fake::default(), (1280.0, 900.0));
+    harness.state_mut().keep_queue(file);
+    harness.state_mut().go(Page::Runs);
+    settle(&mut harness);
+    let at = places(&harness);
+    assert!(at[1] < at[0], "the mascot is the first: {at:?}");
+    harness.get_by_label("Take mascot out of the queue").click();
+    harness.run_steps(3);
+    harness.get_by_label("1 run waits until the queue is started");
+    harness.get_by_label("Take ink-style out and change its recipe").click();
+    harness.run_steps(3);
+    settle(&mut harness);
+    assert_eq!(harness.state().page(), Page::Training);
+}
+
+#[test]
+fn a_run_is_dragged_to_another_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = with_two(&Fake::default(), &folder.path().join("queue.json"));
+    let from = harness.get_by_label("Drag ink-style to another place").rect().center();
+    let to = harness.get_by_label("Drag mascot to another place").rect();
+    let to = egui::pos2(to.center().x, to.bottom() - 4.0);
+    harness.drag_at(from);
+    harness.run_steps(1);
+    harness.hover_at(from + egui::vec2(0.0, 12.0));
+    harness.run_steps(1);
+    harness.hover_at(to);
+    harness.run_steps(2);
+    harness.drop_at(to);
+    harness.run_steps(3);
+    let at = places(&harness);
+    assert!(at[1] < at[0], "{at:?}");
+}
+
+#[test]
+fn stopping_a_run_of_the_queue_holds_the_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Fake::default();
+    let mut harness = with_two(&engine, &folder.path().join("queue.json"));
+    harness.get_by_label("Start queue").click();
+    harness.run_steps(3);
+    engine.push(Event::Started { run_dir: "runs/ink-001".into(), resumed_at: 0 });
+    harness.run_steps(2);
+    engine.take_sent();
+    harness.get_by_label("Stop").click();
+    harness.run_steps(4);
+    harness.get_by_label("Stop and save").click();
+    harness.run_steps(3);
+    engine.push(Event::Finished { run_dir: "runs/ink-001".into(), step: 3, lora: None, seconds: 1.0 });
+    harness.run_steps(3);
+    assert_eq!(engine.take_sent(), [Command::Stop]);
+    harness.get_by_label("ink-style was stopped and saved");
+    harness.get_by_label("Start queue");
+}
+
+/// A run folder of a run that is over.
+fn run_folder(runs: &Path, schedule: &str) -> std::path::PathBuf {
+    let run = runs.join("ink-001");
+    fs::create_dir_all(run.join("checkpoints/step-000400")).unwrap();
+    let mut recipe = Recipe::new(Preset::Style);
+    for (id, value) in [("dataset.folder", "pictures"), ("train.steps", "400"), ("train.schedule", schedule)] {
+        recipe.set_text(id, value).unwrap();
+    }
+    recipe.save(&run.join("recipe.toml")).unwrap();
+    let plan = plan(&recipe, &example::demo_base(), &example::pictures(24, 128), &example::machine()).unwrap();
+    fs::write(run.join("plan.json"), serde_json::to_string(&plan).unwrap()).unwrap();
+    fs::write(run.join("ink.safetensors"), "").unwrap();
+    run
+}
+
+#[test]
+fn a_run_that_is_over_gets_more_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_folder(folder.path(), "constant");
+    let engine = Fake::default();
+    let mut harness = studio_in(&engine, (1280.0, 900.0), folder.path());
+    harness.state_mut().go(Page::Runs);
+    settle(&mut harness);
+    harness.get_by_label("Train ink-001 longer…").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    harness.get_by_label("The result is that of a run of this length from the start");
+    harness.get_by_label("Continue").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    assert_eq!(engine.take_sent(), [Command::ResumeRun { run_dir: run.clone() }]);
+    let Value::Int(steps) = Recipe::load(&run.join("recipe.toml")).unwrap().get("train.steps") else { unreachable!() };
+    assert!(steps >= 600, "{steps}");
+}
+
+#[test]
+fn a_learning_rate_that_has_fallen_starts_again_only_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_folder(folder.path(), "cosine");
+    let engine = Fake::default();
+    let mut harness = studio_in(&engine, (1280.0, 900.0), folder.path());
+    harness.state_mut().go(Page::Runs);
+    settle(&mut harness);
+    harness.get_by_label("Train ink-001 longer…").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    harness.get_by_label("More steps change what this run is");
+    harness.get_by_label("Continue").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    assert_eq!(engine.take_sent(), [], "not unasked");
+    harness.get_by_label("Let the learning rate start again").click();
+    harness.run_steps(2);
+    harness.get_by_label("Continue").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    assert_eq!(engine.take_sent(), [Command::ResumeRun { run_dir: run }]);
+}
