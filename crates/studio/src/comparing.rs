@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lorikeet_recipe::{BaseClass, Preset, Recipe, SETTINGS, Setting, Value};
+use lorikeet_recipe::{BaseClass, Preset, Recipe, SETTINGS, Setting, Value, built_in};
 
 use crate::app::StudioApp;
 use crate::draft::Load;
@@ -129,11 +129,12 @@ pub(crate) fn read(path: &Path) -> Result<Other, String> {
     let named = if path.is_dir() { path.file_name() } else { path.file_stem() };
     let name = named.unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let class = match recipe.get("base.path") {
-        Value::Text(base) if base != "demo" => {
+        // Of a built-in one the recipe itself knows.
+        Value::Text(base) if built_in(&base).is_none() => {
             let found = crate::base::inspect(Path::new(&base), &Default::default()).ok();
             found.and_then(|base| base.class)
         }
-        _ => Some(BaseClass::Demo),
+        _ => None,
     };
     Ok(Other { name, recipe, class })
 }
