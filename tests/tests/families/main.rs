@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod built_in;
 mod memory;
 
 use std::collections::BTreeMap;

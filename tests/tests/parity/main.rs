@@ -6,6 +6,7 @@
 mod card;
 mod fixture;
 mod flux;
+mod quantised;
 mod t5;
 mod text;
 mod topology;

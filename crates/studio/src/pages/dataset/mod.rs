@@ -26,7 +26,9 @@ use crate::kit::{Icon, Tokens, Tone, card, card::empty, notice, progress, text_b
 const NAMED: usize = 5;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
-    if app.prefs.welcome && !app.start.examples.is_empty() {
+    // Who brings pictures of their own is past the examples, and wants to see them.
+    let own = app.draft.folder().is_some() && app.draft.example.is_none();
+    if app.prefs.welcome && !own && !app.start.examples.is_empty() {
         welcome::show(app, ui);
     }
     card(ui, "Pictures", |ui| {
