@@ -15,6 +15,7 @@ fn opened(folder: &Path) -> Harness<'static, StudioApp> {
     pictures(folder, 2);
     let mut harness = studio(&Fake::default(), (1280.0, 900.0));
     drop_path(&mut harness, folder);
+    harness.state_mut().close_welcome();
     harness.state_mut().select_pictures(&[0]);
     harness.run_steps(3);
     harness.get_by_label("Paint mask").click();

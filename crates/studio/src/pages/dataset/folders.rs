@@ -11,7 +11,7 @@ use crate::browse::Show;
 use crate::choosing::Choose;
 use crate::folders::{FolderChange, name, paths};
 use crate::format;
-use crate::kit::{Icon, Tokens, buttons::row_button, card::hint, icon_button, tokens};
+use crate::kit::{Icon, Tokens, buttons::row_button, icon_button, tokens};
 
 const REPEATS_WIDTH: f32 = 84.0;
 
@@ -60,20 +60,24 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
                 app.actions.push(Action::Folders(FolderChange::Add(path)));
             }
         }
-        ui.horizontal(|ui| {
-            let word = if folders.is_empty() { "Choose folder…" } else { "Add folder…" };
-            if row_button(ui, Icon::FolderPlus, word).clicked() {
-                app.actions.push(Action::Choose(Choose::DatasetFolder));
-            }
-            let word = if folders.len() > 1 { "Look at the folders again" } else { "Look at the folder again" };
-            if icon_button(ui, Icon::Refresh, word).clicked() {
-                app.actions.push(Action::Rescan);
-            }
-            if !folders.is_empty() && app.draft.example.is_none() {
-                hint(ui, "Dropped folders are added");
-            }
-        });
     });
+}
+
+/// Beside the title of the card, laid out from the right. `count`: of folders.
+pub(super) fn buttons(ui: &mut Ui, count: usize, held: bool) -> Vec<Action> {
+    let mut asked = Vec::new();
+    ui.add_enabled_ui(!held, |ui| {
+        let word = if count > 1 { "Look at the folders again" } else { "Look at the folder again" };
+        if icon_button(ui, Icon::Refresh, word).clicked() {
+            asked.push(Action::Rescan);
+        }
+        let word = if count == 0 { "Choose folder…" } else { "Add folder…" };
+        let button = row_button(ui, Icon::FolderPlus, word);
+        if button.on_hover_text("Folders that are dropped are added too").clicked() {
+            asked.push(Action::Choose(Choose::DatasetFolder));
+        }
+    });
+    asked
 }
 
 fn row(app: &mut StudioApp, ui: &mut Ui, folders: &[Folder], index: usize) {
@@ -91,7 +95,7 @@ fn row(app: &mut StudioApp, ui: &mut Ui, folders: &[Folder], index: usize) {
         let mut repeats = folder.repeats;
         let drag = DragValue::new(&mut repeats)
             .range(1..=1000)
-            .speed(0.1)
+            .speed(0.5)
             .custom_formatter(|number, _| if number == 1.0 { "once".to_owned() } else { format!("{number} times") });
         let drag = drag.custom_parser(|text| {
             let text = text.trim().trim_end_matches("times").trim();

@@ -20,7 +20,7 @@ use crate::masks::{Canvas, MaskAction, Masks, SIZES};
 use crate::pictures::PREVIEW;
 
 /// Room for what stands above and below the picture.
-const AROUND: f32 = 330.0;
+const AROUND: f32 = 310.0;
 
 /// Whether a mask is being painted, which takes the place of the grid.
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) -> bool {
@@ -71,6 +71,7 @@ fn tools(app: &mut StudioApp, ui: &mut Ui) {
         if let Some(picked) = segmented(ui, &[(None, "Brush"), (None, "Eraser")], usize::from(brush.erase)) {
             brush.erase = picked == 1;
         }
+        ui.spacing_mut().slider_width = 110.0;
         slider(ui, "Brush size", Slider::new(&mut brush.radius, SIZES).logarithmic(true).integer());
         slider(ui, "Overlay", Slider::new(&mut brush.opacity, 0.1..=1.0).show_value(false));
     });

@@ -20,34 +20,42 @@ use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::draft::Load;
 use crate::format;
-use crate::kit::{Icon, Tokens, Tone, card, card::empty, notice, progress, text_button, tokens};
+use crate::kit::{Icon, Tokens, Tone, card::card_with, card::empty, notice, progress, text_button, tokens};
 
 /// More left-out files than this are only counted.
 const NAMED: usize = 5;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
+    // Painting takes the whole page.
+    if app.draft.data.ready().is_some() && mask::show(app, ui) {
+        return;
+    }
     // Who brings pictures of their own is past the examples, and wants to see them.
     let own = app.draft.folder().is_some() && app.draft.example.is_none();
     if app.prefs.welcome && !own && !app.start.examples.is_empty() {
         welcome::show(app, ui);
     }
-    card(ui, "Pictures", |ui| {
-        folders::show(app, ui);
-        match &app.draft.data {
-            Load::Nothing => {}
-            Load::Loading(_) => progress::labelled(ui, "Looking at the pictures", "", None),
-            Load::Failed(error) => {
-                notice(ui, Tone::Error, sentence(error));
+    let (count, held, mut asked) = (app.draft.recipe.folders().len(), app.state.active(), Vec::new());
+    card_with(
+        ui,
+        "Pictures",
+        |ui| asked = folders::buttons(ui, count, held),
+        |ui| {
+            folders::show(app, ui);
+            match &app.draft.data {
+                Load::Nothing => {}
+                Load::Loading(_) => progress::labelled(ui, "Looking at the pictures", "", None),
+                Load::Failed(error) => {
+                    notice(ui, Tone::Error, sentence(error));
+                }
+                Load::Ready(data) => facts(ui, data, &app.draft.text("dataset.trigger")),
             }
-            Load::Ready(data) => facts(ui, data, &app.draft.text("dataset.trigger")),
-        }
-    });
+        },
+    );
+    app.actions.extend(asked);
     match &app.draft.data {
         Load::Ready(data) if !data.images.is_empty() => {
             let data = std::sync::Arc::clone(data);
-            if mask::show(app, ui) {
-                return;
-            }
             doctor::show(app, ui, &data);
             if ui.ctx().content_rect().width() < tokens::RAIL_FROM_WIDTH {
                 selection(app, ui, &data);
