@@ -1,7 +1,7 @@
 //! Previews, validation, saving, and where to run.
 
 use super::{DEMO, DEMOS, FLUX_DEV, any, on, to_on};
-use crate::setting::BaseClass::{self, FluxSchnell};
+use crate::setting::BaseClass::{self, DemoFlux, FluxSchnell};
 use crate::setting::{Choice, Fixed, Kind, Level, Preset, Setting, TextRule, When};
 
 const PREVIEWS: When = When::Set("sample.every");
@@ -101,7 +101,10 @@ pub(super) const SAMPLE: [Setting; 11] = [
         level: Level::Advanced,
         when: When::All(&[PREVIEWS, When::On(FLUX_DEV)]),
         zero_means: "",
-        defaults: &[any(Fixed::Float(3.5), "What FLUX.1 dev is drawn with everywhere.")],
+        defaults: &[
+            any(Fixed::Float(3.5), "What FLUX.1 dev is drawn with everywhere."),
+            on(&[DemoFlux], Fixed::Float(2.0), "The demo base of this layout was measured with 2."),
+        ],
     },
     Setting {
         id: "sample.sampler",
