@@ -80,6 +80,31 @@ fn places(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     roots
 }
 
+/// Where a program looks for LoRAs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoraFolder {
+    /// The folder it lies in, which people know: `ComfyUI`.
+    pub program: String,
+    pub path: PathBuf,
+}
+
+/// The folders for LoRAs below the model folders of programs, those that exist, each once.
+pub fn lora_folders(roots: &[PathBuf]) -> Vec<LoraFolder> {
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for root in roots {
+        for name in ["loras", "Lora", "LoRA"] {
+            let path = root.join(name);
+            // Programs may share a folder, and some systems do not tell the letters' cases apart.
+            if path.is_dir() && path.canonicalize().is_ok_and(|real| seen.insert(real)) {
+                let program = root.parent().and_then(Path::file_name).unwrap_or(root.as_os_str());
+                found.push(LoraFolder { program: program.to_string_lossy().into_owned(), path });
+            }
+        }
+    }
+    found
+}
+
 /// One file or folder, as [`discover`] sees it: which parts it holds is told even when others are missing.
 pub fn find_parts(path: &Path) -> Option<Found> {
     if path.is_dir() { diffusers(path) } else { file(path) }

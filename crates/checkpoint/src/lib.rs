@@ -28,7 +28,7 @@ mod write;
 pub use base::{BaseModel, Prediction, open_base, open_base_with};
 pub use component::{Component, Mapped, Part, RawTensor};
 pub use detect::{Contents, DenoiserInput, Layout, detect};
-pub use discover::{Found, discover, find_parts, usual_roots};
+pub use discover::{Found, LoraFolder, discover, find_parts, lora_folders, usual_roots};
 pub use dtype::{Dtype, from_f32, to_f32};
 pub use error::CheckpointError;
 pub use family::Family;

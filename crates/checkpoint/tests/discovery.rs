@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use lorikeet_checkpoint::{Family, Part, discover};
+use lorikeet_checkpoint::{Family, LoraFolder, Part, discover, lora_folders};
 use support::{flux_parts, flux_tensors, sdxl_tensors, sparse, tiny_folder};
 
 #[test]
@@ -56,4 +56,18 @@ fn bases_and_parts_are_found_and_nothing_else() {
         ]
     );
     fs::set_permissions(models.join("locked"), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn folders_for_loras_are_found_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = |program: &str| folder.path().join(program).join("models");
+    let (comfy, webui, empty) = (root("ComfyUI"), root("stable-diffusion-webui"), root("empty"));
+    for path in [comfy.join("loras"), webui.clone(), empty.clone()] {
+        fs::create_dir_all(path).unwrap();
+    }
+    // A1111 with ComfyUI's folder.
+    symlink(comfy.join("loras"), webui.join("Lora")).unwrap();
+    let found = lora_folders(&[comfy.clone(), webui, empty, root("gone")]);
+    assert_eq!(found, [LoraFolder { program: "ComfyUI".to_owned(), path: comfy.join("loras") }]);
 }

@@ -128,7 +128,7 @@ pub(crate) struct SampleArgs {
     /// The second text encoder of SDXL, or T5 of FLUX, if it lies elsewhere
     #[arg(long)]
     pub text_encoder_2: Option<PathBuf>,
-    /// A LoRA file, with its strength after a colon if it is not 1; may be repeated
+    /// A LoRA file or the folder of a save, with its strength after a colon if it is not 1; may be repeated, and all add up
     #[arg(long = "lora", value_name = "PATH[:STRENGTH]")]
     pub loras: Vec<String>,
     /// What to draw; may be repeated
@@ -147,7 +147,7 @@ pub(crate) struct SampleArgs {
     pub height: u32,
     /// Sampler steps; without it what suits the base
     #[arg(long)]
-    pub steps: Option<usize>,
+    pub steps: Option<u32>,
     /// How strongly to follow the prompt; without it what suits the base
     #[arg(long)]
     pub cfg: Option<f64>,
@@ -194,6 +194,9 @@ pub(crate) struct ExportArgs {
     /// How to use it
     #[arg(long, default_value = "")]
     pub usage_hint: String,
+    /// A picture to show with it, put into the file and beside it as NAME.preview.png
+    #[arg(long, value_name = "PICTURE")]
+    pub thumbnail: Option<PathBuf>,
     /// Separated by commas
     #[arg(long, value_delimiter = ',')]
     pub tags: Vec<String>,

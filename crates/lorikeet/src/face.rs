@@ -114,6 +114,8 @@ impl Face for Progress {
                 self.say(&format!("Exported {modules} layers: {}", path.display()));
             }
             Event::Warning { message } => self.say(&format!("Warning: {message}")),
+            // Whoever drew lists the pictures.
+            Event::Drawn(_) | Event::DrawEnded(_) | Event::Prompts { .. } => {}
             Event::Note { message } => self.say(message),
             Event::Memory { measured_bytes, planned_bytes } => {
                 let gigabytes = |bytes: u64| bytes as f64 / 1e9;

@@ -96,7 +96,7 @@ impl Terminal {
 impl Host for Terminal {
     fn event(&mut self, event: Event) {
         // Whoever drew lists the pictures when all are there.
-        if !matches!(event, Event::Sample(_)) {
+        if !matches!(event, Event::Drawn(_)) {
             self.face.event(&event);
         }
     }

@@ -3,11 +3,13 @@
 //! A face sends [`Command`]s and drains [`Event`]s. Nothing here knows tensors or widgets: a loss is an `f32`, a
 //! preview is the path of a PNG. Both enums are tagged JSON, one object a line, between processes and in `events.jsonl`.
 
+mod draw;
 mod run_folder;
 mod workplace;
 
 use std::path::PathBuf;
 
+pub use draw::{BaseParts, DrawEnd, DrawRequest, Drawn, LoraUse, PictureSettings, StepSpacing, ToDraw, UsedLora};
 pub use run_folder::{LOCK_FILE, STOP_FILE, in_use};
 pub use workplace::Workplace;
 
@@ -37,8 +39,19 @@ pub enum Command {
     Stop,
     SaveNow,
     SampleNow,
+    /// Draw previews of these prompts once, beside the regular ones.
+    SamplePrompts {
+        prompts: Vec<String>,
+    },
+    /// The regular previews are of these prompts from the next one on.
+    SetPrompts {
+        prompts: Vec<String>,
+    },
     /// Write the adapters of a save as a LoRA file for other programs.
     Export(ExportRequest),
+    /// Draw pictures without a run. Answered by [`Event::Drawn`] for each, and [`Event::DrawEnded`]; [`Command::Stop`] ends
+    /// it between two steps.
+    Draw(DrawRequest),
 }
 
 /// A LoRA file to be made of a save.
@@ -53,6 +66,8 @@ pub struct ExportRequest {
     pub dtype: ExportDtype,
     pub names: ExportNames,
     pub about: About,
+    /// Shown with the LoRA: put small into its metadata, and whole beside it as `<name>.preview.png`.
+    pub thumbnail: Option<PathBuf>,
 }
 
 /// What layers are called in an exported LoRA.
@@ -113,6 +128,10 @@ pub enum Event {
         loss: f32,
         base_loss: f32,
     },
+    /// The prompts of the regular previews were changed.
+    Prompts {
+        prompts: Vec<String>,
+    },
     /// `path` is the save's folder under `checkpoints/`.
     Saved {
         step: u64,
@@ -128,6 +147,8 @@ pub enum Event {
         path: PathBuf,
         modules: usize,
     },
+    Drawn(Drawn),
+    DrawEnded(DrawEnd),
     Warning {
         message: String,
     },
@@ -216,7 +237,7 @@ pub struct Sample {
     /// 0: the untouched base.
     pub step: u64,
     pub epoch: u64,
-    /// Index into the recipe's prompts.
+    /// Index into the recipe's prompts; higher where others were asked for during the run. It stays with its prompt.
     pub prompt_index: usize,
     pub prompt: String,
     pub seed: u64,

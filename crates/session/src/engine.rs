@@ -26,7 +26,7 @@ pub struct ThreadEngine {
 
 impl ThreadEngine {
     pub fn new() -> Result<ThreadEngine, SessionError> {
-        ThreadEngine::with_jobs(Box::new(Trainer))
+        ThreadEngine::with_jobs(Box::new(Trainer::default()))
     }
 
     pub fn with_jobs(jobs: Box<dyn Jobs>) -> Result<ThreadEngine, SessionError> {

@@ -8,6 +8,7 @@
 //! each command to the one or the other.
 
 mod child;
+mod drawing;
 mod engine;
 mod error;
 mod folder;

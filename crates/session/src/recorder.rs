@@ -108,10 +108,13 @@ fn in_words(event: &Event) -> String {
         Event::Validation { step, loss, base_loss } => {
             format!("Validation loss at step {step}: {loss:.4} (base {base_loss:.4})")
         }
+        Event::Prompts { prompts } => format!("Previews are of: {}", prompts.join(" / ")),
         Event::Saved { step, path } => format!("Saved step {step}: {}", path.display()),
         Event::Paused { step } => format!("Paused after step {step}"),
         Event::Resumed { step } => format!("Resumed after step {step}"),
         Event::Exported { path, modules } => format!("Exported {modules} layers: {}", path.display()),
+        Event::Drawn(drawn) => format!("Drawn: {}", drawn.path.display()),
+        Event::DrawEnded(end) => format!("Drawing ended after {} pictures", end.drawn),
         Event::Warning { message } => format!("Warning: {message}"),
         Event::Note { message } => message.clone(),
         Event::Memory { measured_bytes, planned_bytes } => {

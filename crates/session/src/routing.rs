@@ -26,6 +26,8 @@ pub struct RoutingEngine {
     /// Where the last run was, or would be.
     place: Place,
     running: bool,
+    /// Where pictures are drawn without a run, and how many drawings have not ended.
+    drawing: Option<(Place, usize)>,
 }
 
 impl RoutingEngine {
@@ -37,7 +39,7 @@ impl RoutingEngine {
         let workplace = fixed.unwrap_or_default();
         let (thread, child) = (ThreadEngine::new()?, ChildEngine::new(program)?);
         let place = place_for(workplace, "auto", has_card);
-        Ok(Self { thread, child, workplace, fixed: fixed.is_some(), has_card, place, running: false })
+        Ok(Self { thread, child, workplace, fixed: fixed.is_some(), has_card, place, running: false, drawing: None })
     }
 
     fn of(&mut self, place: Place) -> &mut dyn Engine {
@@ -50,6 +52,15 @@ impl RoutingEngine {
     fn device_place(&self, recipe: &Recipe) -> Place {
         let device = if let Value::Text(device) = recipe.get("run.device") { device } else { String::new() };
         place_for(self.workplace, &device, self.has_card)
+    }
+
+    /// Where a drawing goes, or is. One during a run is refused by the worker that has the run.
+    fn drawing_place(&self, device: &str) -> Place {
+        match self.drawing {
+            _ if self.running => self.place,
+            Some((place, _)) => place,
+            None => place_for(self.workplace, device, self.has_card),
+        }
     }
 }
 
@@ -75,23 +86,35 @@ impl Engine for RoutingEngine {
             // Which device it was is in a file; either place can do it.
             Command::ResumeRun { .. } => place_for(self.workplace, "auto", self.has_card),
             Command::Probe { recipe } => self.device_place(recipe),
+            Command::Draw(request) => self.drawing_place(&request.device),
+            Command::Stop if !self.running => self.drawing.map_or(self.place, |(place, _)| place),
             _ => self.place,
         };
         if matches!(command, Command::Start { .. } | Command::ResumeRun { .. }) {
             (self.place, self.running) = (place, true);
+            // Its own worker stops a drawing by itself.
+            if let Some((other, _)) = self.drawing.filter(|(other, _)| *other != place) {
+                self.of(other).send(Command::Stop);
+            }
+        }
+        if matches!(command, Command::Draw(_)) {
+            let before = self.drawing.map_or(0, |(_, count)| count);
+            self.drawing = Some((place, before + 1));
         }
         self.of(place).send(command);
     }
 
     fn poll(&mut self, sink: &mut dyn FnMut(Event)) {
-        let mut ended = false;
+        let (mut ended, mut drawn) = (false, 0);
         let mut watched = |event: Event| {
             ended |= matches!(event, Event::Finished { .. } | Event::Failed(_));
+            drawn += usize::from(matches!(event, Event::DrawEnded(_)));
             sink(event);
         };
         self.thread.poll(&mut watched);
         self.child.poll(&mut watched);
         self.running &= !ended;
+        self.drawing = self.drawing.filter(|(_, count)| *count > drawn).map(|(place, count)| (place, count - drawn));
     }
 
     fn set_waker(&mut self, wake: Box<dyn Fn() + Send + Sync>) {

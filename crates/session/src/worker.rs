@@ -1,6 +1,8 @@
 //! The thread behind a [`crate::ThreadEngine`].
 
 use std::any::Any;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,16 +20,18 @@ use crate::queue::EventQueue;
 use crate::recorder::Recorder;
 
 pub(crate) struct Worker {
-    commands: Receiver<Command>,
-    events: Arc<EventQueue>,
-    jobs: Box<dyn Jobs>,
     /// The face went and wants the run to go on: the closed channel is no [`Command::Stop`].
     left: Arc<AtomicBool>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) jobs: Box<dyn Jobs>,
+    /// What came during a drawing and has to wait for its end.
+    pub(crate) deferred: RefCell<VecDeque<Command>>,
 }
 
 impl Worker {
     pub(crate) fn new(commands: Receiver<Command>, events: Arc<EventQueue>, jobs: Box<dyn Jobs>) -> Worker {
-        Worker { commands, events, jobs, left: Arc::default() }
+        Worker { commands, events, jobs, left: Arc::default(), deferred: RefCell::default() }
     }
 
     pub(crate) fn with_left(self, left: Arc<AtomicBool>) -> Worker {
@@ -36,16 +40,29 @@ impl Worker {
 
     /// Until the face is gone.
     pub(crate) fn work(self) {
-        while let Ok(command) = self.commands.recv() {
+        while let Some(command) = self.next() {
             match command {
                 Command::Start { recipe } => self.start(&recipe),
                 Command::ResumeRun { run_dir } => self.resume(&run_dir),
                 Command::Probe { .. } | Command::Export(_) => self.quick(command),
-                Command::Pause | Command::Resume | Command::Stop | Command::SaveNow | Command::SampleNow => {
+                Command::Draw(request) => self.draw(&request),
+                Command::Pause
+                | Command::Resume
+                | Command::Stop
+                | Command::SaveNow
+                | Command::SampleNow
+                | Command::SamplePrompts { .. }
+                | Command::SetPrompts { .. } => {
                     self.warn("No run is on, so there is nothing to pause, stop, save or draw");
                 }
             }
         }
+    }
+
+    /// `None`: the face is gone.
+    fn next(&self) -> Option<Command> {
+        let deferred = self.deferred.borrow_mut().pop_front();
+        deferred.or_else(|| self.commands.recv().ok())
     }
 
     fn start(&self, recipe: &Recipe) {
@@ -107,7 +124,7 @@ impl Worker {
     }
 
     /// Probe and Export.
-    fn quick(&self, command: Command) {
+    pub(crate) fn quick(&self, command: Command) {
         let answer = guarded(None, || match command {
             Command::Probe { recipe } => {
                 self.jobs.probe(&recipe).map(|plan| Some(Event::Planned { plan: Box::new(plan) }))
@@ -125,7 +142,7 @@ impl Worker {
         }
     }
 
-    fn warn(&self, message: &str) {
+    pub(crate) fn warn(&self, message: &str) {
         self.events.push(Event::Warning { message: message.to_owned() });
     }
 }
@@ -154,6 +171,10 @@ impl RunHost<'_> {
             }
             Command::Probe { .. } | Command::Export(_) => {
                 self.worker.quick(command);
+                None
+            }
+            Command::Draw(request) => {
+                self.worker.refuse(&request);
                 None
             }
             command => Some(command),
@@ -205,7 +226,7 @@ pub(crate) fn last_save(run_dir: &Path) -> Option<PathBuf> {
 }
 
 /// A mistake of ours ends the job, not the program.
-fn guarded<T>(log: Option<&Path>, job: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(crate) fn guarded<T>(log: Option<&Path>, job: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     // Nothing the job changed is used after a panic: a run goes on from its files.
     catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|payload| {
         let report = "Please report it, with what you did before";

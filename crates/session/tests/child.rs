@@ -6,7 +6,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use lorikeet_protocol::{Command, Engine as _, Event, ExportRequest, Failure, LOCK_FILE, STOP_FILE, Step, in_use};
+use lorikeet_protocol::{
+    Command, DrawEnd, DrawRequest, Drawn, Engine as _, Event, ExportRequest, Failure, LOCK_FILE, STOP_FILE, Step,
+    in_use,
+};
 use lorikeet_recipe::{Plan, Preset, Recipe, Value, example, plan};
 use lorikeet_session::{ChildEngine, Done, Exported, Host, Jobs, WorkerProgram, serve};
 
@@ -88,6 +91,15 @@ impl Jobs for Scripted {
 
     fn export(&self, request: &ExportRequest) -> Result<Exported, Failure> {
         Ok(Exported { path: request.to.clone(), modules: std::process::id() as usize })
+    }
+
+    /// A set of 13 is the end of the process.
+    fn draw(&self, request: &DrawRequest, host: &mut dyn Host) -> Result<(), Failure> {
+        if request.set == 13 {
+            std::process::abort();
+        }
+        host.event(Event::Drawn(Drawn { index: 0, settings: Default::default(), path: "a.png".into() }));
+        Ok(())
     }
 }
 
@@ -264,4 +276,19 @@ fn a_run_that_is_left_goes_on_until_it_is_stopped_through_its_folder() {
         matches!(serde_json::from_str(told.lines().last().unwrap()), Ok(Event::Finished { step: 4, .. })),
         "{told}"
     );
+}
+
+#[test]
+fn a_drawing_crosses_to_the_child_and_one_that_ends_it_is_told() {
+    let mut bench = Bench::new();
+    let draw = |set| Command::Draw(DrawRequest { set, ..Default::default() });
+    bench.engine.send(draw(1));
+    let events = bench.until(|event| matches!(event, Event::DrawEnded(_)));
+    assert_eq!(events.last(), Some(&Event::DrawEnded(DrawEnd { set: 1, drawn: 1, failure: None })));
+    bench.engine.send(draw(13));
+    let events = bench.until(|event| matches!(event, Event::DrawEnded(_)));
+    let Some(Event::DrawEnded(DrawEnd { set: 13, failure: Some(failure), .. })) = events.last() else {
+        panic!("{events:?}")
+    };
+    assert!(failure.what.contains("Nothing was drawn"), "{failure}");
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use lorikeet_protocol::{Command, Engine as _, Event, ExportRequest, Failure, Step};
+use lorikeet_protocol::{
+    Command, DrawEnd, DrawRequest, Drawn, Engine as _, Event, ExportRequest, Failure, Step, ToDraw,
+};
 use lorikeet_recipe::{Plan, Preset, Recipe, example, plan};
 use lorikeet_session::{Done, Exported, Host, Jobs, RunFolder, ThreadEngine};
 
@@ -36,6 +38,28 @@ impl Jobs for Fake {
     fn export(&self, request: &ExportRequest) -> Result<Exported, Failure> {
         Ok(Exported { path: request.to.clone(), modules: 192 })
     }
+
+    /// Draws until it is asked to stop, or what was asked for.
+    fn draw(&self, request: &DrawRequest, host: &mut dyn Host) -> Result<(), Failure> {
+        for index in 0..request.pictures.len() {
+            let path = request.out_dir.join(format!("{index}.png"));
+            host.event(Event::Drawn(Drawn { index, settings: Default::default(), path }));
+            if request.set == UNTIL_STOPPED {
+                while host.command().is_none() {
+                    std::thread::yield_now();
+                }
+                return Ok(());
+            }
+        }
+        if request.pictures.is_empty() { Err(failure("no prompt")) } else { Ok(()) }
+    }
+}
+
+/// The set of a drawing that goes on until it is stopped.
+const UNTIL_STOPPED: u64 = 77;
+
+fn draw(set: u64, pictures: usize) -> Command {
+    Command::Draw(DrawRequest { set, pictures: vec![ToDraw::default(); pictures], ..Default::default() })
 }
 
 fn failure(why: &str) -> Failure {
@@ -250,4 +274,68 @@ fn a_face_that_leaves_stops_the_run_and_waits_for_it() {
     bench.until(|event| matches!(event, Event::Paused { .. }));
     drop(bench.engine);
     assert_eq!(*stopped.lock().unwrap(), Some((None, Some(Command::Stop), None)));
+}
+
+fn ended(event: &Event) -> bool {
+    matches!(event, Event::DrawEnded(_))
+}
+
+#[test]
+fn pictures_are_drawn_without_a_run_and_a_failure_is_told_with_the_end() {
+    let mut bench = Bench::new(|run_dir, _| done(run_dir, 0));
+    bench.engine.send(draw(1, 2));
+    let events = bench.until(ended);
+    assert!(matches!(&events[..2], [Event::Drawn(_), Event::Drawn(Drawn { index: 1, .. })]), "{events:?}");
+    assert_eq!(events[2], Event::DrawEnded(DrawEnd { set: 1, drawn: 2, failure: None }));
+    bench.engine.send(draw(2, 0));
+    let events = bench.until(ended);
+    let Some(Event::DrawEnded(DrawEnd { set: 2, drawn: 0, failure: Some(failure) })) = events.last() else {
+        panic!("{events:?}")
+    };
+    assert_eq!(failure.why, "no prompt");
+}
+
+#[test]
+fn a_drawing_is_stopped_and_what_waits_comes_next() {
+    let mut bench = Bench::new(|run_dir, _| done(run_dir, 0));
+    bench.engine.send(draw(UNTIL_STOPPED, 2));
+    bench.until(|event| matches!(event, Event::Drawn(_)));
+    bench.engine.send(Command::SaveNow);
+    bench.engine.send(draw(2, 1));
+    bench.engine.send(Command::Stop);
+    let events = bench.until(ended);
+    assert!(matches!(&events[0], Event::Warning { message } if message.contains("No run is on")), "{events:?}");
+    assert_eq!(events.last(), Some(&Event::DrawEnded(DrawEnd { set: UNTIL_STOPPED, drawn: 1, failure: None })));
+    let events = bench.until(ended);
+    assert_eq!(events.last(), Some(&Event::DrawEnded(DrawEnd { set: 2, drawn: 1, failure: None })));
+}
+
+#[test]
+fn a_run_goes_before_a_drawing_and_refuses_others() {
+    let mut bench = Bench::new(|run_dir, host| {
+        host.event(Event::Paused { step: 0 });
+        assert_eq!(host.wait(), Some(Command::Stop));
+        done(run_dir, 0)
+    });
+    bench.engine.send(draw(UNTIL_STOPPED, 1));
+    bench.until(|event| matches!(event, Event::Drawn(_)));
+    bench.start();
+    bench.until(ended);
+    bench.until(|event| matches!(event, Event::Paused { .. }));
+    bench.engine.send(draw(3, 1));
+    let events = bench.until(ended);
+    let Some(Event::DrawEnded(DrawEnd { set: 3, failure: Some(failure), .. })) = events.last() else {
+        panic!("{events:?}")
+    };
+    assert!(failure.why.contains("A run is on"), "{failure}");
+    bench.engine.send(Command::Stop);
+    bench.until(finished);
+}
+
+#[test]
+fn a_face_that_leaves_ends_a_drawing() {
+    let mut bench = Bench::new(|run_dir, _| done(run_dir, 0));
+    bench.engine.send(draw(UNTIL_STOPPED, 2));
+    bench.until(|event| matches!(event, Event::Drawn(_)));
+    drop(bench.engine);
 }

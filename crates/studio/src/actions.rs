@@ -11,6 +11,7 @@ use crate::choosing::Choose;
 use crate::closing::Close;
 use crate::comparing::CompareAction;
 use crate::draft::Load;
+use crate::drawing::DrawAction;
 use crate::folders::FolderChange;
 use crate::kit::Tone;
 use crate::masks::MaskAction;
@@ -29,6 +30,10 @@ pub(crate) enum Action {
     Stop,
     SaveNow,
     SampleNow,
+    /// Previews of these prompts, once.
+    SampleThese(Vec<String>),
+    /// The prompts of all later previews.
+    SetPrompts(Vec<String>),
     /// Goes on with a run from its last save.
     ResumeRun(PathBuf),
     OpenExport,
@@ -96,6 +101,11 @@ pub(crate) enum Action {
     Unwatch,
     SetAside(Vec<PathBuf>),
     Mend(Fix, Vec<PathBuf>),
+    Drawing(DrawAction),
+    /// The exported LoRA into these folders; whether other files of its name are replaced.
+    CopyLora(Vec<PathBuf>, bool),
+    /// Marks a step of the run, or takes the mark away.
+    Favourite(Option<u64>),
 }
 
 impl StudioApp {
@@ -152,15 +162,25 @@ impl StudioApp {
             }
             Action::SaveNow => self.send(Command::SaveNow),
             Action::SampleNow => self.send(Command::SampleNow),
+            Action::SampleThese(prompts) => self.send(Command::SamplePrompts { prompts }),
+            Action::SetPrompts(prompts) => self.send(Command::SetPrompts { prompts }),
             Action::OpenExport => {
                 if let Some(run_dir) = self.state.run_dir.clone() {
                     self.state.export_failure = None;
-                    self.export = Some(ExportForm::suggest(&run_dir, &self.draft.name(), &self.trigger, &self.state));
+                    self.export = Some(ExportForm::suggest(
+                        &run_dir,
+                        &self.draft.name(),
+                        &self.trigger,
+                        &self.state,
+                        self.drawing.favourite(Some(&run_dir)),
+                    ));
+                    self.work.find_lora_folders();
                 }
             }
             Action::Export => {
                 if let (Some(run_dir), Some(form)) = (self.state.run_dir.clone(), &mut self.export) {
                     (form.sent, form.checking, form.checked) = (true, false, None);
+                    form.copies.clear();
                     let request = form.request(run_dir);
                     self.state.asking(Asked::Export);
                     self.send(Command::Export(request));
@@ -254,6 +274,18 @@ impl StudioApp {
             Action::Unwatch => self.unwatch(),
             Action::SetAside(pictures) => self.set_aside(pictures),
             Action::Mend(fix, pictures) => self.mend(fix, &pictures),
+            Action::CopyLora(folders, replace) => {
+                if let (Some(lora), false) = (self.state.exported.clone(), folders.is_empty()) {
+                    self.work.copy_lora(lora, folders, replace);
+                }
+            }
+            Action::Favourite(step) => {
+                if let Some(run_dir) = self.state.run_dir.clone() {
+                    self.drawing.mark(run_dir.clone(), step);
+                    self.work.write_favourite(run_dir, step);
+                }
+            }
+            Action::Drawing(action) => self.draw_action(action),
         }
     }
 }

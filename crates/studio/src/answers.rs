@@ -75,6 +75,21 @@ impl StudioApp {
                     form.checked = Some(result);
                 }
             }
+            Answer::LoraFolders(folders) => {
+                if let Some(form) = &mut self.export {
+                    form.folders = folders.into_iter().map(|folder| (folder, false)).collect();
+                }
+            }
+            Answer::Copies(copies) => {
+                if let Some(form) = &mut self.export {
+                    form.copies.retain(|(folder, _)| copies.iter().all(|(other, _)| other != folder));
+                    form.copies.extend(copies);
+                }
+            }
+            Answer::Material(material) => {
+                let sample = self.state.plan.as_ref().map(|plan| plan.settings.sample.clone());
+                self.drawing.take(*material, sample.as_ref());
+            }
             Answer::Models(found) => self.models = Load::Ready(found),
             Answer::Runs(result) => self.runs = result.map_or_else(Load::Failed, Load::Ready),
             Answer::Run(answer) => self.run_answer(answer),
@@ -97,6 +112,8 @@ impl StudioApp {
                     self.work.write_csv(run_dir, path);
                 }
             }
+            Choose::LoraFile => self.drawing.add_file(path),
+            Choose::Workflow(picture) => self.work.write_workflow(picture, path),
             Choose::RunsFolder => {
                 self.prefs.runs_folder = Some(path);
                 self.draft.reset("save.folder");

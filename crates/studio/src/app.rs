@@ -16,6 +16,7 @@ use crate::closing::Closing;
 use crate::commands;
 use crate::comparing::Comparing;
 use crate::draft::{Draft, Load};
+use crate::drawing::Drawing;
 use crate::edits::FileJob;
 use crate::health::Health;
 use crate::history::History;
@@ -23,7 +24,7 @@ use crate::kit::{Tone, theme, toast::Toasts};
 use crate::log::Level;
 use crate::masks::Masks;
 use crate::overlay::Overlay;
-use crate::pages::{AdvancedView, Compare, ExportForm, FolderCounts, LongerForm, Page, Shapes};
+use crate::pages::{AdvancedView, Compare, ExportForm, FolderCounts, LongerForm, Page, PromptForm, Shapes};
 use crate::palette::Palette;
 use crate::pictures::Pictures;
 use crate::prefs::{self, Prefs};
@@ -64,6 +65,8 @@ pub struct StudioApp {
     /// Index of prompt, and step, of the preview shown large.
     pub(crate) enlarged: Option<(usize, u64)>,
     pub(crate) compare: Compare,
+    pub(crate) drawing: Drawing,
+    pub(crate) prompts: PromptForm,
     pub(crate) confirm_stop: bool,
     /// The run that is to go to the trash.
     pub(crate) confirm_delete: Option<PathBuf>,
@@ -134,6 +137,8 @@ impl StudioApp {
             export: None,
             enlarged: None,
             compare: Compare::default(),
+            drawing: Drawing::default(),
+            prompts: PromptForm::default(),
             confirm_stop: false,
             confirm_delete: None,
             run_search: String::new(),
@@ -253,6 +258,9 @@ impl StudioApp {
             self.perform(action);
         }
         self.watch_focus(ctx);
+        if self.page == Page::Samples {
+            self.follow_drawings();
+        }
         self.probe(ctx);
         self.rounds();
     }
@@ -334,6 +342,11 @@ impl StudioApp {
     }
 
     pub(crate) fn event(&mut self, event: Event) {
+        let Some(event) = self.drawing.event(event, self.state.active()) else {
+            let notes = self.drawing.take_notes();
+            notes.iter().for_each(|note| self.toasts.add(Tone::Warn, crate::pages::sentence(note)));
+            return;
+        };
         let ended = matches!(event, Event::Finished { .. } | Event::Failed(_));
         let was_active = self.state.active();
         let was_stopping = self.state.phase == Phase::Stopping;
@@ -354,6 +367,8 @@ impl StudioApp {
             && !std::mem::replace(&mut form.checking, true)
         {
             self.work.check_export(path.clone());
+            let folders = form.chosen_folders();
+            self.actions.push(Action::CopyLora(folders, false));
         }
         for message in self.state.take_messages() {
             match message {

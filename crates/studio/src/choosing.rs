@@ -24,6 +24,10 @@ pub enum Choose {
     PlotTable(String),
     /// A folder for the setting of this id.
     SettingFolder(&'static str),
+    /// A LoRA to draw with.
+    LoraFile,
+    /// Where to save the workflow of a picture for ComfyUI.
+    Workflow(PathBuf),
     /// A model file for the setting of this id.
     SettingFile(&'static str),
 }
@@ -64,6 +68,20 @@ pub(crate) fn native_dialogs() -> Chooser {
             ),
             Choose::PlotPicture(name) => {
                 Box::pin(dialog.set_title("Save plot").add_filter("Pictures", &["png"]).set_file_name(name).save_file())
+            }
+            Choose::LoraFile => {
+                Box::pin(dialog.set_title("Choose a LoRA").add_filter("LoRAs", &["safetensors"]).pick_file())
+            }
+            Choose::Workflow(picture) => {
+                let name = picture.with_extension("json");
+                let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Box::pin(
+                    dialog
+                        .set_title("Save workflow for ComfyUI")
+                        .add_filter("Workflows", &["json"])
+                        .set_file_name(name)
+                        .save_file(),
+                )
             }
             Choose::PlotTable(name) => Box::pin(
                 dialog.set_title("Save numbers").add_filter("Tables", &["csv"]).set_file_name(name).save_file(),

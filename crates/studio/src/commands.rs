@@ -59,6 +59,8 @@ pub(crate) fn all(app: &StudioApp) -> Vec<Command> {
     add(Icon::Square, "Stop…", "", None, Action::AskStop, held);
     add(Icon::Save, "Save now", "", None, Action::SaveNow, running);
     add(Icon::Camera, "Draw previews now", "", None, Action::SampleNow, running);
+    let draw = Action::Drawing(crate::drawing::DrawAction::Open(true));
+    add(Icon::Sparkles, "Draw with LoRAs…", "strength sweep", None, draw, !active);
     add(Icon::Share, "Export LoRA…", "", Some(ctrl(Key::E)), Action::OpenExport, app.state.can_export());
     for (page, key) in Page::ALL.into_iter().zip(PAGE_KEYS) {
         add(page.icon(), &format!("Go to {}", page.label()), "", Some(ctrl(key)), Action::Go(page), true);

@@ -6,6 +6,7 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::closing::Closing;
 use crate::comparing::CompareAction;
+use crate::drawing::DrawAction;
 use crate::masks::MaskAction;
 use crate::prefs;
 use crate::queue::QueueAction;
@@ -92,6 +93,29 @@ impl StudioApp {
     /// As choosing a file for a part of the base, by id of its setting.
     pub fn use_part(&mut self, id: &'static str, path: String) {
         self.perform(Action::UsePart(id, path));
+    }
+
+    /// The Samples page with the panel that draws.
+    pub fn open_drawing(&mut self) {
+        self.perform(Action::Drawing(DrawAction::Open(true)));
+    }
+
+    /// As its button.
+    pub fn draw_pictures(&mut self) {
+        self.perform(Action::Drawing(DrawAction::Draw));
+    }
+
+    /// As choosing a file for the workflow of a picture.
+    pub fn save_workflow(&mut self, picture: PathBuf, to: PathBuf) {
+        self.work.write_workflow(picture, to);
+    }
+
+    /// Every strength of these saves.
+    pub fn sweep(&mut self, saves: &[u64]) {
+        if let Some(form) = &mut self.drawing.form {
+            form.sweep = true;
+            form.saves = saves.iter().copied().collect();
+        }
     }
 
     /// As its cross.

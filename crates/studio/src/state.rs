@@ -77,6 +77,8 @@ pub struct State {
     /// Saved steps with their folders.
     pub saves: BTreeMap<u64, PathBuf>,
     pub samples: Vec<Sample>,
+    /// Of the regular previews, once they were changed.
+    pub prompts: Option<Vec<String>>,
     pub plan: Option<Box<Plan>>,
     /// Why there is no plan.
     pub plan_failure: Option<Failure>,
@@ -205,6 +207,13 @@ impl State {
                 self.exported = Some(path);
             }
             Event::Memory { measured_bytes, planned_bytes } => self.memory = Some((measured_bytes, planned_bytes)),
+            // For the panel that draws.
+            Event::Prompts { prompts } => {
+                let count = format::plural(prompts.len() as u64, "prompt", "prompts");
+                self.messages.push(Message::Good(format!("The next previews are of {count} as you wrote")));
+                self.prompts = Some(prompts);
+            }
+            Event::Drawn(_) | Event::DrawEnded(_) => {}
             // For the log of the run.
             Event::Note { .. } => {}
             Event::Warning { message } => {
@@ -241,6 +250,12 @@ impl State {
     fn answered(&mut self, asked: Asked) -> bool {
         let at = self.asked.iter().position(|a| *a == asked);
         at.is_some_and(|at| self.asked.remove(at).is_some())
+    }
+
+    /// Of the regular previews.
+    pub fn prompts_now(&self) -> &[String] {
+        let planned = self.plan.as_ref().map(|plan| plan.settings.sample.prompts.as_slice());
+        self.prompts.as_deref().or(planned).unwrap_or_default()
     }
 
     /// Prompts in their order, and the steps that previews exist of, from 0.

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use lorikeet_checkpoint::lora::{self, Checked};
-use lorikeet_checkpoint::{Found, PartFiles};
+use lorikeet_checkpoint::{Found, LoraFolder, PartFiles};
 use lorikeet_dataset::{Dataset, Finding, Folder, Look, ScanOptions, Watch};
 use lorikeet_protocol::Event;
 use lorikeet_recipe::{Import, Preset, Recipe};
@@ -15,9 +15,12 @@ use lorikeet_recipe::{Import, Preset, Recipe};
 use crate::base::{self, Base};
 use crate::choosing::{Choose, Chooser, wait_for};
 use crate::comparing::{self, Other};
+use crate::drawing::{self, Material};
 use crate::edits::{self, FileJob, FilesDone};
 use crate::health::Key;
+use crate::installs;
 use crate::masks::{self, ReadMask};
+use crate::pages::Copies;
 use crate::run_files::{self, RunEntry};
 use crate::run_work::RunAnswer;
 
@@ -75,6 +78,10 @@ pub(crate) enum Answer {
     ExportChecked(Result<Checked, String>),
     /// Bases and parts in the usual places.
     Models(Vec<Found>),
+    LoraFolders(Vec<LoraFolder>),
+    Copies(Copies),
+    /// What there is to draw with.
+    Material(Box<Material>),
     NotOpened(String),
     Run(RunAnswer),
     /// The job has nothing to say.
@@ -259,6 +266,35 @@ impl Work {
     /// Looks for models where other programs keep them.
     pub(crate) fn find_models(&mut self) {
         self.spawn(|| Answer::Models(lorikeet_checkpoint::discover(&lorikeet_checkpoint::usual_roots())));
+    }
+
+    /// Looks for the folders of other programs.
+    pub(crate) fn find_lora_folders(&mut self) {
+        self.spawn(|| Answer::LoraFolders(lorikeet_checkpoint::lora_folders(&lorikeet_checkpoint::usual_roots())));
+    }
+
+    pub(crate) fn copy_lora(&mut self, lora: PathBuf, folders: Vec<PathBuf>, replace: bool) {
+        self.spawn(move || {
+            let copy = |folder: PathBuf| (installs::place(&lora, &folder, replace), folder);
+            Answer::Copies(folders.into_iter().map(copy).map(|(result, folder)| (folder, result)).collect())
+        });
+    }
+
+    pub(crate) fn write_favourite(&mut self, run_dir: PathBuf, step: Option<u64>) {
+        self.spawn(move || match drawing::write_favourite(&run_dir, step) {
+            Ok(()) => Answer::Done,
+            Err(error) => Answer::Written(Err(error)),
+        });
+    }
+
+    /// Saves and drawings of a run, or drawings without one.
+    pub(crate) fn read_material(&mut self, run_dir: Option<PathBuf>, fallback: PathBuf) {
+        self.spawn(move || Answer::Material(Box::new(drawing::material(run_dir, &fallback))));
+    }
+
+    /// The settings of a picture as a workflow.
+    pub(crate) fn write_workflow(&mut self, picture: PathBuf, to: PathBuf) {
+        self.spawn(move || Answer::Written(drawing::write_workflow(&picture, to)));
     }
 
     pub(crate) fn list_runs(&mut self, folder: PathBuf) {

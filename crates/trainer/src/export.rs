@@ -21,10 +21,10 @@ use serde_json::json;
 use crate::base::read_back;
 use crate::draw::PROGRAM;
 use crate::family::{file_family, recipe_family};
-use crate::{Base, Pictures, TrainError, cache_folder};
+use crate::{Base, Pictures, TrainError, cache_folder, thumbnail};
 
 /// In the folder of each save.
-const ADAPTER: &str = "adapter.safetensors";
+pub(crate) const ADAPTER: &str = "adapter.safetensors";
 /// In a run folder.
 const PLAN: &str = "plan.json";
 const FACTS: &str = "facts.json";
@@ -200,7 +200,7 @@ pub struct Exported {
 /// # Errors
 /// When there is no such save, it is damaged, or the file cannot be written.
 pub fn export(request: &ExportRequest) -> Result<Exported, TrainError> {
-    let ExportRequest { run_dir, step, to, dtype, names, about } = request;
+    let ExportRequest { run_dir, step, to, dtype, names, about, thumbnail } = request;
     let saves = saves(run_dir)?;
     let Some((last, _)) = saves.last() else { return Err(TrainError::NoSave { run_dir: run_dir.to_owned() }) };
     let wanted = step.unwrap_or(*last);
@@ -242,7 +242,13 @@ pub fn export(request: &ExportRequest) -> Result<Exported, TrainError> {
     };
     let mut metadata = lora::metadata(&facts);
     metadata.extend(crate::loss::metadata(&plan.settings));
+    if let Some(picture) = thumbnail {
+        metadata.insert("modelspec.thumbnail".to_owned(), thumbnail::data_url(picture)?);
+    }
     write(&path, facts.family, &modules, dtype, &metadata)?;
+    if let Some(picture) = thumbnail {
+        thumbnail::put_beside(&path, picture)?;
+    }
     Ok(Exported { path, modules: modules.len() })
 }
 

@@ -54,9 +54,14 @@ pub(crate) fn recipe_model(recipe: &Recipe) -> Result<BaseModel, TrainError> {
 /// # Errors
 /// When the base cannot be used.
 pub fn usual_drawing(base: &str, parts: &PartFiles) -> Result<SampleSettings, TrainError> {
+    usual_for(base, &open_model_with(base, parts)?)
+}
+
+/// As [`usual_drawing`], of an opened base.
+pub(crate) fn usual_for(base: &str, model: &BaseModel) -> Result<SampleSettings, TrainError> {
     let mut recipe = Recipe::default();
     recipe.set("base.path", lorikeet_recipe::Value::Text(base.to_owned()))?;
-    Ok(settings(&recipe, &base_facts(&open_model_with(base, parts)?)?)?.sample)
+    Ok(settings(&recipe, &base_facts(model)?)?.sample)
 }
 
 fn text(recipe: &Recipe, id: &str) -> String {

@@ -3,6 +3,7 @@
 mod base;
 mod cache;
 mod draw;
+mod easel;
 mod error;
 mod export;
 mod facts;
@@ -13,17 +14,20 @@ mod meter;
 pub mod moments;
 pub mod optim;
 mod previews;
+mod prompts;
 mod run;
 mod save;
 mod setup;
 mod step;
 #[cfg(test)]
 mod testing;
+mod thumbnail;
 mod validate;
 
 pub use base::{Base, asset_folder, choose_device, open_model};
 pub use cache::{LatentCache, Moments, TextCache, cache_folder, cache_latents};
-pub use draw::{DrawSettings, DrawnFrom, Painter, SampleRequest, draw_noise, load_lora, lora_set, png_bytes, sample};
+pub use draw::{DrawSettings, Painter, draw_noise, load_lora, lora_set};
+pub use easel::{Easel, draw};
 pub use error::TrainError;
 pub use export::{Exported, RunFacts, export, read_adapter, saves, to_modules, write_adapter};
 pub use facts::{Pictures, base_facts, dataset_facts, machine_facts, pictures, plan_for, probe, usual_drawing};

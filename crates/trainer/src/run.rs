@@ -1,5 +1,6 @@
 //! A run from the recipe to the exported LoRA.
 
+mod ask;
 mod lower;
 mod start;
 mod step;
@@ -17,6 +18,7 @@ use crate::family::CaptionLength;
 use crate::meter::{Gauge, SmoothedLoss};
 use crate::optim::AdamW;
 use crate::previews::Previews;
+use crate::prompts::Prompts;
 use crate::save::{self, Saved};
 use crate::setup::{adapters, segments, text_cache};
 use crate::step::Stepper;
@@ -142,7 +144,9 @@ impl<'a> Run<'a> {
         if saved.is_none() {
             RunFacts::gather(&base, &pictures, now).save(run_dir)?;
         }
-        let text = text_cache(&base, &plan, &pictures, &cache, host)?;
+        let prompts = Prompts::load(run_dir, &settings.sample.prompts);
+        let drawn = prompts.get(prompts.now());
+        let text = text_cache(&base, &plan, &pictures, &drawn, &cache, host)?;
 
         host.event(Event::Stage { stage: Stage::LoadModel, done: 0, total: 0 });
         let denoiser = base.load_denoiser()?;
@@ -176,7 +180,7 @@ impl<'a> Run<'a> {
             last_save = Some(saved.path);
         }
         let validation = Validation::new(&pictures, held_out, base_loss);
-        let previews = Previews::new(run_dir, settings);
+        let previews = Previews::new(run_dir, settings, prompts);
         Ok(Self {
             run_dir,
             pictures,
@@ -252,8 +256,15 @@ impl<'a> Run<'a> {
     }
 
     fn draw(&mut self, host: &mut dyn Host) -> Result<(), TrainError> {
-        let epoch = self.step.div_ceil(self.plan.steps_per_epoch);
-        self.previews.draw(&self.stepper, self.step, epoch, host)
+        if !self.previews.regular() {
+            return Ok(());
+        }
+        let at = (self.step, self.epoch());
+        self.previews.draw(&self.stepper, self.previews.prompts.now(), at, host)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.step.div_ceil(self.plan.steps_per_epoch)
     }
 
     fn save(&mut self, host: &mut dyn Host) -> Result<(), TrainError> {
@@ -316,6 +327,8 @@ impl<'a> Run<'a> {
                 }
                 Command::SaveNow => self.save_or_warn(host),
                 Command::SampleNow => self.draw(host)?,
+                Command::SamplePrompts { prompts } => self.draw_these(&prompts, host)?,
+                Command::SetPrompts { prompts } => self.set_prompts(&prompts, host),
                 _ => {}
             }
         }

@@ -13,13 +13,14 @@ pub(crate) fn text_cache(
     base: &Base,
     plan: &Plan,
     pictures: &Pictures,
+    prompts: &[String],
     cache: &Path,
     host: &mut dyn Host,
 ) -> Result<TextCache, TrainError> {
     let settings = &plan.settings;
     let mut captions = pictures.all_captions();
     captions.push(settings.sample.negative.clone());
-    captions.extend(settings.sample.prompts.iter().cloned());
+    captions.extend(prompts.iter().cloned());
     let states = TextCache::build(base, &captions, cache, host)?;
     Ok(if settings.dataset.shuffle_tags { states.with_encoders(base.load_text()?) } else { states })
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use lorikeet_checkpoint::lora;
 use lorikeet_protocol::{Command, Event};
-use lorikeet_recipe::{Preset, Recipe};
+use lorikeet_recipe::{Preset, Recipe, Value};
 use lorikeet_trainer::{Done, Host, resume, train};
 
 /// Keeps what is told, answers with commands at given steps, and can pull the plug.
@@ -253,4 +253,54 @@ fn what_is_masked_out_is_not_learned() {
     let (right, _) = run("right", Some(|half| if half == 0 { 0 } else { 255 }), "0");
     assert!(moved && left > 0.0 && right > 0.0);
     near(left + right, whole);
+}
+
+#[test]
+fn prompts_change_while_the_run_goes_on_and_keep_their_places_through_a_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recipe = recipe(folder.path());
+    recipe.set("sample.prompts", Value::List(vec!["a cat".to_owned()])).unwrap();
+    for (id, value) in
+        [("sample.every", "4"), ("sample.unit", "steps"), ("sample.steps", "1"), ("dataset.shuffle_tags", "false")]
+    {
+        recipe.set_text(id, value).unwrap();
+    }
+    let dir = run_dir(folder.path(), &recipe, "run");
+    let texts = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let script = BTreeMap::from([
+        (1, vec![Command::SamplePrompts { prompts: texts(&["a heron", " "]) }]),
+        (2, vec![Command::SetPrompts { prompts: texts(&[""]) }]),
+        (3, vec![Command::SetPrompts { prompts: texts(&["a boat", "a heron"]) }]),
+        (5, vec![Command::Stop]),
+    ]);
+    let mut first = Face { script, ..face(&dir) };
+    train(&recipe, &dir, &mut first).unwrap();
+    let drawn = |face: &Face| -> Vec<(u64, usize, String)> {
+        let samples =
+            face.events.iter().filter_map(|e| if let Event::Sample(sample) = e { Some(sample) } else { None });
+        samples.map(|sample| (sample.step, sample.prompt_index, sample.prompt.clone())).collect()
+    };
+    let of = |step: u64, index: usize, prompt: &str| (step, index, prompt.to_owned());
+    // What is new is drawn by the base too.
+    assert_eq!(
+        drawn(&first),
+        [
+            of(0, 0, "a cat"),
+            of(0, 1, "a heron"),
+            of(1, 1, "a heron"),
+            of(0, 2, "a boat"),
+            of(4, 2, "a boat"),
+            of(4, 1, "a heron"),
+        ]
+    );
+    let told =
+        first.events.iter().filter_map(|e| if let Event::Prompts { prompts } = e { Some(prompts) } else { None });
+    assert_eq!(told.collect::<Vec<_>>(), [&texts(&["a boat", "a heron"])]);
+    let warned =
+        |word: &str| first.events.iter().any(|e| matches!(e, Event::Warning { message } if message.contains(word)));
+    assert!(warned("there is no prompt to draw"));
+
+    let mut second = face(&dir);
+    resume(&dir, &mut second).unwrap();
+    assert_eq!(drawn(&second), [of(8, 2, "a boat"), of(8, 1, "a heron")]);
 }

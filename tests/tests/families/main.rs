@@ -11,9 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lorikeet_checkpoint::{Dtype, TensorData, from_f32, lora, write_safetensors};
-use lorikeet_protocol::{Command, Event};
-use lorikeet_recipe::{Preset, Recipe, Value};
-use lorikeet_trainer::{Host, SampleRequest, SamplerKind, sample, train};
+use lorikeet_protocol::{Command, DrawRequest, Event, LoraUse, ToDraw};
+use lorikeet_recipe::{Preset, Recipe, Sampler, Value};
+use lorikeet_trainer::{Host, train};
 
 /// Keeps what is told.
 #[derive(Default)]
@@ -137,25 +137,27 @@ fn run_on(base: &str, prefixes: &[&str], parts: &[&str]) {
 
     // The export draws, and not what the base alone draws.
     let draw = |loras: Vec<(PathBuf, f32)>| {
-        let request = SampleRequest {
-            base: base.to_owned(),
-            parts: Default::default(),
-            loras,
-            prompts: vec!["an anchor".to_owned()],
-            negative: String::new(),
+        let picture = ToDraw {
+            prompt: "an anchor".to_owned(),
+            loras: loras.into_iter().map(|(path, strength)| LoraUse { path, strength, ..Default::default() }).collect(),
             seed: 1,
             width: 64,
             height: 64,
-            steps: 2,
-            cfg: 1.0,
-            guidance: 3.5,
-            sampler: SamplerKind::Euler,
+            steps: Some(2),
+            cfg: Some(1.0),
+            guidance: Some(3.5),
+            sampler: Some(Sampler::Euler),
+            ..Default::default()
+        };
+        let request = DrawRequest {
+            base: base.to_owned(),
+            pictures: vec![picture],
             device: "cpu".to_owned(),
             out_dir: folder.path().join("out"),
-            noise_out: None,
+            ..Default::default()
         };
         let mut face = Face { run_dir: run_dir.clone(), ..Face::default() };
-        pixels(&sample(&request, &mut face).unwrap()[0])
+        pixels(&lorikeet_trainer::draw(&request, &mut face).unwrap()[0])
     };
     let alone = draw(Vec::new());
     assert_eq!(alone, draw(Vec::new()));

@@ -4,12 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use image::ImageError;
-use lorikeet_checkpoint::PartFiles;
-use lorikeet_protocol::{Command, Event};
+use lorikeet_protocol::{Command, DrawRequest, Event, LoraUse, ToDraw};
 use lorikeet_recipe::{Preset, Recipe, Value};
-use lorikeet_trainer::{DrawSettings, SampleRequest};
 
-use super::sample::usual;
 use super::train::{apply, plot_run};
 use crate::args::DemoArgs;
 use crate::drawing::chroma::mean_chroma;
@@ -42,7 +39,8 @@ pub(crate) fn demo(args: &DemoArgs) -> Result<(), Trouble> {
     println!("Drawing {} pictures, by the base and with the LoRA", example.prompts.len());
     let folder = run_dir.join("sheet");
     let base = draw(&recipe, example, &[], &folder.join("base"))?;
-    let with_lora = draw(&recipe, example, &[(lora.clone(), 1.0)], &folder.join("lora"))?;
+    let whole = LoraUse { path: lora.clone(), strength: 1.0, name: String::new() };
+    let with_lora = draw(&recipe, example, &[whole], &folder.join("lora"))?;
     let sheet = run_dir.join("sheet.png");
     let (of_base, of_lora) = look(example, &base, &with_lora, &sheet).map_err(|error| {
         Trouble::failed("The sheet cannot be drawn", error, "Make room on the disk; the LoRA itself is ready")
@@ -86,34 +84,20 @@ fn recipe(args: &DemoArgs, example: &ShippedExample) -> Result<Recipe, Trouble> 
     Ok(recipe)
 }
 
-fn draw(
-    recipe: &Recipe,
-    example: &ShippedExample,
-    loras: &[(PathBuf, f32)],
-    out_dir: &Path,
-) -> Result<Vec<PathBuf>, Trouble> {
+fn draw(recipe: &Recipe, example: &ShippedExample, loras: &[LoraUse], out_dir: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let text = |id| if let Value::Text(text) = recipe.get(id) { text } else { String::new() };
-    let usual = DrawSettings::from(&usual(&text("base.path"), &PartFiles::default())?);
-    let cfg = if let Value::Float(cfg) = recipe.get("sample.cfg") { cfg } else { usual.cfg };
-    let request = SampleRequest {
+    let cfg = if let Value::Float(cfg) = recipe.get("sample.cfg") { Some(cfg) } else { None };
+    let picture =
+        |&prompt: &&str| ToDraw { prompt: prompt.to_owned(), loras: loras.to_vec(), seed: 1, cfg, ..ToDraw::default() };
+    let request = DrawRequest {
         base: text("base.path"),
-        parts: PartFiles::default(),
-        loras: loras.to_vec(),
-        prompts: example.prompts.iter().map(|&prompt| prompt.to_owned()).collect(),
-        negative: String::new(),
-        seed: 1,
-        width: 0,
-        height: 0,
-        steps: usual.steps,
-        cfg,
-        guidance: usual.guidance,
-        sampler: usual.sampler,
         device: text("run.device"),
+        pictures: example.prompts.iter().map(picture).collect(),
         out_dir: out_dir.to_owned(),
-        noise_out: None,
+        ..DrawRequest::default()
     };
     let mut terminal = Terminal::new(Box::new(Progress::new()));
-    Ok(lorikeet_trainer::sample(&request, &mut terminal).map_err(|error| error.failure())?)
+    Ok(lorikeet_trainer::draw(&request, &mut terminal).map_err(|error| error.failure())?)
 }
 
 /// Draws the sheet, and tells the mean chroma of both rows of pictures.

@@ -48,6 +48,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<(), Trouble> {
             usage_hint: args.usage_hint.clone(),
             tags: args.tags.clone(),
         },
+        thumbnail: args.thumbnail.clone(),
     };
     let exported = lorikeet_trainer::export(&request).map_err(|error| error.failure())?;
     println!("Exported {} layers: {}", exported.modules, exported.path.display());

@@ -9,7 +9,7 @@ use crate::trouble::Trouble;
 pub(crate) fn work() -> Result<(), Trouble> {
     let output = own_output()
         .map_err(|error| Trouble::failed("The worker cannot be heard", error, "Start it with its output connected"))?;
-    serve(io::stdin(), output, Box::new(Trainer)).map_err(|error| Trouble::from(error.failure()))
+    serve(io::stdin(), output, Box::new(Trainer::default())).map_err(|error| Trouble::from(error.failure()))
 }
 
 /// Standard output for events alone: what libraries print there goes to standard error from now on.

@@ -10,6 +10,7 @@ pub(super) enum Lost {
     Run,
     Export,
     Plan,
+    Drawing,
 }
 
 /// `last_words`: what the process printed last.
@@ -19,6 +20,7 @@ pub(super) fn failure(lost: Lost, status: Option<ExitStatus>, last_words: &str) 
         Lost::Run => "Training ended all at once: its process is gone",
         Lost::Export => "The LoRA was not exported: the process that was at it is gone",
         Lost::Plan => "There is no plan: the process that made it is gone",
+        Lost::Drawing => "Nothing was drawn: the process that was at it is gone",
     };
     let last = last_words.lines().map(str::trim).rfind(|line| !line.is_empty());
     let why = match last {

@@ -9,6 +9,8 @@ pub(super) struct Pending {
     pub run: Option<Run>,
     pub exports: usize,
     pub probes: usize,
+    /// The sets of drawings.
+    pub drawings: Vec<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -19,13 +21,14 @@ pub(super) struct Run {
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        self.run.is_none() && self.exports == 0 && self.probes == 0
+        self.run.is_none() && self.exports == 0 && self.probes == 0 && self.drawings.is_empty()
     }
 
     pub(super) fn ask(&mut self, command: &Command) {
         match command {
             Command::Probe { .. } => self.probes += 1,
             Command::Export(_) => self.exports += 1,
+            Command::Draw(request) => self.drawings.push(request.set),
             // A second one is refused, and the first stays on.
             Command::Start { .. } => {
                 self.run.get_or_insert_default();
@@ -53,6 +56,7 @@ impl Pending {
             Event::Planned { .. } => self.probes = self.probes.saturating_sub(1),
             // A run exports its LoRA too, which nobody asked for.
             Event::Exported { .. } => self.exports = self.exports.saturating_sub(1),
+            Event::DrawEnded(end) => self.drawings.retain(|set| *set != end.set),
             Event::Finished { .. } => self.run = None,
             Event::Failed(_) if self.exports > 0 => self.exports -= 1,
             Event::Failed(_) if self.run.is_some() => {

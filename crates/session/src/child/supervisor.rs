@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use lorikeet_protocol::{Command, Event, Failure};
+use lorikeet_protocol::{Command, DrawEnd, Event, Failure};
 use serde::Serialize;
 
 use super::WorkerProgram;
@@ -227,6 +227,10 @@ impl Shared {
         }
         for _ in 0..pending.probes {
             self.events.push(Event::Failed(failure(Lost::Plan)));
+        }
+        for set in pending.drawings {
+            let failure = Some(failure(Lost::Drawing));
+            self.events.push(Event::DrawEnded(DrawEnd { set, drawn: 0, failure }));
         }
     }
 }

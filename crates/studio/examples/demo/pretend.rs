@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::Duration;
 
-use lorikeet_protocol::{Command, Event, Stage};
+use lorikeet_protocol::{Command, Drawn, Event, PictureSettings, Stage, UsedLora};
+use lorikeet_recipe::Sampler;
 
 use crate::fake::{self, Fake};
 
@@ -51,6 +52,45 @@ pub(crate) fn previews(step: u64, folder: &Path) -> Vec<Event> {
             Some(fake::sample(step, i, prompt, path))
         })
         .collect()
+}
+
+/// Saves to draw with, as far as their folders tell.
+pub(crate) fn saves(folder: &Path) {
+    for step in [100, 200, 300, 400] {
+        let save = folder.join(format!("checkpoints/step-{step:06}"));
+        std::fs::create_dir_all(&save).ok();
+        std::fs::write(save.join("adapter.safetensors"), "").ok();
+    }
+}
+
+/// A request that is answered with previews of `pictures` strengths of two saves; 1: of one.
+pub(crate) fn drawn(folder: &Path, set: u64, sweep: bool) -> Vec<Event> {
+    let uses: Vec<(u64, f32)> = match sweep {
+        true => [100, 400].into_iter().flat_map(|step| [0.0, 0.5, 0.75, 1.0, 1.25].map(|at| (step, at))).collect(),
+        false => vec![(400, 1.0)],
+    };
+    let mut events = Vec::new();
+    for (index, (step, strength)) in uses.iter().enumerate() {
+        let like = (f64::from(*strength) * 0.8 * *step as f64) as u64;
+        let Some(Event::Sample(sample)) = previews(like, &folder.join("made-up")).into_iter().nth(1) else { continue };
+        let settings = PictureSettings {
+            prompt: sample.prompt,
+            negative: "blurry".to_owned(),
+            base: "Lorikeet demo base".to_owned(),
+            base_file: "demo-base".to_owned(),
+            loras: vec![UsedLora { name: format!("ink-style-step{step}"), strength: *strength }],
+            seed: 42,
+            width: 128,
+            height: 128,
+            steps: 25,
+            cfg: 5.0,
+            sampler: Some(Sampler::Ddim),
+            set,
+            ..Default::default()
+        };
+        events.push(Event::Drawn(Drawn { index, settings, path: sample.path }));
+    }
+    events
 }
 
 /// What a run tells up to `step`.

@@ -114,8 +114,22 @@ const STATES: &[(&str, Prepare)] = &[
         pretend::lora_file(&file);
         engine.push(Event::Exported { path: file, modules: 1 });
     }),
-    ("18-failed", |app, engine, folder| {
+    ("30-drawing", |app, engine, folder| {
         app.cancel_export();
+        pretend::saves(folder);
+        app.open_drawing();
+        pretend::drawn(folder, 1, false).into_iter().for_each(|event| engine.push(event));
+    }),
+    ("31-sweep", |app, engine, folder| {
+        app.sweep(&[100, 400]);
+        pretend::drawn(folder, 2, true).into_iter().for_each(|event| engine.push(event));
+    }),
+    ("31-sweep-end", |_, _, _| {}),
+    ("32-drawing-busy", |app, engine, _| {
+        app.draw_pictures();
+        engine.push(Event::Stage { stage: Stage::Sample, done: 31, total: 250 });
+    }),
+    ("18-failed", |app, engine, folder| {
         app.train();
         engine.push(Event::Started { run_dir: folder.to_owned(), resumed_at: 0 });
         pretend::up_to(120, folder).into_iter().skip(1).for_each(|event| engine.push(event));

@@ -62,6 +62,7 @@ icons! {
     Smile = "smile",
     Sparkles = "sparkles",
     Square = "square",
+    Star = "star",
     Stethoscope = "stethoscope",
     Sun = "sun",
     Tag = "tag",

@@ -7,10 +7,12 @@ use egui::{
 use lorikeet_protocol::Sample;
 
 use super::picture;
+use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::drawing::DrawAction;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, buttons::focus_ring, buttons::segmented, card::hint, icon_button, modal, theme, tokens,
+    Icon, Tokens, buttons::focus_ring, buttons::segmented, card::hint, icon_button, modal, quiet_button, theme, tokens,
 };
 use crate::pictures::{PREVIEW, Picture};
 
@@ -62,6 +64,14 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context, prompt: usize, step: u64)
         }
         ui.horizontal(|ui| {
             hint(ui, format!("Seed {} · arrow keys: other steps and prompts", sample.seed));
+            if quiet_button(ui, Icon::Boxes, "Open in ComfyUI…")
+                .on_hover_text(
+                    "Saves a workflow with the same settings. The picture itself can be dropped on ComfyUI too",
+                )
+                .clicked()
+            {
+                app.actions.push(Action::Drawing(DrawAction::Workflow(sample.path.clone())));
+            }
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 let at = steps.iter().position(|s| *s == step).unwrap_or(0);
                 ui.add_enabled_ui(at + 1 < steps.len(), |ui| {

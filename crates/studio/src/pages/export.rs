@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use egui::{ComboBox, Context, Margin, Response, RichText, TextEdit, Ui};
+use lorikeet_checkpoint::LoraFolder;
 use lorikeet_checkpoint::lora::{Checked, Consumer};
 use lorikeet_protocol::{About, ExportDtype, ExportNames};
 
-use super::plan;
+use super::{export_more, export_more::Copies, plan};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
@@ -36,6 +37,13 @@ pub(crate) struct ExportForm {
     /// `None`: the newest save.
     pub(crate) step: Option<u64>,
     steps: Vec<u64>,
+    /// The newest save.
+    newest: u64,
+    pub(crate) thumbnail: Option<PathBuf>,
+    /// Of other programs, and whether it is copied there.
+    pub(crate) folders: Vec<(LoraFolder, bool)>,
+    /// What came of the copies so far.
+    pub(crate) copies: Copies,
     pub(crate) sent: bool,
     /// The finished file is being read back.
     pub(crate) checking: bool,
@@ -44,12 +52,15 @@ pub(crate) struct ExportForm {
 }
 
 impl ExportForm {
-    pub(crate) fn suggest(run_dir: &Path, name: &str, trigger: &str, state: &State) -> Self {
+    /// `favourite`: the step that was marked.
+    pub(crate) fn suggest(run_dir: &Path, name: &str, trigger: &str, state: &State, favourite: Option<u64>) -> Self {
         let steps: Vec<u64> = state.saves.keys().rev().copied().collect();
         let newest = steps.first().copied().or(state.step.map(|step| step.step)).unwrap_or(0);
         // Names come from folders, whose letters files may have too, except where they part folders.
         let file = name.replace(['/', '\\'], "-");
-        let to = run_dir.join(format!("{file}-step{newest}.safetensors"));
+        let step = favourite.filter(|step| steps.contains(step) && *step != newest);
+        let wanted = step.unwrap_or(newest);
+        let to = run_dir.join(format!("{file}-step{wanted}.safetensors"));
         let hint = if trigger.is_empty() { String::new() } else { format!("Use \"{trigger}\" in the prompt") };
         Self {
             to: to.to_string_lossy().into_owned(),
@@ -57,8 +68,12 @@ impl ExportForm {
             names: ExportNames::Kohya,
             about: About { title: name.to_owned(), usage_hint: hint, ..About::default() },
             tags: String::new(),
-            step: None,
+            step,
             steps,
+            newest,
+            thumbnail: export_more::previews(state, wanted).into_iter().next().map(|(_, path)| path),
+            folders: Vec::new(),
+            copies: Vec::new(),
             sent: false,
             checking: false,
             checked: None,
@@ -74,6 +89,31 @@ impl ExportForm {
             dtype: self.dtype,
             names: self.names,
             about: About { tags, ..self.about.clone() },
+            thumbnail: self.thumbnail.clone(),
+        }
+    }
+
+    /// The step that is exported.
+    pub(crate) fn wanted(&self) -> u64 {
+        self.step.unwrap_or(self.newest)
+    }
+
+    pub(crate) fn chosen_folders(&self) -> Vec<PathBuf> {
+        self.folders.iter().filter(|(_, on)| *on).map(|(folder, _)| folder.path.clone()).collect()
+    }
+
+    /// Another save, whose name and picture go with it unless they are the user's own.
+    fn choose(&mut self, step: Option<u64>, state: &State) {
+        let ending = |step: u64| format!("-step{step}.safetensors");
+        let (before, pictures) = (self.wanted(), export_more::previews(state, self.wanted()));
+        let at = pictures.iter().position(|(_, path)| Some(path) == self.thumbnail.as_ref());
+        self.step = step;
+        if let Some(name) = self.to.strip_suffix(&ending(before)) {
+            self.to = name.to_owned() + &ending(self.wanted());
+        }
+        if let Some(at) = at {
+            let now = export_more::previews(state, self.wanted());
+            self.thumbnail = now.into_iter().nth(at).map(|(_, path)| path);
         }
     }
 }
@@ -89,7 +129,9 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
         }
         ui.add_enabled_ui(!exporting, |ui| {
             place(app, ui, &mut form);
+            export_more::thumbnail(app, ui, &mut form);
             told(ui, &mut form);
+            export_more::folders(ui, &mut form);
         });
         if let Some(failure) = &app.state.export_failure {
             plan::failure_text(ui, failure);
@@ -125,6 +167,7 @@ fn place(app: &mut StudioApp, ui: &mut Ui, form: &mut ExportForm) {
         response
     });
     if form.steps.len() > 1 {
+        let mut picked = None;
         row(ui, "Save", "Which save to export; an earlier one may look better", "", |ui| {
             let name = |step: Option<u64>| match step {
                 None => format!("Newest (step {})", format::count(form.steps[0])),
@@ -135,12 +178,15 @@ fn place(app: &mut StudioApp, ui: &mut Ui, form: &mut ExportForm) {
                 .show_ui(ui, |ui| {
                     for step in std::iter::once(None).chain(form.steps.iter().skip(1).copied().map(Some)) {
                         if ui.selectable_label(form.step == step, name(step)).clicked() {
-                            form.step = step;
+                            picked = Some(step);
                         }
                     }
                 })
                 .response
         });
+        if let Some(step) = picked {
+            form.choose(step, &app.state);
+        }
     }
     row(ui, "For", "What layers are called in the file; kohya's names are read by every program", "", |ui| {
         choice(ui, &NAMES.map(|(_, label)| label), NAMES.iter().position(|(names, _)| *names == form.names), |picked| {
@@ -207,6 +253,7 @@ fn done(app: &mut StudioApp, ui: &mut Ui, form: &ExportForm) -> bool {
             }
         }
     }
+    export_more::copies(app, ui, form);
     let mut keep = true;
     actions(ui, |ui| {
         if primary_button(ui, Icon::Check, "Done", true).clicked() {
@@ -247,10 +294,35 @@ mod tests {
 
     #[test]
     fn the_suggested_name_stays_in_the_run_folder_and_the_trigger_word_is_told() {
-        let form = ExportForm::suggest(Path::new("/runs/1"), "my/style", "zib", &State::default());
+        let form = ExportForm::suggest(Path::new("/runs/1"), "my/style", "zib", &State::default(), None);
         assert_eq!(Path::new(&form.to), Path::new("/runs/1/my-style-step0.safetensors"));
         let request = ExportForm { tags: "a, ,b ".to_owned(), ..form }.request("/runs/1".into());
         assert_eq!(request.about.usage_hint, "Use \"zib\" in the prompt");
         assert_eq!(request.about.tags, ["a", "b"]);
+    }
+
+    #[test]
+    fn the_favourite_is_exported_with_its_picture_and_another_save_takes_them_along() {
+        let mut state = State::default();
+        let sample = |step: u64| lorikeet_protocol::Sample {
+            step,
+            epoch: 1,
+            prompt_index: 0,
+            prompt: "a cat".to_owned(),
+            seed: 1,
+            path: format!("{step}.png").into(),
+        };
+        for step in [100, 200] {
+            state.apply(lorikeet_protocol::Event::Sample(sample(step)));
+            state.apply(lorikeet_protocol::Event::Saved { step, path: "save".into() });
+        }
+        let mut form = ExportForm::suggest(Path::new("/runs/1"), "ink", "", &state, Some(100));
+        assert_eq!((form.step, form.thumbnail.as_deref()), (Some(100), Some(Path::new("100.png"))));
+        assert_eq!(Path::new(&form.to), Path::new("/runs/1/ink-step100.safetensors"));
+        form.choose(None, &state);
+        assert_eq!((form.wanted(), form.thumbnail.as_deref()), (200, Some(Path::new("200.png"))));
+        assert_eq!(Path::new(&form.to), Path::new("/runs/1/ink-step200.safetensors"));
+        // A favourite whose save is gone.
+        assert_eq!(ExportForm::suggest(Path::new("/runs/1"), "ink", "", &state, Some(150)).wanted(), 200);
     }
 }

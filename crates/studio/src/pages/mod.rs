@@ -3,7 +3,9 @@
 mod compare;
 mod dataset;
 mod dialogs;
+mod draw;
 mod export;
+mod export_more;
 mod fields;
 mod import;
 mod log;
@@ -14,6 +16,7 @@ mod monitor;
 mod overlays;
 mod picture;
 mod plan;
+mod prompts;
 mod queue;
 mod recipes;
 mod runs;
@@ -32,8 +35,10 @@ pub(crate) use dataset::sentence;
 pub(crate) use dataset::{FolderCounts, Shapes};
 pub(crate) use dialogs::dialogs;
 pub(crate) use export::ExportForm;
+pub(crate) use export_more::Copies;
 pub(crate) use fields::{in_form as settings_in_form, shown as setting_in_words};
 pub(crate) use longer::LongerForm;
+pub(crate) use prompts::PromptForm;
 pub(crate) use training::AdvancedView;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

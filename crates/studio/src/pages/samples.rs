@@ -2,11 +2,14 @@
 
 use egui::{Rect, RichText, ScrollArea, Sense, Ui, pos2, vec2};
 
-use super::picture;
+use super::{draw, picture, prompts};
 use crate::actions::Action;
 use crate::app::StudioApp;
+use crate::drawing::DrawAction;
 use crate::format;
-use crate::kit::{Icon, Tokens, card::empty, card::page_title, text_button, theme};
+use crate::kit::{
+    Icon, Tokens, buttons::focus_ring, buttons::segmented, card::empty, card::page_title, text_button, theme,
+};
 use crate::pictures::PREVIEW;
 use crate::state::Phase;
 
@@ -15,6 +18,41 @@ const SMALL: f32 = 128.0;
 const LARGE: f32 = 232.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
+    head(app, ui);
+    if app.drawing.open {
+        draw::show(app, ui);
+    } else {
+        previews(app, ui);
+    }
+}
+
+/// Which of the two is shown, and what can be done there.
+fn head(app: &mut StudioApp, ui: &mut Ui) {
+    ui.horizontal(|ui| {
+        ui.vertical(|ui| {
+            let (title, about) = match app.drawing.open {
+                true => ("Draw", "With any save or LoRA file, at any strength. Nothing is trained"),
+                false => ("Previews", "The same prompts and seeds at each step; choose one to see it beside the base"),
+            };
+            page_title(ui, title, about);
+        });
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            let ways = [(Some(Icon::Images), "Previews"), (Some(Icon::Sparkles), "Draw")];
+            if let Some(picked) = segmented(ui, &ways, usize::from(app.drawing.open)) {
+                app.actions.push(Action::Drawing(DrawAction::Open(picked == 1)));
+            }
+            let running = app.state.phase == Phase::Running;
+            if app.state.active() && !app.drawing.open && text_button(ui, Icon::Camera, "Draw now", running).clicked() {
+                app.actions.push(Action::SampleNow);
+            }
+        });
+    });
+}
+
+fn previews(app: &mut StudioApp, ui: &mut Ui) {
+    if app.state.active() {
+        prompts::show(app, ui);
+    }
     if app.state.samples.is_empty() {
         let text = if app.state.active() {
             "The first previews show the untouched base, to compare with"
@@ -25,17 +63,6 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         return;
     }
     let t = Tokens::get(ui);
-    ui.horizontal(|ui| {
-        ui.vertical(|ui| {
-            page_title(ui, "Previews", "The same prompts and seeds at each step; choose one to see it beside the base");
-        });
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let running = app.state.phase == Phase::Running;
-            if app.state.active() && text_button(ui, Icon::Camera, "Draw now", running).clicked() {
-                app.actions.push(Action::SampleNow);
-            }
-        });
-    });
     let (prompts, steps) = app.state.sample_grid();
     let prompts: Vec<(usize, String)> = prompts.into_iter().map(|(index, prompt)| (index, prompt.to_owned())).collect();
     let room = ui.available_width() - GAP * (steps.len().max(1) - 1) as f32;
@@ -61,7 +88,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     });
 }
 
-fn header(app: &StudioApp, ui: &mut Ui, steps: &[u64], edge: f32, width: f32) {
+fn header(app: &mut StudioApp, ui: &mut Ui, steps: &[u64], edge: f32, width: f32) {
     let t = Tokens::get(ui);
     let (rect, _) = ui.allocate_exact_size(vec2(width, 20.0), Sense::hover());
     for (i, step) in steps.iter().enumerate() {
@@ -70,7 +97,11 @@ fn header(app: &StudioApp, ui: &mut Ui, steps: &[u64], edge: f32, width: f32) {
         let color = if i + 1 == steps.len() { t.text } else { t.dim };
         let at = ui.painter().text(at, egui::Align2::LEFT_CENTER, text, theme::section().resolve(ui.style()), color);
         let epoch = app.state.samples.iter().find(|sample| sample.step == *step).map_or(0, |sample| sample.epoch);
-        if *step > 0 && at.width() + 60.0 < edge {
+        if *step > 0 {
+            let column = rect.left() + i as f32 * (edge + GAP);
+            star(app, ui, Rect::from_center_size(pos2(column + edge - 10.0, rect.center().y), vec2(20.0, 20.0)), *step);
+        }
+        if *step > 0 && at.width() + 84.0 < edge {
             let small = egui::TextStyle::Small.resolve(ui.style());
             ui.painter().text(
                 at.right_center() + vec2(8.0, 0.0),
@@ -81,6 +112,29 @@ fn header(app: &StudioApp, ui: &mut Ui, steps: &[u64], edge: f32, width: f32) {
             );
         }
     }
+}
+
+/// Marks the favourite, which the export starts with.
+fn star(app: &mut StudioApp, ui: &Ui, rect: Rect, step: u64) {
+    let t = Tokens::get(ui);
+    let on = app.drawing.favourite(app.state.run_dir.as_ref()) == Some(step);
+    let response = ui.interact(rect, ui.scope_id().with(("star", step)), Sense::click());
+    let name = format!("Step {} as favourite", format::count(step));
+    response.widget_info(|| egui::WidgetInfo::selected(egui::Role::CheckBox, true, on, &name));
+    let color = match (on, response.hovered()) {
+        (true, _) => t.accent,
+        (false, true) => t.text,
+        (false, false) => t.mute,
+    };
+    if on {
+        ui.painter().circle_filled(rect.center(), 4.0, t.accent);
+    }
+    Icon::Star.paint(ui, Rect::from_center_size(rect.center(), vec2(14.0, 14.0)), color);
+    focus_ring(ui, &response, 4);
+    if response.clicked() {
+        app.actions.push(Action::Favourite((!on).then_some(step)));
+    }
+    response.on_hover_text("The favourite: the export starts with it");
 }
 
 fn row(app: &mut StudioApp, ui: &mut Ui, index: usize, steps: &[u64], edge: f32, width: f32) {

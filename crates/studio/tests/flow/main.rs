@@ -5,6 +5,7 @@
 mod captions;
 mod commands;
 mod compare;
+mod drawing;
 #[path = "../fake/mod.rs"]
 mod fake;
 mod folders;

@@ -153,6 +153,7 @@ fn an_export_asks_what_to_tell_and_shows_who_reads_the_file() {
     harness.run_steps(2);
     harness.input_mut().events.push(egui::Event::Text("Ann".to_owned()));
     harness.run_steps(2);
+    harness.get_by_role_and_label(Role::Image, "The picture it is shown with");
     harness.get_by_label("diffusers (PEFT)").click();
     harness.run_steps(2);
     harness.get_by_label("Export").click();
@@ -164,6 +165,7 @@ fn an_export_asks_what_to_tell_and_shows_who_reads_the_file() {
         ("Ann", "Use \"ink style\" in the prompt")
     );
     assert_eq!(request.names, lorikeet_protocol::ExportNames::Diffusers);
+    assert_eq!(request.thumbnail.as_deref(), Some(Path::new("missing.png")));
     engine.push(Event::Exported { path: file, modules: 1 });
     harness.run_steps(2);
     settle(&mut harness);
@@ -210,4 +212,32 @@ fn settings_of_another_trainer_are_shown_before_they_are_used_and_can_be_undone(
     harness.key_press_modifiers(egui::Modifiers::COMMAND, Key::Z);
     settle(&mut harness);
     assert_eq!(harness.state().recipe(), before);
+}
+
+#[test]
+fn a_favourite_is_marked_kept_with_the_run_and_exported_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_folder(folder.path(), "ink-001");
+    let engine = Fake::default();
+    let mut harness = studio_in(&engine, (1280.0, 900.0), folder.path());
+    engine.push(Event::Started { run_dir: run.clone(), resumed_at: 0 });
+    for at in [100, 200] {
+        engine.push(fake::sample(at, 0, "a cat", run.join(format!("samples/{at}.png"))));
+        engine.push(Event::Saved { step: at, path: run.join("checkpoints") });
+    }
+    engine.push(Event::Finished { run_dir: run.clone(), step: 200, lora: None, seconds: 1.0 });
+    harness.run_steps(2);
+    harness.state_mut().go(Page::Samples);
+    settle(&mut harness);
+    harness.get_by_label("Step 100 as favourite").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    assert_eq!(fs::read_to_string(run.join("favourite.json")).unwrap(), "{\"step\":100}");
+    harness.state_mut().ask_export();
+    harness.run_steps(4);
+    harness.get_by_label("Export").click();
+    harness.run_steps(2);
+    let sent = engine.take_sent();
+    let [Command::Export(request)] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!((request.step, request.thumbnail.clone()), (Some(100), Some(run.join("samples/100.png"))));
 }

@@ -53,10 +53,7 @@ impl TextCache {
             let encoders = base.load_text()?;
             for caption in missing {
                 obey(host)?;
-                // One at a time, so that the numbers do not depend on what else is encoded.
-                let TextStates { states: found, pooled } = encoders.encode(&Context::base(), &[caption]);
-                let pooled = pooled.map(|pooled| read_back(pooled, "text states")).transpose()?.unwrap_or_default();
-                let row = [read_back(found, "text states")?, pooled];
+                let row = row(&*encoders, caption)?;
                 let shapes: [&[usize]; 2] = [&[shape.tokens, shape.width], &[shape.pooled.unwrap_or(0)]];
                 let tensors = [(NAMES[0], shapes[0], &row[0][..]), (NAMES[1], shapes[1], &row[1][..])];
                 store.save(&key_of(caption), &tensors, host);
@@ -82,6 +79,22 @@ impl TextCache {
         Ok(TextStates::cat(rows))
     }
 
+    /// Encodes captions that nobody knew of at the start. Encoders are loaded for it and let go.
+    ///
+    /// # Errors
+    /// When a text encoder cannot be loaded, or the device fails.
+    pub(crate) fn learn(&mut self, base: &Base, captions: &[String]) -> Result<(), TrainError> {
+        let missing: Vec<&String> = captions.iter().filter(|caption| !self.states.contains_key(*caption)).collect();
+        if missing.is_empty() || self.encoders.is_some() {
+            return Ok(());
+        }
+        let encoders = base.load_text()?;
+        for caption in missing {
+            self.states.insert(caption.clone(), row(&*encoders, caption)?);
+        }
+        Ok(())
+    }
+
     fn one(&self, caption: &str) -> Result<TextStates, TrainError> {
         let TextShape { tokens, width, pooled } = self.shape;
         match (self.states.get(caption), &self.encoders) {
@@ -101,6 +114,13 @@ impl TextCache {
         let data = TensorData::new(values.to_vec(), shape);
         Tensor::<D>::from_data(data, (&self.device, DType::F32)).cast(self.dtype)
     }
+}
+
+/// One at a time, so that the numbers do not depend on what else is encoded.
+fn row(encoders: &dyn TextEncoders, caption: &str) -> Result<Row, TrainError> {
+    let TextStates { states, pooled } = encoders.encode(&Context::base(), &[caption]);
+    let pooled = pooled.map(|pooled| read_back(pooled, "text states")).transpose()?.unwrap_or_default();
+    Ok([read_back(states, "text states")?, pooled])
 }
 
 const NAMES: [&str; 2] = ["states", "pooled"];

@@ -1,12 +1,7 @@
-use std::fs;
-
 use lorikeet_adapters::{LoraSet, Size};
-use lorikeet_checkpoint::lora::{Array, LoraModule};
-use lorikeet_checkpoint::{Dtype, Family, SafetensorsFile};
-use lorikeet_nn::LayerKind;
 
 use super::*;
-use crate::testing::{Recorder, demo};
+use crate::testing::demo;
 use crate::{to_modules, write_adapter};
 
 fn quick(sampler: SamplerKind, seed: u64) -> DrawSettings {
@@ -62,68 +57,7 @@ fn sizes_are_rounded_down_with_a_word() {
     assert!(warning.unwrap().contains("100 x 5"));
 }
 
-fn request(folder: &Path) -> SampleRequest {
-    SampleRequest {
-        base: "demo".to_owned(),
-        parts: Default::default(),
-        loras: Vec::new(),
-        prompts: vec!["Red apple, flat style".to_owned()],
-        negative: "blurry".to_owned(),
-        seed: 42,
-        width: 70,
-        height: 32,
-        steps: 2,
-        cfg: 3.0,
-        guidance: 0.0,
-        sampler: SamplerKind::Ddim,
-        device: "cpu".to_owned(),
-        out_dir: folder.join("out"),
-        noise_out: None,
-    }
-}
-
-fn text_of(path: &Path) -> String {
-    let decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(path).unwrap()));
-    let reader = decoder.read_info().unwrap();
-    let info = reader.info();
-    let latin = info.uncompressed_latin1_text.iter().map(|chunk| chunk.text.clone());
-    let utf8 = info.utf8_text.iter().map(|chunk| chunk.get_text().unwrap());
-    latin.chain(utf8).collect()
-}
-
-#[test]
-fn a_request_leaves_pictures_that_tell_how_they_were_made() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut request = request(folder.path());
-    request.noise_out = Some(folder.path().join("noise.safetensors"));
-    let mut host = Recorder::default();
-    let paths = sample(&request, &mut host).unwrap();
-    assert_eq!(paths, [folder.path().join("out").join("red-apple-flat-style-42.png")]);
-    assert_eq!(image::open(&paths[0]).unwrap().into_rgb8().dimensions(), (64, 32));
-    let text = text_of(&paths[0]);
-    for part in [
-        "Red apple, flat style\nNegative prompt: blurry\nSteps: 2, Sampler: DDIM, CFG scale: 3, Seed: 42",
-        "Size: 64x32",
-    ] {
-        assert!(text.contains(part), "{text}");
-    }
-    assert!(host.warnings()[0].contains("70 x 32"), "{:?}", host.warnings());
-    assert!(matches!(host.events.last(), Some(Event::Sample(sample)) if sample.path == paths[0]));
-    let noise = SafetensorsFile::open(folder.path().join("noise.safetensors")).unwrap();
-    let [c, h, w] = demo().latent_shape(64, 32);
-    assert_eq!(noise.shape("noise"), Some(&[1, c, h, w][..]));
-
-    // Asked again, the first picture stays; other letters go into a chunk of their own.
-    request.prompts = vec!["红苹果".to_owned()];
-    let second = sample(&request, &mut Recorder::default()).unwrap();
-    assert!(text_of(&second[0]).starts_with("红苹果"), "{}", text_of(&second[0]));
-    request.prompts = vec!["Red apple, flat style".to_owned()];
-    let third = sample(&request, &mut Recorder::default()).unwrap();
-    assert_eq!(third[0].file_name().unwrap(), "red-apple-flat-style-42-2.png");
-    assert_eq!(image::open(&paths[0]).unwrap(), image::open(&third[0]).unwrap());
-}
-
-fn all_targets(base: &Base) -> Vec<LayerInfo> {
+pub(crate) fn all_targets(base: &Base) -> Vec<LayerInfo> {
     let (model, architecture) = (&base.model, &base.architecture);
     let mut layers = architecture.denoiser_targets(model).unwrap();
     layers.extend(architecture.convolution_targets(model).unwrap());
@@ -138,50 +72,6 @@ pub(crate) fn trained(base: &Base) -> LoraSet {
         module.b = module.b.clone() + 0.02;
     }
     set
-}
-
-#[test]
-fn a_lora_file_draws_what_its_adapters_draw_at_any_strength() {
-    let folder = tempfile::tempdir().unwrap();
-    let base = demo();
-    let file = folder.path().join("inky.safetensors");
-    lora::write(&file, Family::Sd1, &to_modules(&trained(&base)).unwrap(), Dtype::F32, &Default::default()).unwrap();
-    let draw = |loras: &[f32]| {
-        let loras = loras.iter().map(|strength| (file.clone(), *strength)).collect();
-        let paths = sample(&SampleRequest { loras, ..request(folder.path()) }, &mut Recorder::default()).unwrap();
-        (image::open(&paths[0]).unwrap().into_rgb8(), text_of(&paths[0]))
-    };
-    let (without, _) = draw(&[]);
-    let (full, text) = draw(&[1.0]);
-    assert!(text.contains("<lora:inky:1>"), "{text}");
-    assert_ne!(without, full);
-    assert_eq!(without, draw(&[0.0]).0);
-    // Deltas add up; the sum is rounded once more.
-    let (halves, _) = draw(&[0.5, 0.5]);
-    let far = full.iter().zip(halves.iter()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
-    assert!(far <= 1, "{far}");
-}
-
-#[test]
-fn a_lora_of_another_model_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("other.safetensors");
-    let module = |name: &str, inputs: usize| LoraModule {
-        name: name.to_owned(),
-        rank: 1,
-        alpha: 1.0,
-        down: Array { shape: vec![1, inputs], values: vec![0.0; inputs] },
-        up: Array { shape: vec![64, 1], values: vec![0.0; 64] },
-    };
-    let layers = all_targets(&demo());
-    let linear = layers.iter().find(|layer| matches!(layer.kind, LayerKind::Linear { .. })).unwrap();
-    for module in [module("unet.down_blocks.9.attentions.0.proj_in", 64), module(&linear.name, 7)] {
-        lora::write(&file, Family::Sd1, std::slice::from_ref(&module), Dtype::F32, &Default::default()).unwrap();
-        let request = SampleRequest { loras: vec![(file.clone(), 1.0)], ..request(folder.path()) };
-        let error = sample(&request, &mut Recorder::default()).unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("other.safetensors") && text.contains(&module.name), "{text}");
-    }
 }
 
 #[test]

@@ -43,6 +43,24 @@ fn request(run_dir: &Path, step: Option<u64>, to: impl Into<PathBuf>, dtype: Exp
 }
 
 #[test]
+fn a_thumbnail_is_in_the_metadata_and_beside_the_file() {
+    let (folder, _) = run(&[5]);
+    let picture = picture(folder.path(), "preview.png", 96, 10, "");
+    let with = ExportRequest {
+        thumbnail: Some(picture.clone()),
+        ..request(folder.path(), None, folder.path(), ExportDtype::F16)
+    };
+    let file = lora::read(export(&with).unwrap().path).unwrap();
+    assert!(file.metadata["modelspec.thumbnail"].starts_with("data:image/jpeg;base64,/9j/"));
+    assert_eq!(fs::read(folder.path().join("my ink.preview.png")).unwrap(), fs::read(&picture).unwrap());
+
+    let broken = ExportRequest { thumbnail: Some(folder.path().join("gone.png")), to: folder.path().join("b"), ..with };
+    let error = export(&broken).unwrap_err().to_string();
+    assert!(error.contains("gone.png"), "{error}");
+    assert!(!folder.path().join("b.safetensors").exists());
+}
+
+#[test]
 fn an_export_reads_back_the_same() {
     let (folder, modules) = run(&[5, 10]);
     let exported = export(&request(folder.path(), None, folder.path(), ExportDtype::F32)).unwrap();

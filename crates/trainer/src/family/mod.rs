@@ -68,7 +68,7 @@ impl Sizes {
 }
 
 /// A loaded denoiser.
-pub trait Denoiser: Blocks {
+pub trait Denoiser: Blocks + Send {
     /// What all its blocks read. Differentiable with respect to the text states.
     fn side(&self, timesteps: &[f32], condition: &Condition) -> Side;
     /// Which of them depend on the text states.
@@ -87,7 +87,7 @@ impl dyn Denoiser + '_ {
 }
 
 /// A family's text encoders with their tokenizers.
-pub trait TextEncoders {
+pub trait TextEncoders: Send {
     fn encode(&self, cx: &Context, captions: &[&str]) -> TextStates;
     /// The layers that an adapter goes on when the text encoders are trained too.
     fn targets(&self) -> Vec<LayerInfo>;
@@ -117,7 +117,7 @@ pub struct TextShape {
 }
 
 /// A base's configurations, read as its family has them.
-pub trait Architecture {
+pub trait Architecture: Send {
     /// Channels of the latents that the denoiser takes and gives.
     fn latent_channels(&self) -> usize;
     /// Sides of latents must be a multiple of this.

@@ -1,0 +1,71 @@
+//! Previews of a prompt at once, and the prompts of all later previews: while a run goes on.
+
+use egui::{Margin, TextEdit, Ui};
+
+use crate::actions::Action;
+use crate::app::StudioApp;
+use crate::kit::{Icon, card, card::hint, quiet_button, text_button};
+use crate::state::Phase;
+
+/// What is being typed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PromptForm {
+    once: String,
+    /// One a line; `None`: not being changed.
+    list: Option<String>,
+}
+
+pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
+    let running = app.state.phase == Phase::Running;
+    let mut form = app.prompts.clone();
+    card(ui, "", |ui| {
+        ui.add_enabled_ui(running, |ui| once(app, ui, &mut form));
+        match &mut form.list {
+            None => {
+                if quiet_button(ui, Icon::Sliders, "Change the prompts of all previews…").clicked() {
+                    form.list = Some(app.state.prompts_now().join("\n"));
+                }
+            }
+            Some(list) => {
+                if change(app, ui, list, running) {
+                    form.list = None;
+                }
+            }
+        }
+    });
+    app.prompts = form;
+}
+
+fn once(app: &mut StudioApp, ui: &mut Ui, form: &mut PromptForm) {
+    ui.horizontal(|ui| {
+        let label = ui.label("Draw this now").id;
+        let width = (ui.available_width() - 110.0).max(120.0);
+        let edit = TextEdit::singleline(&mut form.once).hint_text("A prompt, as far as it has learned by now");
+        let response = ui.add(edit.desired_width(width).margin(Margin::symmetric(8, 5))).labelled_by(label);
+        let entered = response.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
+        let prompt = form.once.trim().to_owned();
+        let pressed = text_button(ui, Icon::Sparkles, "Draw this", !prompt.is_empty()).clicked();
+        if (pressed || entered) && !prompt.is_empty() {
+            app.actions.push(Action::SampleThese(vec![prompt]));
+        }
+    });
+}
+
+/// Whether it is done with.
+fn change(app: &mut StudioApp, ui: &mut Ui, list: &mut String, running: bool) -> bool {
+    let label = ui.label("Prompts of the previews, one a line").id;
+    let edit = TextEdit::multiline(list).desired_rows(4).desired_width(ui.available_width() - 16.0);
+    ui.add(edit.margin(Margin::symmetric(8, 5))).labelled_by(label);
+    hint(ui, "They hold from the next preview on. What is new is drawn by the base too, to compare with");
+    let prompts: Vec<String> = list.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    ui.horizontal(|ui| {
+        let mut done = false;
+        if text_button(ui, Icon::Check, "Use these prompts", running && !prompts.is_empty()).clicked() {
+            app.actions.push(Action::SetPrompts(prompts));
+            done = true;
+        }
+        done |= text_button(ui, Icon::X, "Keep the old ones", true).clicked();
+        done
+    })
+    .inner
+}
