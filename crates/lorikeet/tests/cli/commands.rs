@@ -52,7 +52,7 @@ fn settings_devices_and_doctor_tell_something() {
     assert!(told.contains("network.alpha") && !told.contains("dataset.folder"), "{told}");
     assert!(stdout(&succeeded(lorikeet(&["devices"]))).contains("cpu"));
     let told = stdout(&succeeded(lorikeet(&["doctor"])));
-    for part in ["memory", "NVRTC", "CUDA headers", "Vulkan loader", "demo base"] {
+    for part in ["memory", "NVRTC", "CUDA headers", "Vulkan loader", "demo-base"] {
         assert!(told.contains(part), "{part}\n{told}");
     }
 }
