@@ -2,32 +2,30 @@
 
 use std::path::PathBuf;
 
-use lorikeet_trainer::{SampleRequest, SamplerKind, sample};
+use lorikeet_protocol::{DrawRequest, ToDraw};
+use lorikeet_trainer::draw;
 
 use crate::Face;
 
 #[test]
 fn a_red_apple_and_a_blue_umbrella() {
     let folder = tempfile::tempdir().unwrap();
-    let request = SampleRequest {
-        base: "demo-flux".to_owned(),
-        parts: Default::default(),
-        loras: Vec::new(),
-        prompts: vec!["red apple, flat style".to_owned(), "umbrella, blob style".to_owned()],
-        negative: String::new(),
+    let pictures = ["red apple, flat style", "umbrella, blob style"].map(|prompt| ToDraw {
+        prompt: prompt.to_owned(),
         seed: 3,
-        width: 0,
-        height: 0,
-        steps: 12,
-        cfg: 1.0,
-        guidance: 2.0,
-        sampler: SamplerKind::Euler,
+        steps: Some(12),
+        guidance: Some(2.0),
+        ..Default::default()
+    });
+    let request = DrawRequest {
+        base: "demo-flux".to_owned(),
+        pictures: pictures.to_vec(),
         device: "cpu".to_owned(),
         out_dir: folder.path().join("out"),
-        noise_out: None,
+        ..Default::default()
     };
     let mut face = Face { run_dir: folder.path().to_owned(), ..Face::default() };
-    let pictures: Vec<PathBuf> = sample(&request, &mut face).unwrap();
+    let pictures: Vec<PathBuf> = draw(&request, &mut face).unwrap();
     let mean = |picture: &PathBuf, [x, y, side]: [u32; 3]| {
         let picture = image::open(picture).unwrap().into_rgb8();
         assert_eq!(picture.dimensions(), (128, 128), "the size it learned at");
