@@ -192,6 +192,8 @@ fn sweep(drawing: &Drawing, ui: &mut Ui, form: &mut Form) {
     }
     hint(ui, "Saves to go through");
     ui.horizontal_wrapped(|ui| {
+        // The next line for a whole box, not for the end of its name.
+        ui.style_mut().wrap_mode = Some(egui::TextWrapMode::Extend);
         for (step, _) in &drawing.material.saves {
             let mut on = form.saves.contains(step);
             if checkbox(ui, &mut on, &format!("Step {}", format::count(*step))).changed() {
