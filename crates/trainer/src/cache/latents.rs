@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use burn::Tensor;
 use burn::tensor::{DType, TensorData};
@@ -8,6 +9,7 @@ use lorikeet_models::vae::AutoencoderKl;
 use lorikeet_protocol::{Event, Stage};
 use lorikeet_seeded::Stream;
 
+use super::ahead::ahead;
 use super::{MEMORY_LIMIT, Store, batch_size, device_key, key, load, obey};
 use crate::base::read_back;
 use crate::{Base, Host, Pictures, Sizes, TrainError};
@@ -206,27 +208,51 @@ pub fn cache_latents(
         let vae = base.load_vae()?;
         let placements = |job: &Job| [&pictures.train_placements, &pictures.validation_placements][job.set][job.index];
         missing.sort_by_key(|job| (placements(job).bucket, job.set, job.index, job.flip));
-        for batch in missing.chunk_by(|a, b| placements(a).bucket == placements(b).bucket) {
-            for batch in batch.chunks(batch_size(base.kind)) {
-                obey(host)?;
-                let results = encode(base, &vae, pictures, batch);
-                for (job, result) in batch.iter().zip(results) {
-                    let cache = &mut caches[job.set];
-                    let entry = &mut cache.entries[job.index];
-                    match result {
-                        Ok(moments) => {
-                            let shape = &entry.shape[..];
-                            let tensors = [("mean", shape, &moments.mean[..]), ("logvar", shape, &moments.logvar[..])];
-                            let path = store.save(&job.key, &tensors, host).then(|| store.path(&job.key));
-                            entry.held[usize::from(job.flip)] = Some(hold(moments, &mut used, path));
-                            cache.encoded += 1;
+        let batches: Vec<&[Job]> = missing
+            .chunk_by(|a, b| placements(a).bucket == placements(b).bucket)
+            .flat_map(|bucket| bucket.chunks(batch_size(base.kind)))
+            .collect();
+        // Without pauses.
+        let mut seconds = 0.0;
+        // The next pictures are decoded while these are encoded; what comes out is the same, in the same order.
+        ahead(
+            &batches,
+            |batch| decode(pictures, batch),
+            |mut decoded| {
+                for batch in &batches {
+                    obey(host)?;
+                    let begun = Instant::now();
+                    let Some(pixels) = decoded.next() else {
+                        return Err(TrainError::Request {
+                            problem: "the thread that decodes pictures has ended".to_owned(),
+                            todo: "Report this as a bug in Lorikeet",
+                        });
+                    };
+                    for (job, result) in batch.iter().zip(encode(base, &vae, pictures, batch, pixels)) {
+                        let cache = &mut caches[job.set];
+                        let entry = &mut cache.entries[job.index];
+                        match result {
+                            Ok(moments) => {
+                                let shape = &entry.shape[..];
+                                let tensors =
+                                    [("mean", shape, &moments.mean[..]), ("logvar", shape, &moments.logvar[..])];
+                                let path = store.save(&job.key, &tensors, host).then(|| store.path(&job.key));
+                                entry.held[usize::from(job.flip)] = Some(hold(moments, &mut used, path));
+                                cache.encoded += 1;
+                            }
+                            Err(reason) => broken.push((job.set, job.index, reason)),
                         }
-                        Err(reason) => broken.push((job.set, job.index, reason)),
                     }
+                    done += batch.len() as u64;
+                    seconds += begun.elapsed().as_secs_f64();
+                    host.event(Event::Stage { stage: Stage::CacheLatents, done, total });
                 }
-                done += batch.len() as u64;
-                host.event(Event::Stage { stage: Stage::CacheLatents, done, total });
-            }
+                Ok(())
+            },
+        )?;
+        let encoded = caches.iter().map(|cache| cache.encoded).sum();
+        if encoded > 0 {
+            host.event(Event::Note { message: pace(encoded, seconds) });
         }
     }
     drop_broken(pictures, &mut caches, broken, host)?;
@@ -256,26 +282,50 @@ fn hold(moments: Moments, used: &mut usize, path: Option<PathBuf>) -> Held {
     }
 }
 
-/// For each job its moments, or why the picture cannot be used. All have the same bucket.
-fn encode(base: &Base, vae: &AutoencoderKl, pictures: &Pictures, jobs: &[Job]) -> Vec<Result<Moments, String>> {
-    let mut results: Vec<Result<Moments, String>> = Vec::new();
-    let (mut values, mut size) = (Vec::new(), [0, 0]);
-    let mut good = Vec::new();
-    for (at, job) in jobs.iter().enumerate() {
+/// "Encoded 24 pictures in 12 s (2.0 a second)".
+fn pace(pictures: usize, seconds: f64) -> String {
+    let rate = pictures as f64 / seconds.max(1e-3);
+    let noun = if pictures == 1 { "picture" } else { "pictures" };
+    format!("Encoded {pictures} {noun} in {seconds:.0} s ({rate:.1} a second)")
+}
+
+/// A picture as the autoencoder reads it, `[3, height, width]` from -1 to 1, or why it cannot be used.
+type Decoded = Result<([usize; 2], Vec<f32>), String>;
+
+fn decode(pictures: &Pictures, jobs: &[Job]) -> Vec<Decoded> {
+    let one = |job: &Job| {
         let (dataset, placements) = match job.set {
             0 => (&pictures.train, &pictures.train_placements),
             _ => (&pictures.validation, &pictures.validation_placements),
         };
-        match load_pixels(&dataset.images[job.index].path, &placements[job.index], job.flip) {
-            Ok(pixels) => {
-                size = [pixels.height as usize, pixels.width as usize];
-                for channel in 0..3 {
-                    values.extend(pixels.rgb.iter().skip(channel).step_by(3).map(|&v| f32::from(v) / 127.5 - 1.0));
-                }
+        let pixels = load_pixels(&dataset.images[job.index].path, &placements[job.index], job.flip)
+            .map_err(|error| error.to_string())?;
+        let plane = |channel| pixels.rgb.iter().skip(channel).step_by(3).map(|&v| f32::from(v) / 127.5 - 1.0);
+        Ok(([pixels.height as usize, pixels.width as usize], (0..3).flat_map(plane).collect()))
+    };
+    jobs.iter().map(one).collect()
+}
+
+/// For each job its moments, or why the picture cannot be used. All have the same bucket.
+fn encode(
+    base: &Base,
+    vae: &AutoencoderKl,
+    pictures: &Pictures,
+    jobs: &[Job],
+    decoded: Vec<Decoded>,
+) -> Vec<Result<Moments, String>> {
+    let mut results: Vec<Result<Moments, String>> = Vec::new();
+    let (mut values, mut size) = (Vec::new(), [0, 0]);
+    let mut good = Vec::new();
+    for (at, picture) in decoded.into_iter().enumerate() {
+        match picture {
+            Ok((its_size, planes)) => {
+                size = its_size;
+                values.extend(planes);
                 good.push(at);
                 results.push(Err(String::new()));
             }
-            Err(error) => results.push(Err(error.to_string())),
+            Err(reason) => results.push(Err(reason)),
         }
     }
     if good.is_empty() {

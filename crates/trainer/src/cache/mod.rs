@@ -3,6 +3,7 @@
 //! A file's name is the hash of everything its numbers depend on, so nothing is ever out of date, and a second run, or a
 //! run of other settings on the same pictures, starts at once. A file that is damaged is made again.
 
+mod ahead;
 mod latents;
 mod text;
 

@@ -48,11 +48,13 @@ fn the_second_time_latents_are_found_and_no_model_is_loaded() {
     assert_eq!((first.encoded, first.len(), first.shape(0)), (4, 2, scene.base.latent_shape(64, 64)));
     assert!(host.loaded_a_model());
     let done = Event::Stage { stage: lorikeet_protocol::Stage::CacheLatents, done: 4, total: 4 };
-    assert_eq!(host.events.last(), Some(&done));
+    let [.., last, Event::Note { message }] = &host.events[..] else { panic!("{:?}", host.events) };
+    assert_eq!(last, &done);
+    assert!(message.starts_with("Encoded 4 pictures in ") && message.ends_with(" a second)"), "{message}");
 
     let mut host = Recorder::default();
     let second = scene.latents(true, &mut host).unwrap();
-    assert_eq!(second.encoded, 0);
+    assert_eq!((second.encoded, host.events.last()), (0, Some(&done)));
     assert!(!host.loaded_a_model());
     for flipped in [false, true] {
         assert_eq!(numbers(&first, flipped), numbers(&second, flipped));
