@@ -101,6 +101,7 @@ fn a_dropped_recipe_is_trained_watched_and_exported() {
         devices: Vec::new(),
         runs_folder: folder.path().join("runs"),
         workplace: None,
+        ..StartUp::default()
     };
     let (tell, told) = sync_channel(1);
     let engine = Watched(ThreadEngine::new().unwrap(), tell);

@@ -13,6 +13,7 @@ use crate::detect::{Contents, DenoiserInput, detect};
 use crate::error::CheckpointError;
 use crate::family::Family;
 use crate::folder;
+use crate::hub_cache::cached;
 use crate::layout;
 use crate::parts::{self, PartFiles};
 use crate::safetensors::SafetensorsFile;
@@ -115,12 +116,13 @@ pub fn open_base(path: impl AsRef<Path>) -> Result<BaseModel, CheckpointError> {
     open_base_with(path, &PartFiles::default())
 }
 
-/// As [`open_base`], with some parts from other files or folders: those given replace what `path` holds.
+/// As [`open_base`], with some parts from other files or folders: those given replace what `path` holds. A `path` that is
+/// nowhere and a name on the hub is looked for in the hub's cache.
 ///
 /// # Errors
 /// As [`open_base`], and when a file is not the part that it is given for.
 pub fn open_base_with(path: impl AsRef<Path>, files: &PartFiles) -> Result<BaseModel, CheckpointError> {
-    let path = path.as_ref();
+    let path = &cached(path.as_ref());
     let facts = std::fs::metadata(path).map_err(|e| CheckpointError::read(path, e))?;
     let opened = if facts.is_dir() {
         folder::open(path, files)?

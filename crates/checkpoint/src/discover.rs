@@ -8,6 +8,7 @@ use crate::component::Part;
 use crate::detect::{Contents, DenoiserInput, detect};
 use crate::family::Family;
 use crate::folder;
+use crate::hub_cache::{home, hub_cache};
 use crate::layout;
 use crate::safetensors::SafetensorsFile;
 
@@ -62,7 +63,7 @@ const PROGRAMS: [&str; 9] = [
 ];
 
 fn places(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
-    let home = variable("HOME").or_else(|| variable("USERPROFILE"));
+    let home = home(variable);
     let mut roots = Vec::new();
     for name in ["COMFYUI_PATH", "COMFYUI_HOME", "A1111_HOME", "WEBUI_PATH", "FORGE_HOME"] {
         roots.extend(variable(name).map(|folder| folder.join("models")));
@@ -71,12 +72,7 @@ fn places(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
         roots.extend(PROGRAMS.iter().map(|program| home.join(program).join("models")));
         roots.push(home.join("StabilityMatrix/Data/Models"));
     }
-    let cache = variable("XDG_CACHE_HOME").or_else(|| home.map(|home| home.join(".cache")));
-    let hub = variable("HF_HUB_CACHE")
-        .or_else(|| variable("HUGGINGFACE_HUB_CACHE"))
-        .or_else(|| variable("HF_HOME").map(|folder| folder.join("hub")))
-        .or_else(|| cache.map(|cache| cache.join("huggingface/hub")));
-    roots.extend(hub);
+    roots.extend(hub_cache(variable));
     roots
 }
 

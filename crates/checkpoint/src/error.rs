@@ -9,6 +9,13 @@ pub enum CheckpointError {
     /// Nothing is at that place.
     #[error("there is no file or folder at '{}'. Check the spelling, or whether the drive it is on is connected.", path.display())]
     NotFound { path: PathBuf },
+    /// Nothing is at that place, and it could be meant as a name on the hub.
+    #[error(
+        "there is no file or folder '{}'. If it is a model of the Hugging Face hub, fetch it first: `lorikeet download {}`, \
+         or \"Download from the hub\" on the Model page.",
+        path.display(), path.display()
+    )]
+    NotFetched { path: PathBuf },
     /// The operating system refused.
     #[error("cannot read '{}': {source}.", path.display())]
     Read { path: PathBuf, source: io::Error },
@@ -73,7 +80,10 @@ pub enum CheckpointError {
 
 impl CheckpointError {
     pub(crate) fn read(path: &std::path::Path, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::NotFound {
+        let missing = source.kind() == io::ErrorKind::NotFound;
+        if missing && crate::looks_like_hub_name(path) {
+            Self::NotFetched { path: path.to_owned() }
+        } else if missing {
             Self::NotFound { path: path.to_owned() }
         } else {
             Self::Read { path: path.to_owned(), source }

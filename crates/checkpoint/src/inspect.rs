@@ -11,6 +11,7 @@ use crate::dtype::Dtype;
 use crate::error::CheckpointError;
 use crate::family::Family;
 use crate::folder;
+use crate::hub_cache::cached;
 use crate::parts::PartFiles;
 use crate::safetensors::SafetensorsFile;
 
@@ -62,7 +63,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, CheckpointError> {
 /// # Errors
 /// As [`inspect`].
 pub fn inspect_with(path: impl AsRef<Path>, files: &PartFiles) -> Result<Inspection, CheckpointError> {
-    let path = path.as_ref();
+    let path = &cached(path.as_ref());
     let facts = std::fs::metadata(path).map_err(|e| CheckpointError::read(path, e))?;
     let found = if facts.is_dir() { inspect_folder(path)? } else { inspect_file(path, facts.len())? };
     Ok(with_base_facts(found, files))

@@ -97,6 +97,26 @@ pub fn where_to_get(family: Family, part: Part) -> String {
     )
 }
 
+/// Repository and file on the hub that a part can be fetched from.
+pub fn hub_file(family: Family, part: Part) -> Option<(&'static str, &'static str)> {
+    const TEXT_ENCODERS: &str = "comfyanonymous/flux_text_encoders";
+    const SDXL: &str = "stabilityai/stable-diffusion-xl-base-1.0";
+    Some(match (part, family) {
+        (Part::Vae, Family::Flux1Dev | Family::Flux1Schnell) => ("black-forest-labs/FLUX.1-schnell", "ae.safetensors"),
+        (Part::Vae, Family::Sdxl) => ("stabilityai/sdxl-vae", "sdxl_vae.safetensors"),
+        (Part::Vae, Family::Sd1 | Family::Sd2) => {
+            ("stabilityai/sd-vae-ft-mse-original", "vae-ft-mse-840000-ema-pruned.safetensors")
+        }
+        // The same CLIP-L in all of them, in a file without its half for pictures.
+        (Part::TextEncoder, Family::Flux1Dev | Family::Flux1Schnell | Family::Sdxl | Family::Sd1) => {
+            (TEXT_ENCODERS, "clip_l.safetensors")
+        }
+        (Part::TextEncoder2, Family::Flux1Dev | Family::Flux1Schnell) => (TEXT_ENCODERS, "t5xxl_fp16.safetensors"),
+        (Part::TextEncoder2, Family::Sdxl) => (SDXL, "text_encoder_2/model.fp16.safetensors"),
+        _ => return None,
+    })
+}
+
 /// How a part is usually called and where it is kept.
 struct Usual {
     what: &'static str,

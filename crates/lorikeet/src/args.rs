@@ -35,6 +35,8 @@ pub(crate) enum Task {
         /// Look into these folders instead
         folders: Vec<PathBuf>,
     },
+    /// Fetch a model from the Hugging Face hub into the cache that the hub's programs share
+    Download(DownloadArgs),
     /// Write a recipe with every setting explained
     New(NewArgs),
     /// List every setting
@@ -200,6 +202,20 @@ pub(crate) struct ExportArgs {
     /// Separated by commas
     #[arg(long, value_delimiter = ',')]
     pub tags: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DownloadArgs {
+    /// owner/name, or the address of a model's page
+    pub name: String,
+    /// Only these files of it; without them what training needs
+    pub files: Vec<String>,
+    /// A branch, a tag or a commit; without it main
+    #[arg(long)]
+    pub revision: Option<String>,
+    /// Show what would be fetched, and fetch nothing
+    #[arg(long)]
+    pub list: bool,
 }
 
 #[derive(Args, Debug)]

@@ -37,6 +37,7 @@ fn run(cli: Cli) -> Result<(), Trouble> {
         Some(Task::Export(args)) => commands::files::export(&args),
         Some(Task::Inspect { path }) => commands::files::inspect(&path),
         Some(Task::Models { folders }) => commands::files::models(folders),
+        Some(Task::Download(args)) => commands::download::download(&args),
         Some(Task::New(args)) => commands::files::new_recipe(&args),
         Some(Task::Settings { filter }) => commands::settings::print(filter.as_deref()),
         Some(Task::Devices) => {

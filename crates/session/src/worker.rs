@@ -254,7 +254,9 @@ fn with_absolute_paths(recipe: &Recipe) -> Recipe {
     let mut absolute = recipe.clone();
     for id in ["base.path", "dataset.folder", "dataset.validation_folder", "save.folder"] {
         let path = text(recipe, id);
-        if path.is_empty() || (id == "base.path" && built_in(&path).is_some()) {
+        // A base that is at no such path may be named as on the hub.
+        let named = id == "base.path" && (built_in(&path).is_some() || !Path::new(&path).exists());
+        if path.is_empty() || named {
             continue;
         }
         if let Some(path) = std::path::absolute(&path).ok().and_then(|path| path.into_os_string().into_string().ok()) {

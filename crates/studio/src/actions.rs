@@ -13,6 +13,7 @@ use crate::comparing::CompareAction;
 use crate::draft::Load;
 use crate::drawing::DrawAction;
 use crate::folders::FolderChange;
+use crate::hub::HubAction;
 use crate::kit::Tone;
 use crate::masks::MaskAction;
 use crate::pages::{ExportForm, LongerForm, Page};
@@ -106,6 +107,7 @@ pub(crate) enum Action {
     CopyLora(Vec<PathBuf>, bool),
     /// Marks a step of the run, or takes the mark away.
     Favourite(Option<u64>),
+    Hub(HubAction),
 }
 
 impl StudioApp {
@@ -286,6 +288,7 @@ impl StudioApp {
                 }
             }
             Action::Drawing(action) => self.draw_action(action),
+            Action::Hub(action) => self.hub_action(action),
         }
     }
 }

@@ -93,6 +93,7 @@ impl StudioApp {
             Answer::Models(found) => self.models = Load::Ready(found),
             Answer::Runs(result) => self.runs = result.map_or_else(Load::Failed, Load::Ready),
             Answer::Run(answer) => self.run_answer(answer),
+            Answer::Hub(answer) => self.hub_answer(answer),
             Answer::NotOpened(error) => self.toasts.add(Tone::Warn, error),
         }
     }

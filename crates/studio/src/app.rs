@@ -20,6 +20,7 @@ use crate::drawing::Drawing;
 use crate::edits::FileJob;
 use crate::health::Health;
 use crate::history::History;
+use crate::hub::HubView;
 use crate::kit::{Tone, theme, toast::Toasts};
 use crate::log::Level;
 use crate::masks::Masks;
@@ -81,6 +82,7 @@ pub struct StudioApp {
     pub(crate) history: History,
     pub(crate) browse: Browse,
     pub(crate) health: Health,
+    pub(crate) hub: HubView,
     pub(crate) shapes: Shapes,
     pub(crate) folder_counts: FolderCounts,
     pub(crate) masks: Masks,
@@ -150,6 +152,7 @@ impl StudioApp {
             history: History::default(),
             browse: Browse::default(),
             health: Health::default(),
+            hub: HubView::new(start.hub.clone()),
             shapes: Shapes::default(),
             folder_counts: FolderCounts::default(),
             masks: Masks::default(),

@@ -34,6 +34,8 @@ pub(crate) struct BasePart {
     pub state: PartState,
     /// Which file it is, and where to get it.
     pub advice: String,
+    /// Repository and file on the hub.
+    pub hub: Option<(&'static str, &'static str)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +99,8 @@ fn parts(family: Family, inside: Option<&Found>, files: &PartFiles) -> Vec<BaseP
             } else {
                 PartState::Missing
             };
-            BasePart { part, setting, state, advice: lorikeet_checkpoint::where_to_get(family, part) }
+            let advice = lorikeet_checkpoint::where_to_get(family, part);
+            BasePart { part, setting, state, advice, hub: lorikeet_checkpoint::hub_file(family, part) }
         })
         .collect()
 }

@@ -81,6 +81,7 @@ pub(crate) fn all(app: &StudioApp) -> Vec<Command> {
     add(Icon::Refresh, "Look at the folder again", "", None, Action::Rescan, !active && app.draft.folder().is_some());
     add(Icon::File, "Choose model file…", "", None, Action::Choose(Choose::BaseFile), !active);
     add(Icon::FolderOpen, "Choose model folder…", "", None, Action::Choose(Choose::BaseFolder), !active);
+    add(Icon::Download, "Download model…", "Hugging Face hub", None, Action::Go(Page::Model), true);
     for base in &BUILT_IN {
         add(Icon::Bird, "Use a demo base", base.title, None, Action::UseBase(base.name.to_owned()), !active);
     }

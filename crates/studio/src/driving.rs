@@ -7,6 +7,7 @@ use crate::app::StudioApp;
 use crate::closing::Closing;
 use crate::comparing::CompareAction;
 use crate::drawing::DrawAction;
+use crate::hub::HubAction;
 use crate::masks::MaskAction;
 use crate::prefs;
 use crate::queue::QueueAction;
@@ -186,6 +187,16 @@ impl StudioApp {
 
     pub fn cancel_close(&mut self) {
         self.closing = Closing::No;
+    }
+
+    /// As looking a model of the hub up, and as its button after that.
+    pub fn look_up_on_hub(&mut self, name: &str) {
+        self.perform(Action::Hub(HubAction::Name(name.to_owned())));
+        self.perform(Action::Hub(HubAction::Look(None)));
+    }
+
+    pub fn fetch_from_hub(&mut self) {
+        self.perform(Action::Hub(HubAction::Fetch));
     }
 
     pub fn cancel_export(&mut self) {

@@ -22,6 +22,7 @@ mod folders;
 pub mod format;
 mod health;
 mod history;
+mod hub;
 mod installs;
 mod kit;
 pub mod log;
@@ -59,6 +60,8 @@ pub struct StartUp {
     /// The first one is chosen at the first start.
     pub examples: Vec<Example>,
     pub devices: Vec<DeviceChoice>,
+    /// How models are fetched; by default not at all.
+    pub hub: lorikeet_hub::Access,
     /// Where runs are kept unless the recipe says otherwise.
     pub runs_folder: PathBuf,
     /// In which process runs work, if it is not for Settings to say.

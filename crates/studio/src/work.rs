@@ -18,6 +18,7 @@ use crate::comparing::{self, Other};
 use crate::drawing::{self, Material};
 use crate::edits::{self, FileJob, FilesDone};
 use crate::health::Key;
+use crate::hub::HubAnswer;
 use crate::installs;
 use crate::masks::{self, ReadMask};
 use crate::pages::Copies;
@@ -84,6 +85,7 @@ pub(crate) enum Answer {
     Material(Box<Material>),
     NotOpened(String),
     Run(RunAnswer),
+    Hub(HubAnswer),
     /// The job has nothing to say.
     Done,
 }
@@ -125,6 +127,11 @@ impl Work {
         let answer = self.receiver.recv().ok();
         self.outstanding -= usize::from(answer.is_some());
         answer
+    }
+
+    /// For threads that tell how far they are.
+    pub(crate) fn context(&self) -> egui::Context {
+        self.ctx.clone()
     }
 
     pub(crate) fn spawn(&mut self, job: impl FnOnce() -> Answer + Send + 'static) {

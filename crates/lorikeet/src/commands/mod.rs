@@ -1,6 +1,7 @@
 //! The subcommands.
 
 pub(crate) mod demo;
+pub(crate) mod download;
 pub(crate) mod files;
 pub(crate) mod sample;
 pub(crate) mod settings;

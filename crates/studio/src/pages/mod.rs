@@ -7,6 +7,7 @@ mod draw;
 mod export;
 mod export_more;
 mod fields;
+mod hub;
 mod import;
 mod log;
 mod longer;

@@ -13,6 +13,7 @@ use crate::base::{BasePart, PartState};
 use crate::choosing::Choose;
 use crate::draft::Load;
 use crate::format;
+use crate::hub::HubAction;
 use crate::kit::{
     Icon, Tokens, Tone,
     buttons::{focus_ring, row_button, segmented},
@@ -34,6 +35,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         choice(app, ui);
         found(app, ui);
         parts(app, ui);
+        super::hub::download(app, ui);
         discovered(app, ui);
     });
 }
@@ -198,6 +200,11 @@ fn one_part(app: &mut StudioApp, ui: &mut Ui, part: &BasePart) {
     });
     if part.state == PartState::Missing {
         notice(ui, Tone::Warn, format!("Needed: {}", part.advice));
+        if let Some((repository, file)) = part.hub.filter(|_| !app.hub.is_busy() && !app.hub.access.is_offline())
+            && row_button(ui, Icon::Download, &format!("Look up {} on the hub", name.to_lowercase())).clicked()
+        {
+            app.actions.push(Action::Hub(HubAction::LookPart(part.setting, repository, file)));
+        }
     }
     if let Some(path) = use_it {
         app.actions.push(Action::UsePart(part.setting, path));

@@ -43,6 +43,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
                 }
             });
         });
+        super::hub::settings(app, ui);
         card(ui, "About", |ui| {
             fact(ui, "Lorikeet", env!("CARGO_PKG_VERSION"));
             let mut welcome = app.prefs.welcome;

@@ -9,6 +9,7 @@ mod drawing;
 #[path = "../fake/mod.rs"]
 mod fake;
 mod folders;
+mod hub;
 mod leaving;
 mod load;
 mod masks;
@@ -17,6 +18,8 @@ mod monitor;
 mod queue;
 mod results;
 mod run;
+#[path = "../../../hub/tests/server/mod.rs"]
+mod server;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
