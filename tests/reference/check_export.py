@@ -54,6 +54,7 @@ def draw(pipe, noise, a):
         noise = pipe._pack_latents(noise, *noise.shape)
         # It was trained on so many tokens of T5.
         tokens = 512 if pipe.transformer.config.guidance_embeds else 256
+        tokens = min(tokens, getattr(pipe.text_encoder_2.config, "n_positions", tokens))
         more = dict(true_cfg_scale=a.cfg, guidance_scale=a.guidance, max_sequence_length=tokens)
     else:
         more = dict(guidance_scale=a.cfg)
@@ -72,7 +73,7 @@ def difference(one, other):
 def layers_in(lora):
     """As diffusers counts them: it has the fused layers of FLUX apart."""
     with safe_open(lora, "pt") as file:
-        stems = {key.split(".")[0] for key in file.keys()}
+        stems = {key.removesuffix(".alpha").rsplit(".lora_", 1)[0] for key in file.keys()}
     return sum(3 if s.endswith("_attn_qkv") else 4 if s.endswith("_linear1") else 1 for s in stems)
 
 

@@ -211,15 +211,6 @@ impl StudioApp {
         self.perform(Action::Go(page));
     }
 
-    /// Waits for all that threads are doing. For tests and screenshots: a window never waits.
-    pub fn settle(&mut self) {
-        while let Some(answer) = self.work.wait() {
-            self.answer(answer);
-        }
-        self.pictures.settle();
-        self.settle_watched();
-    }
-
     /// What was remembered from the last time.
     pub(crate) fn restore(&mut self, storage: Option<&dyn eframe::Storage>) {
         if let Some(prefs) = storage.and_then(|storage| eframe::get_value(storage, prefs::KEY)) {

@@ -13,6 +13,15 @@ use crate::prefs;
 use crate::queue::QueueAction;
 
 impl StudioApp {
+    /// Waits for all that threads are doing. For tests and screenshots: a window never waits.
+    pub fn settle(&mut self) {
+        while let Some(answer) = self.work.wait() {
+            self.answer(answer);
+        }
+        self.pictures.settle();
+        self.settle_watched();
+    }
+
     pub fn set_theme(&mut self, theme: egui::ThemePreference) {
         self.prefs.theme = match theme {
             egui::ThemePreference::System => prefs::Theme::System,

@@ -33,6 +33,19 @@ pub(crate) enum RunAnswer {
 }
 
 impl Work {
+    /// Everything a run told, to look at it again.
+    pub(crate) fn read_run(&mut self, path: PathBuf) {
+        self.spawn(move || Answer::RunRead { result: run_files::told(&path), path });
+    }
+
+    pub(crate) fn delete_run(&mut self, path: PathBuf) {
+        self.spawn(move || Answer::Deleted(run_files::delete(&path).map(|()| path)));
+    }
+
+    pub(crate) fn write_csv(&mut self, run_dir: PathBuf, to: PathBuf) {
+        self.spawn(move || Answer::Written(run_files::write_csv(&run_dir, to)));
+    }
+
     fn ask(&mut self, job: impl FnOnce() -> RunAnswer + Send + 'static) {
         self.spawn(move || Answer::Run(job()));
     }

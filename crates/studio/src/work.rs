@@ -238,19 +238,6 @@ impl Work {
         self.spawn(move || Answer::RecipeSaved(recipe.save(&path).map(|()| path).map_err(|error| error.to_string())));
     }
 
-    /// Everything a run told, to look at it again.
-    pub(crate) fn read_run(&mut self, path: PathBuf) {
-        self.spawn(move || Answer::RunRead { result: run_files::told(&path), path });
-    }
-
-    pub(crate) fn delete_run(&mut self, path: PathBuf) {
-        self.spawn(move || Answer::Deleted(run_files::delete(&path).map(|()| path)));
-    }
-
-    pub(crate) fn write_csv(&mut self, run_dir: PathBuf, to: PathBuf) {
-        self.spawn(move || Answer::Written(run_files::write_csv(&run_dir, to)));
-    }
-
     /// Reads an exported file back as other programs do.
     pub(crate) fn check_export(&mut self, path: PathBuf) {
         self.spawn(move || Answer::ExportChecked(lora::check(&path).map_err(|error| error.to_string())));

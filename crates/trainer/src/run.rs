@@ -5,6 +5,7 @@ mod lower;
 mod start;
 mod step;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -36,6 +37,13 @@ pub struct Done {
     /// The LoRA for other programs; none when it was stopped before the first step.
     pub lora: Option<PathBuf>,
     pub seconds: f64,
+}
+
+/// What part of the time of its steps a run waited for encoded pictures, in words. Nothing after a resume of no steps.
+fn waiting(waited: f64, steps: f64) -> Option<String> {
+    let share = waited / steps;
+    let advice = if share > 0.05 { ": the disk that holds the caches is slow beside the steps" } else { "" };
+    share.is_finite().then(|| format!("Steps waited for encoded pictures {:.1} % of their time{advice}", 100.0 * share))
 }
 
 /// Trains in an empty run folder that exists and is nobody else's. Tells everything but the end, which is the result.
@@ -165,6 +173,7 @@ impl<'a> Run<'a> {
             // A card tells by failing.
             budget: (!on_card).then_some(plan.budget_bytes),
             loss: settings.loss.clone(),
+            waited: Cell::default(),
             base,
         };
         if plan.quantise != Quantise::None && step == 0 {
@@ -244,6 +253,9 @@ impl<'a> Run<'a> {
         host.event(Event::Exported { path: exported.path.clone(), modules: exported.modules });
         let measured_bytes = self.device_peak.unwrap_or_else(|| self.gauge.peak());
         host.event(Event::Memory { measured_bytes, planned_bytes: self.plan.memory.needed_bytes });
+        if let Some(message) = waiting(self.stepper.waited.get().as_secs_f64(), self.pace.iter().sum()) {
+            host.event(Event::Note { message });
+        }
         let seconds = self.started.elapsed().as_secs_f64();
         Ok(Done { run_dir: self.run_dir.to_owned(), step: self.step, lora: Some(exported.path), seconds })
     }
@@ -332,5 +344,17 @@ impl<'a> Run<'a> {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::waiting;
+
+    #[test]
+    fn waiting_is_told_as_a_part_of_the_time_of_steps() {
+        assert_eq!(waiting(0.05, 100.0).as_deref(), Some("Steps waited for encoded pictures 0.1 % of their time"));
+        assert!(waiting(20.0, 100.0).is_some_and(|told| told.contains("20.0 %") && told.contains("disk")));
+        assert_eq!(waiting(0.0, 0.0), None);
     }
 }

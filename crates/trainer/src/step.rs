@@ -1,5 +1,8 @@
 //! Forward and backward of a step's micro-batches.
 
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
 use burn::Tensor;
 use burn::tensor::{DType, TensorData};
 use lorikeet_adapters::LoraSet;
@@ -40,6 +43,8 @@ pub(crate) struct Stepper {
     /// Bytes of this process above which a step is given up; `None`: none.
     pub(crate) budget: Option<u64>,
     pub(crate) loss: LossSettings,
+    /// What steps have waited for encoded pictures that were not in memory.
+    pub(crate) waited: Cell<Duration>,
 }
 
 /// A micro-batch as the denoiser takes it.
@@ -135,7 +140,9 @@ impl Stepper {
             shape = latents.shape(item.image);
             sizes.push(latents.sizes(item.image, *flipped));
             let mut posterior = Stream::new(seed, Purpose::Posterior, &[batch.epoch, item.key()]);
+            let asked = Instant::now();
             x0.extend(latents.latent(item.image, *flipped, Some(&mut posterior))?);
+            self.waited.set(self.waited.get() + asked.elapsed());
             noise.extend(noise_of(&self.loss, seed, &at, shape));
             masks.push(latents.mask(item.image, *flipped));
             let mut stream = Stream::new(seed, Purpose::Timestep, &at);

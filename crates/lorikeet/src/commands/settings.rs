@@ -79,7 +79,8 @@ mod tests {
     fn defaults_are_told_once_where_they_agree() {
         let of = |id| defaults(lorikeet_recipe::setting(id).unwrap());
         assert_eq!(of("run.device"), "auto");
-        let cfg = "3.0, 1.6, 1.6 (demo base); 7.0 (SD 1.x, SD 2.x, SDXL); 1.0 (FLUX.1 dev, FLUX.1 schnell)";
+        let cfg = "3.0, 1.6, 1.6 (demo base); 1.0 (demo base of the FLUX layout, FLUX.1 dev, FLUX.1 schnell); \
+                   7.0 (SD 1.x, SD 2.x, SDXL)";
         assert_eq!(of("sample.cfg"), cfg);
         assert_eq!(of("sample.prompts"), "empty");
     }
