@@ -223,7 +223,7 @@ pub struct Step {
     pub learning_rate: f64,
     /// Global norm before clipping.
     pub grad_norm: f32,
-    /// Wall time of this step, and what is left of the run at the recent pace.
+    /// Wall time of this step, and what is left of the run at the recent pace, with previews, validations and saves.
     pub seconds: f64,
     pub seconds_left: f64,
     /// Resident memory of the process, and device memory in use where the device tells.

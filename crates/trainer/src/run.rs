@@ -4,6 +4,7 @@ mod ask;
 mod lower;
 mod start;
 mod step;
+mod time_left;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use crate::{
     Base, Host, LatentCache, Pictures, RunFacts, TrainError, base_facts, cache_folder, cache_latents, choose_device,
     export, pictures, plan_for, probe,
 };
+use time_left::{Beside, timed};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +94,7 @@ struct Run<'a> {
     started: Instant,
     /// Seconds of the latest steps.
     pace: Vec<f64>,
+    beside: Beside,
     gauge: Gauge,
     /// The most that the device's memory pools had after a step, where they tell.
     device_peak: Option<u64>,
@@ -203,6 +206,7 @@ impl<'a> Run<'a> {
             loss,
             started,
             pace: Vec::new(),
+            beside: Beside::default(),
             gauge,
             device_peak: None,
             plan,
@@ -262,7 +266,9 @@ impl<'a> Run<'a> {
 
     fn validate(&mut self, host: &mut dyn Host) -> Result<(), TrainError> {
         let Some(validation) = &mut self.validation else { return Ok(()) };
-        let (loss, base_loss) = validation.measure(&self.stepper, host)?;
+        let (measured, seconds) = timed(|| validation.measure(&self.stepper, host));
+        let (loss, base_loss) = measured?;
+        self.beside.validation = seconds;
         host.event(Event::Validation { step: self.step, loss, base_loss });
         Ok(())
     }
@@ -272,7 +278,9 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let at = (self.step, self.epoch());
-        self.previews.draw(&self.stepper, self.previews.prompts.now(), at, host)
+        let (drawn, seconds) = timed(|| self.previews.draw(&self.stepper, self.previews.prompts.now(), at, host));
+        self.beside.previews = seconds;
+        drawn
     }
 
     fn epoch(&self) -> u64 {
@@ -286,7 +294,9 @@ impl<'a> Run<'a> {
         let base_loss = self.validation.as_ref().and_then(Validation::base_loss);
         let facts = save::Facts { step: self.step, base_loss, loss: self.loss };
         let keep = self.plan.settings.save.keep as usize;
-        let path = save::write(self.run_dir, &facts, &self.stepper.set, &self.adamw, keep)?;
+        let (written, seconds) = timed(|| save::write(self.run_dir, &facts, &self.stepper.set, &self.adamw, keep));
+        let path = written?;
+        self.beside.save = seconds;
         self.last_save = Some(path.clone());
         host.event(Event::Saved { step: self.step, path });
         Ok(())

@@ -16,10 +16,12 @@ mod masks;
 mod model;
 mod monitor;
 mod queue;
+mod raster;
 mod results;
 mod run;
 #[path = "../../../hub/tests/server/mod.rs"]
 mod server;
+mod snapshots;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

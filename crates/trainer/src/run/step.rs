@@ -77,7 +77,7 @@ impl Run<'_> {
             learning_rate: train.learning_rate * factor,
             grad_norm: norm,
             seconds,
-            seconds_left: mean * (plan.steps - self.step) as f64,
+            seconds_left: self.beside.left(&plan.settings, self.step, plan.steps, mean),
             memory_bytes: resident_bytes(),
             device_memory_bytes: device::memory_in_use(&self.stepper.base.device),
         }));
