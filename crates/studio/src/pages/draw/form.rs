@@ -18,6 +18,8 @@ const SAMPLERS: [(Sampler, &str); 4] =
     [(Sampler::DpmPp2m, "DPM++ 2M"), (Sampler::Euler, "Euler"), (Sampler::EulerA, "Euler a"), (Sampler::Ddim, "DDIM")];
 /// Of the names of fields: less than on other pages, which are wider.
 const LABEL: f32 = 76.0;
+/// Saves in a row of boxes.
+const BOXES: usize = 3;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     let Some(mut form) = app.drawing.form.take() else { return };
@@ -191,20 +193,21 @@ fn sweep(drawing: &Drawing, ui: &mut Ui, form: &mut Form) {
         return;
     }
     hint(ui, "Saves to go through");
-    ui.horizontal_wrapped(|ui| {
-        // The next line for a whole box, not for the end of its name.
-        ui.style_mut().wrap_mode = Some(egui::TextWrapMode::Extend);
-        for (step, _) in &drawing.material.saves {
-            let mut on = form.saves.contains(step);
-            if checkbox(ui, &mut on, &format!("Step {}", format::count(*step))).changed() {
-                if on {
-                    form.saves.insert(*step)
-                } else {
-                    form.saves.remove(step)
-                };
+    let steps: Vec<u64> = drawing.material.saves.iter().map(|(step, _)| *step).collect();
+    for row in steps.chunks(BOXES) {
+        ui.horizontal(|ui| {
+            for step in row {
+                let mut on = form.saves.contains(step);
+                if checkbox(ui, &mut on, &format!("Step {}", format::count(*step))).changed() {
+                    if on {
+                        form.saves.insert(*step)
+                    } else {
+                        form.saves.remove(step)
+                    };
+                }
             }
-        }
-    });
+        });
+    }
 }
 
 /// The button, and how far it is.
