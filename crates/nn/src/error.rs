@@ -10,7 +10,7 @@ pub enum NnError {
     #[error("tensor `{name}` cannot be read: {reason}")]
     Unreadable { name: String, reason: String },
     #[error(
-        "tensor `{name}` cannot be quantised: the number in row {row}, column {column} is {value}. The file is damaged or was saved from a failed run; use another copy"
+        "tensor `{name}` cannot be used: the number in row {row}, column {column} is {value}. The file is damaged or was saved from a failed run; use another copy"
     )]
     NotFinite { name: String, row: usize, column: usize, value: f32 },
     #[error(

@@ -219,7 +219,14 @@ impl<'a> Loader<'a> {
 
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, NnError> {
         let name = self.check(name, shape)?;
-        self.source.f32(&name).map_err(|reason| NnError::Unreadable { name, reason })
+        let values = match self.source.f32(&name) {
+            Ok(values) => values,
+            Err(reason) => return Err(NnError::Unreadable { name, reason }),
+        };
+        // Found here it has a name; in a loss it would have none.
+        let Some(at) = values.par_iter().position_any(|value| !value.is_finite()) else { return Ok(values) };
+        let width = shape.iter().skip(1).product::<usize>().max(1);
+        Err(NnError::NotFinite { name, row: at / width, column: at % width, value: values[at] })
     }
 
     fn raw(&self, name: &str, shape: [usize; 2]) -> Result<Option<RawTensor>, NnError> {
