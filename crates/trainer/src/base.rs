@@ -104,7 +104,7 @@ impl Base {
     /// # Errors
     /// When weights are missing, unreadable or do not fit the configuration.
     pub fn load_denoiser(&self) -> Result<Box<dyn Denoiser>, TrainError> {
-        self.architecture.load_denoiser(self)
+        self.located(self.architecture.denoiser(), self.architecture.load_denoiser(self))
     }
 
     /// # Errors
@@ -112,13 +112,27 @@ impl Base {
     pub fn load_vae(&self) -> Result<AutoencoderKl, TrainError> {
         let weights = Weights(self.model.part(Part::Vae)?);
         // The autoencoder of SD1.x overflows in f16 and loses detail in bf16; it runs seldom.
-        Ok(AutoencoderKl::load(&self.vae_config, &Loader::new(&weights, "vae", &self.device, DType::F32))?)
+        let loaded = AutoencoderKl::load(&self.vae_config, &Loader::new(&weights, "vae", &self.device, DType::F32));
+        self.located(Part::Vae, loaded.map_err(TrainError::from))
     }
 
     /// # Errors
     /// As [`Self::load_denoiser`].
     pub fn load_text(&self) -> Result<Box<dyn TextEncoders>, TrainError> {
-        self.architecture.load_text(self)
+        self.located(Part::TextEncoder, self.architecture.load_text(self))
+    }
+
+    /// An error of a model tells tensors by name; people want to know in which file.
+    fn located<T>(&self, part: Part, loaded: Result<T, TrainError>) -> Result<T, TrainError> {
+        loaded.map_err(|error| match (error, self.model.part(part)) {
+            (TrainError::Model(source), Ok(weights)) => {
+                // Which of several text encoders it is, the error itself says.
+                let several = part == Part::TextEncoder && self.model.part(Part::TextEncoder2).is_ok();
+                let place = if several { &self.model.path } else { weights.place() };
+                TrainError::Weights { place: place.to_owned(), source }
+            }
+            (error, _) => error,
+        })
     }
 
     /// Sides of pictures must be a multiple of this, px.

@@ -25,6 +25,9 @@ pub enum TrainError {
     Nn(#[from] NnError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Of a model whose weights lie there.
+    #[error("'{}': {source}", place.display())]
+    Weights { place: PathBuf, source: ModelError },
     #[error(transparent)]
     Diffusion(#[from] DiffusionError),
     #[error("the LoRA '{}' cannot be used: {source}", path.display())]
@@ -87,7 +90,7 @@ impl TrainError {
             }
             Self::Checkpoint(_) => ("A model file cannot be used", "Choose another file"),
             Self::Nn(_) => ("The device cannot do it", "Choose another device, or lower resolution or batch"),
-            Self::Model(_) => ("The base model cannot be used", "Choose another base"),
+            Self::Model(_) | Self::Weights { .. } => ("The base model cannot be used", "Choose another base"),
             Self::Diffusion(_) => ("The base model's noise schedule cannot be used", "Choose another base"),
             Self::Adapter { .. } => ("A LoRA does not fit the base", "Choose a LoRA made for this kind of model"),
             Self::Stopped => ("Stopped", "Start again when you like"),
