@@ -68,9 +68,8 @@ def new_dit():
     """Modulations and the last layer start at zero, so that each block starts as the identity (DiT's adaLN-Zero)."""
     dit = FluxTransformer2DModel(**DIT)
     for name, m in dit.named_modules():
-        if name.endswith(("norm1.linear", "norm1_context.linear", "norm.linear", "norm_out.linear", "proj_out")) and "single" not in name:
-            torch.nn.init.zeros_(m.weight), torch.nn.init.zeros_(m.bias)
-        if "single" in name and name.endswith("norm.linear"):
+        modulates = name.endswith(("norm1.linear", "norm1_context.linear", "norm.linear", "norm_out.linear"))
+        if modulates or name == "proj_out":
             torch.nn.init.zeros_(m.weight), torch.nn.init.zeros_(m.bias)
     return dit
 

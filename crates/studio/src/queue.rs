@@ -1,9 +1,9 @@
 //! Runs to be done one after another. What waits is kept in a file, so that it is there after a restart.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use lorikeet_checkpoint::write_atomically;
 use lorikeet_protocol::Command;
 use lorikeet_recipe::Recipe;
 use serde::{Deserialize, Serialize};
@@ -239,21 +239,13 @@ pub(crate) fn read(file: &Path) -> Result<Vec<QueuedRun>, (Vec<QueuedRun>, Strin
     Err((runs, format!("{what}. {where_to}")))
 }
 
-/// Beside its place first, so that the old one is whole until the new one is.
 pub(crate) fn write(runs: &[QueuedRun], file: &Path) -> Result<(), String> {
-    let new = file.with_extension("json.part");
-    let written = || {
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut out = fs::File::create(&new)?;
-        out.write_all(serde_json::to_string_pretty(&json!({ "runs": runs }))?.as_bytes())?;
-        out.sync_all()?;
-        fs::rename(&new, file)
-    };
-    written().map_err(|error: std::io::Error| {
-        format!("The queue cannot be kept for the next start ({error}): {}", file.display())
-    })
+    let text = serde_json::to_string_pretty(&json!({ "runs": runs })).map_err(|error| error.to_string());
+    let made = |folder: &Path| fs::create_dir_all(folder).map_err(|error| error.to_string());
+    let written = file.parent().map_or(Ok(()), made).and(text).and_then(|text| {
+        write_atomically(file, |out| out.write_all(text.as_bytes())).map_err(|error| error.to_string())
+    });
+    written.map_err(|error| format!("The queue cannot be kept for the next start ({error}): {}", file.display()))
 }
 
 #[cfg(test)]

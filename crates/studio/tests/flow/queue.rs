@@ -154,17 +154,23 @@ fn run_folder(runs: &Path, schedule: &str) -> std::path::PathBuf {
     run
 }
 
-#[test]
-fn a_run_that_is_over_gets_more_steps() {
-    let folder = tempfile::tempdir().unwrap();
-    let run = run_folder(folder.path(), "constant");
-    let engine = Fake::default();
-    let mut harness = studio_in(&engine, (1280.0, 900.0), folder.path());
+/// The dialog in which `run_folder`'s run gets more steps.
+fn asked_for_more<'a>(engine: &Fake, runs: &Path) -> Harness<'a, StudioApp> {
+    let mut harness = studio_in(engine, (1280.0, 900.0), runs);
     harness.state_mut().go(Page::Runs);
     settle(&mut harness);
     harness.get_by_label("Train ink-001 longer…").click();
     harness.run_steps(2);
     settle(&mut harness);
+    harness
+}
+
+#[test]
+fn a_run_that_is_over_gets_more_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_folder(folder.path(), "constant");
+    let engine = Fake::default();
+    let mut harness = asked_for_more(&engine, folder.path());
     harness.get_by_label("The result is that of a run of this length from the start");
     harness.get_by_label("Continue").click();
     harness.run_steps(2);
@@ -179,12 +185,7 @@ fn a_learning_rate_that_has_fallen_starts_again_only_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let run = run_folder(folder.path(), "cosine");
     let engine = Fake::default();
-    let mut harness = studio_in(&engine, (1280.0, 900.0), folder.path());
-    harness.state_mut().go(Page::Runs);
-    settle(&mut harness);
-    harness.get_by_label("Train ink-001 longer…").click();
-    harness.run_steps(2);
-    settle(&mut harness);
+    let mut harness = asked_for_more(&engine, folder.path());
     harness.get_by_label("More steps change what this run is");
     harness.get_by_label("Continue").click();
     harness.run_steps(2);
