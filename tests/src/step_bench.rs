@@ -1,6 +1,6 @@
 //! Seconds and memory of one training step, beside `tests/bench/torch_step.py` (which makes the weights):
 //! `step-bench WORK FOLDER [--steps N] [--segments N]`. WORK is one of [`WORKS`] or `vae-512`, which encodes; FOLDER holds `config.json` and
-//! `weights.safetensors`. Prints the seconds of each step by the clock and by processors, then the largest resident set in GB.
+//! `weights.safetensors`. `step-bench load BASE` loads each part of a base, as a run does. Prints the seconds of each step by the clock and by processors, then the largest resident set in GB.
 //!
 //! LoRA of rank 16 on all attention and feed-forward layers, AdamW, clipping at 1, f32 on the CPU.
 
@@ -17,8 +17,9 @@ use lorikeet_models::flux::{FluxConfig, FluxTransformer};
 use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
 use lorikeet_nn::segmented::{self, Blocks, Segments, Side, Wanted};
-use lorikeet_nn::{LayerInfo, Loader, WeightSource};
+use lorikeet_nn::{DeviceKind, LayerInfo, Loader, WeightSource};
 use lorikeet_seeded::{Purpose, Stream};
+use lorikeet_trainer::Base;
 use lorikeet_trainer::optim::{self, AdamW, AdamWConfig};
 
 /// Name, batch, and edge of the latents.
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    const USAGE: &str = "step-bench WORK FOLDER [--steps N] [--segments N]";
+    const USAGE: &str = "step-bench WORK FOLDER [--steps N] [--segments N], or step-bench load BASE";
     let [name, folder, options @ ..] = arguments else { return Err(USAGE.into()) };
     let (mut steps, mut segments) = (6, Segments::One);
     for option in options.chunks(2) {
@@ -64,6 +65,11 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         }
     }
     let device = Device::flex();
+    if name == "load" {
+        load(folder)?;
+        println!("peak {:.2}", peak());
+        return Ok(());
+    }
     if name.starts_with("vae") {
         encode(Path::new(folder), steps, &device)?;
         println!("peak {:.2}", peak());
@@ -91,6 +97,21 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         println!("step {:.3} processor {:.2} loss {loss:.4}", start.elapsed().as_secs_f64(), processor() - before);
     }
     println!("peak {:.2}", peak());
+    Ok(())
+}
+
+/// One part after the other: text encoders and autoencoder are let go of before the denoiser comes.
+fn load(base: &str) -> Result<(), Box<dyn Error>> {
+    let (start, before) = (Instant::now(), processor());
+    let base = Base::open(base, DeviceKind::Cpu)?;
+    let told = |part: &str| println!("{part} {:.3}", start.elapsed().as_secs_f64());
+    drop(base.load_text()?);
+    told("text encoders");
+    drop(base.load_vae()?);
+    told("autoencoder");
+    drop(base.load_denoiser()?);
+    told("denoiser");
+    println!("step {:.3} processor {:.2}", start.elapsed().as_secs_f64(), processor() - before);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use burn::backend::Dispatch;
 use burn::tensor::module::linear;
 use burn::tensor::{DType, Device};
 
-use crate::ops::Packed;
+use crate::ops::{HostMatrix, Packed};
 use crate::weights::FrozenMatrix;
 use crate::{Context, ConvGeometry, Loader, NnError, RawTensor, ops};
 
@@ -33,7 +33,7 @@ pub struct Linear {
     bias: Option<Tensor<1>>,
     device: Device,
     dtype: DType,
-    /// A weight that lies in a file, while it is held on the device.
+    /// A weight that lies in a file or in the computer's memory, while it is held on the device.
     brought: RefCell<Option<Box<Packed<Dispatch>>>>,
 }
 
@@ -61,13 +61,23 @@ impl Linear {
         }
     }
 
-    /// Reads a weight that lies in a file to the device, where it stays until [`Self::release`].
+    /// Whether the weight is kept in the computer's memory and travels each time the layer runs.
+    pub fn in_host_memory(&self) -> bool {
+        matches!(self.weight, FrozenMatrix::Packed(Packed::Host { .. }))
+    }
+
+    /// Brings a weight that is kept elsewhere to the device, where it stays until [`Self::release`]; nothing if it is there.
     pub fn bring(&self) {
-        if let FrozenMatrix::Packed(Packed::File { raw, shape }) = &self.weight {
-            let data = ops::file_data(raw, *shape, self.dtype);
-            let weight = Tensor::<2>::from_data(data, (&self.device, self.dtype)).into_dispatch();
-            self.brought.replace(Some(Box::new(Packed::Float { weight })));
+        let FrozenMatrix::Packed(kept) = &self.weight else { return };
+        if self.brought.borrow().is_some() {
+            return;
         }
+        let matrix = match kept {
+            Packed::File { raw, shape } => HostMatrix::Float { weight: ops::file_data(raw, *shape, self.dtype) },
+            Packed::Host { matrix } => matrix.clone(),
+            _ => return,
+        };
+        self.brought.replace(Some(Box::new(matrix.upload(self.device.as_dispatch()))));
     }
 
     /// Undoes [`Self::bring`].

@@ -19,5 +19,5 @@ pub use device::DeviceKind;
 pub use error::NnError;
 pub use layers::{Conv2d, GroupNorm, LayerInfo, LayerKind, LayerNorm, Linear};
 pub use prefetch::Prefetch;
-pub use storage::{RawFormat, RawPiece, RawTensor, Storage};
+pub use storage::{Bits, RawFormat, RawPiece, RawTensor, Storage};
 pub use weights::{Loader, WeightSource};

@@ -29,7 +29,7 @@ use crate::{ConvGeometry, LowRank};
 use cpu::{CpuOps as _, Pointwise, on_cpu};
 use extension::FrozenOps as _;
 pub use norm::{group_norm, group_norm_silu, layer_norm, modulated_layer_norm, rms_norm};
-pub(crate) use packed::{Packed, file_data, packed_linear};
+pub(crate) use packed::{HostMatrix, Packed, file_data, packed_linear};
 pub use rotary::Rotary;
 
 /// Scaled dot-product attention without a mask, `softmax(q k^T / sqrt(head_dim)) v`.

@@ -6,13 +6,14 @@
 //! One segment over all blocks is the ordinary full graph without recomputation.
 //!
 //! Several micro-batches can go through each segment before the next one's turn ([`backward_all`]): where weights are
-//! brought in from a file, a step then reads them once in each direction, however many micro-batches it adds up. Sums
+//! brought in from a file or the computer's memory, a step then reads them once in each direction, however many micro-batches it adds up. Sums
 //! come about in the same order as one micro-batch after the other, so every number is the same.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use burn::Tensor;
-use burn::tensor::Gradients;
+use burn::tensor::{Gradients, StreamId};
 
 use crate::{Context, Deltas, Linear, RawTensor};
 
@@ -103,8 +104,9 @@ pub struct Outcome {
 /// How a backward pass is carried out. But for `segments` in the last bits, it changes no number.
 pub struct Way<'a> {
     pub segments: Segments,
-    /// Whether weights that lie in a file are kept on the device while their segment is the live one. On a card it saves
-    /// transfers; on the CPU, where tiles are read from the system's page cache, it would only take memory.
+    /// Whether weights that lie in a file or in the computer's memory are kept on the device while their segment is the live
+    /// one. On a card it saves transfers, and those from memory are under way while the segment before is computed; on the
+    /// CPU, where tiles are read from the system's page cache, it would only take memory.
     pub hold: bool,
     /// Told the weights that lie in a file of the segment after this one, when this one starts.
     pub ahead: Option<&'a dyn Fn(Vec<RawTensor>)>,
@@ -182,10 +184,13 @@ pub fn backward_all(
         result: None,
     };
     let mut travellers: Vec<Traveller> = batches.into_iter().map(start).collect();
+    let mut coming = None;
 
     for (index, cut) in cuts[..cuts.len() - 1].iter().enumerate() {
-        tell(cuts.get(index + 1));
-        let _held = Held::bring(blocks, cut, way);
+        let next = cuts.get(index + 1);
+        tell(next);
+        let _held = Held::bring(blocks, cut, way, coming.take());
+        coming = next.map(|next| Held::send(blocks, next, way));
         for (at, traveller) in travellers.iter_mut().enumerate() {
             leaves.turn_to(first + at);
             let plain = leaves.plain();
@@ -195,8 +200,10 @@ pub fn backward_all(
         }
     }
     for (index, cut) in cuts.iter().enumerate().rev() {
-        tell(index.checked_sub(1).and_then(|before| cuts.get(before)));
-        let _held = Held::bring(blocks, cut, way);
+        let next = index.checked_sub(1).and_then(|before| cuts.get(before));
+        tell(next);
+        let _held = Held::bring(blocks, cut, way, coming.take());
+        coming = next.map(|next| Held::send(blocks, next, way));
         for (at, traveller) in travellers.iter_mut().enumerate() {
             leaves.turn_to(first + at);
             traveller.back(blocks, cut, index == 0, leaves, way)?;
@@ -279,17 +286,38 @@ impl Traveller<'_> {
     }
 }
 
-/// Weights that were brought in from a file for one segment; dropping it lets them go.
+/// Weights that were brought in for one segment; dropping it lets them go.
 struct Held<'a>(Vec<&'a Linear>);
 
+/// Copies that may be under way while the device computes: on a card the work of a stream waits for what came before it
+/// there, and only for that. Who uses a tensor of another stream waits for it, which CubeCL sees to.
+static COPIES: LazyLock<StreamId> = LazyLock::new(StreamId::allocate);
+
 impl<'a> Held<'a> {
-    fn bring(blocks: &'a dyn Blocks, cut: &Range<usize>, way: &Way) -> Self {
-        let linears: Vec<&Linear> = match way.hold {
+    /// All weights of a segment. `coming`: those of them that were sent before.
+    fn bring(blocks: &'a dyn Blocks, cut: &Range<usize>, way: &Way, coming: Option<Self>) -> Self {
+        let linears = Self::linears(blocks, cut, way);
+        linears.iter().for_each(|linear| linear.bring());
+        // They are this segment's now, which lets go of them.
+        if let Some(mut coming) = coming {
+            coming.0.clear();
+        }
+        Self(linears)
+    }
+
+    /// Starts the copies of a segment's weights that are ready to travel.
+    fn send(blocks: &'a dyn Blocks, cut: &Range<usize>, way: &Way) -> Self {
+        let mut linears = Self::linears(blocks, cut, way);
+        linears.retain(|linear| linear.in_host_memory());
+        COPIES.executes(|| linears.iter().for_each(|linear| linear.bring()));
+        Self(linears)
+    }
+
+    fn linears(blocks: &'a dyn Blocks, cut: &Range<usize>, way: &Way) -> Vec<&'a Linear> {
+        match way.hold {
             true => cut.clone().flat_map(|block| blocks.linears(block)).collect(),
             false => Vec::new(),
-        };
-        linears.iter().for_each(|linear| linear.bring());
-        Self(linears)
+        }
     }
 }
 

@@ -26,6 +26,20 @@ pub enum Storage {
     Int8 { block: Option<usize> },
     /// 4 bits a weight and 16 for each `block` inputs of an output channel: 4.5 bits for 32, 4.25 for 64.
     Int4 { block: usize },
+    /// In the computer's memory, ready to travel: converted once, and pinned where the driver can, so that a card fetches them
+    /// itself. They are brought to the device each time a segment runs, and never written back.
+    Host(Bits),
+}
+
+/// In how many bits matrices travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bits {
+    /// In the dtype of computation.
+    Computed,
+    /// As [`Storage::Int8`].
+    Int8 { block: Option<usize> },
+    /// As [`Storage::Int4`].
+    Int4 { block: usize },
 }
 
 impl Storage {

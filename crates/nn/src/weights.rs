@@ -1,13 +1,13 @@
 use burn::Tensor;
 use burn::backend::Dispatch;
-use burn::tensor::{DType, Device, FloatDType, Int, TensorData};
-use half::bf16;
+use burn::tensor::{DType, Device, FloatDType, TensorData};
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::NnError;
-use crate::ops::Packed;
+use crate::ops::{HostMatrix, Packed};
 use crate::quant::{self, Kept, Layout, Matrix, NotFinite};
-use crate::storage::{RawTensor, Storage};
+use crate::storage::{Bits, RawTensor, Storage};
 
 /// Where weights come from: a checkpoint, or numbers made up for a test.
 pub trait WeightSource {
@@ -120,18 +120,31 @@ impl<'a> Loader<'a> {
     /// # Errors
     /// As [`Self::tensor`].
     pub fn transposed(&self, name: &str, outputs: usize, inputs: usize) -> Result<Tensor<2>, NnError> {
-        let stored = self.values(name, &[outputs, inputs])?;
-        let mut values = vec![0.0; stored.len()];
-        // By tiles, so that neither side is walked across the whole matrix for each line of it.
-        const TILE: usize = 32;
-        for row in (0..outputs).step_by(TILE) {
-            for column in (0..inputs).step_by(TILE) {
-                for r in row..(row + TILE).min(outputs) {
-                    for c in column..(column + TILE).min(inputs) {
-                        values[c * outputs + r] = stored[r * inputs + c];
+        let full = self.check(name, &[outputs, inputs])?;
+        let raw = self.raw(&full, [outputs, inputs])?;
+        let stored = if raw.is_some() { Vec::new() } else { self.plain(&full)? };
+        let matrix = Matrix { inputs, kept: raw.as_ref().map_or(Kept::Values(&stored), RawTensor::kept) };
+        let mut values = vec![0.0; outputs * inputs];
+        // Some rows at a time, which fit the cache, each in the order of the file; then columns that fill a cache line.
+        const ROWS: usize = 256;
+        const COLUMNS: usize = 16;
+        let mut part = vec![0.0; ROWS.min(outputs) * inputs];
+        for first in (0..outputs).step_by(ROWS) {
+            let part = &mut part[..ROWS.min(outputs - first) * inputs];
+            part.par_chunks_mut(inputs.max(1))
+                .enumerate()
+                .try_for_each(|(row, out)| {
+                    matrix.read(first + row, 0, out);
+                    finite(first + row, out)
+                })
+                .map_err(|found| not_finite(&full, found))?;
+            values.par_chunks_mut(COLUMNS * outputs).enumerate().for_each(|(band, to)| {
+                for (row, from) in part.chunks_exact(inputs.max(1)).enumerate() {
+                    for (to, value) in to.chunks_exact_mut(outputs).zip(&from[band * COLUMNS..]) {
+                        to[first + row] = *value;
                     }
                 }
-            }
+            });
         }
         Ok(self.upload(values, [inputs, outputs]))
     }
@@ -139,7 +152,7 @@ impl<'a> Loader<'a> {
     /// The weight of a linear layer, stored `[outputs, inputs]`, kept as the policy says.
     ///
     /// # Errors
-    /// As [`Self::tensor`], and when a number that is to be quantised is not finite.
+    /// As [`Self::tensor`], and when a number is not finite, but where it stays in its file.
     pub(crate) fn matrix(&self, name: &str, outputs: usize, inputs: usize) -> Result<FrozenMatrix, NnError> {
         let plain = || Ok(FrozenMatrix::Plain(self.transposed(name, outputs, inputs)?));
         if outputs * inputs < Storage::SMALLEST || self.storage == Storage::Resident {
@@ -149,66 +162,65 @@ impl<'a> Loader<'a> {
         if self.storage == Storage::Half && !halves {
             return plain();
         }
-        let raw = self.raw(name, [outputs, inputs])?;
+        let full = self.check(name, &[outputs, inputs])?;
+        let raw = self.raw(&full, [outputs, inputs])?;
         if self.storage == Storage::Streamed {
             return match raw {
                 Some(raw) => Ok(FrozenMatrix::Packed(Packed::File { raw, shape: [outputs, inputs] })),
                 None => plain(),
             };
         }
-        let values = if raw.is_some() { Vec::new() } else { self.values(name, &[outputs, inputs])? };
-        let kept = match &raw {
-            Some(raw) => raw.kept(),
-            None => Kept::Values(&values),
+        let values = if raw.is_some() { Vec::new() } else { self.plain(&full)? };
+        let kept = raw.as_ref().map_or(Kept::Values(&values), RawTensor::kept);
+        let bits = match self.storage {
+            Storage::Int8 { block } => Bits::Int8 { block },
+            Storage::Int4 { block } => Bits::Int4 { block },
+            Storage::Host(bits) => bits,
+            Storage::Half | Storage::Resident | Storage::Streamed => Bits::Computed,
         };
-        self.pack(name, &Matrix { inputs, kept }, outputs).map(FrozenMatrix::Packed)
+        let matrix = self.pack(&full, &Matrix { inputs, kept }, outputs, bits)?;
+        Ok(FrozenMatrix::Packed(match self.storage {
+            Storage::Host(_) => Packed::Host { matrix: matrix.staged(self.device) },
+            _ => matrix.upload(self.device.as_dispatch()),
+        }))
     }
 
-    fn pack(&self, name: &str, matrix: &Matrix, outputs: usize) -> Result<Packed<Dispatch>, NnError> {
+    fn pack(&self, name: &str, matrix: &Matrix, outputs: usize, bits: Bits) -> Result<HostMatrix, NnError> {
         let inputs = matrix.inputs;
-        let not_finite =
-            |NotFinite { row, column, value }| NnError::NotFinite { name: self.join(name), row, column, value };
+        let not_finite = |found| not_finite(name, found);
         // The numbers are bf16 whatever holds them; a card without that type takes them in f32.
         let scale_dtype = if self.device.supports_dtype(FloatDType::BF16) { DType::BF16 } else { DType::F32 };
         let scales = |scales: Vec<bf16>, layout: Layout| {
-            let data = TensorData::new(scales, [outputs, layout.blocks()]);
-            Tensor::<2>::from_data(data, (self.device, scale_dtype)).into_dispatch()
+            TensorData::new(scales, [outputs, layout.blocks()]).convert_dtype(scale_dtype)
         };
-        match self.storage {
-            Storage::Int8 { block } => {
+        match bits {
+            Bits::Int8 { block } => {
                 let layout = Layout { outputs, inputs, block: block.unwrap_or(inputs) };
                 if layout.block == 0 {
                     return Err(NnError::Block { block: 0 });
                 }
                 let (codes, found) = quant::int8(matrix, layout).map_err(not_finite)?;
                 let codes = TensorData::new(codes, [outputs, layout.blocks() * layout.block]);
-                let codes = Tensor::<2, Int>::from_data(codes, (self.device, DType::I8)).into_dispatch();
-                Ok(Packed::Int8 { codes, scales: scales(found, layout), layout })
+                Ok(HostMatrix::Int8 { codes, scales: scales(found, layout), layout })
             }
-            Storage::Int4 { block } => {
+            Bits::Int4 { block } => {
                 if !block.is_power_of_two() || !(quant::SMALLEST_BLOCK..=quant::LARGEST_BLOCK).contains(&block) {
                     return Err(NnError::Block { block });
                 }
                 let layout = Layout { outputs, inputs, block };
                 let (codes, found) = quant::nf4(matrix, layout).map_err(not_finite)?;
                 let codes = TensorData::new(codes, [outputs, layout.blocks(), block / 2]);
-                let codes = Tensor::<3, Int>::from_data(codes, (self.device, DType::U8)).into_dispatch();
-                Ok(Packed::Nf4 { codes, scales: scales(found, layout), layout })
+                Ok(HostMatrix::Nf4 { codes, scales: scales(found, layout), layout })
             }
-            Storage::Resident | Storage::Streamed | Storage::Half => {
-                let mut halves = vec![bf16::ZERO; outputs * inputs];
-                halves.par_chunks_mut(inputs.max(1)).enumerate().for_each_init(
-                    || vec![0.0; inputs],
-                    |values, (row, out)| {
-                        matrix.read(row, 0, values);
-                        for (out, value) in out.iter_mut().zip(&*values) {
-                            *out = bf16::from_f32(*value);
-                        }
-                    },
-                );
-                let data = TensorData::new(halves, [outputs, inputs]);
-                let weight = Tensor::<2>::from_data(data, (self.device, DType::BF16)).into_dispatch();
-                Ok(Packed::Float { weight })
+            Bits::Computed => {
+                let dtype = if self.storage == Storage::Half { DType::BF16 } else { self.dtype };
+                let shape = [outputs, inputs];
+                let weight = match dtype {
+                    DType::BF16 => rows(matrix, outputs, bf16::from_f32).map(|all| TensorData::new(all, shape)),
+                    DType::F16 => rows(matrix, outputs, f16::from_f32).map(|all| TensorData::new(all, shape)),
+                    _ => rows(matrix, outputs, |value| value).map(|all| TensorData::new(all, shape)),
+                };
+                Ok(HostMatrix::Float { weight: weight.map_err(not_finite)? })
             }
         }
     }
@@ -219,25 +231,35 @@ impl<'a> Loader<'a> {
 
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, NnError> {
         let name = self.check(name, shape)?;
-        let values = match self.source.f32(&name) {
-            Ok(values) => values,
-            Err(reason) => return Err(NnError::Unreadable { name, reason }),
-        };
-        // Found here it has a name; in a loss it would have none.
-        let Some(at) = values.par_iter().position_any(|value| !value.is_finite()) else { return Ok(values) };
-        let width = shape.iter().skip(1).product::<usize>().max(1);
-        Err(NnError::NotFinite { name, row: at / width, column: at % width, value: values[at] })
+        let (height, width) = (shape.first().copied().unwrap_or(1), shape.iter().skip(1).product::<usize>().max(1));
+        if width > 1
+            && let Some(raw) = self.raw(&name, [height, width])?
+        {
+            let matrix = Matrix { inputs: width, kept: raw.kept() };
+            return rows(&matrix, height, |value| value).map_err(|found| not_finite(&name, found));
+        }
+        let values = self.plain(&name)?;
+        values
+            .chunks(width)
+            .enumerate()
+            .try_for_each(|(row, values)| finite(row, values))
+            .map_err(|found| not_finite(&name, found))?;
+        Ok(values)
     }
 
-    fn raw(&self, name: &str, shape: [usize; 2]) -> Result<Option<RawTensor>, NnError> {
-        let name = self.check(name, &shape)?;
-        let Some(raw) = self.source.raw(&name) else { return Ok(None) };
-        let needed = shape[0] * shape[1] * raw.format.size();
+    fn plain(&self, full: &str) -> Result<Vec<f32>, NnError> {
+        self.source.f32(full).map_err(|reason| NnError::Unreadable { name: full.to_owned(), reason })
+    }
+
+    /// A tensor of that many numbers in its file, if it lies there as it is needed.
+    fn raw(&self, full: &str, [height, width]: [usize; 2]) -> Result<Option<RawTensor>, NnError> {
+        let Some(raw) = self.source.raw(full) else { return Ok(None) };
+        let needed = height * width * raw.format.size();
         if raw.len() == needed {
             return Ok(Some(raw));
         }
         let reason = format!("{} bytes of it lie in the file where its shape needs {needed}", raw.len());
-        Err(NnError::Unreadable { name, reason })
+        Err(NnError::Unreadable { name: full.to_owned(), reason })
     }
 
     /// The whole name of a tensor that is there and has this shape.
@@ -258,4 +280,36 @@ impl<'a> Loader<'a> {
     fn join(&self, part: impl std::fmt::Display) -> String {
         if self.path.is_empty() { part.to_string() } else { format!("{}.{part}", self.path) }
     }
+}
+
+/// Found here a number that is none has a name; in a loss it would have none.
+fn finite(row: usize, values: &[f32]) -> Result<(), NotFinite> {
+    let Some(column) = values.iter().position(|value| !value.is_finite()) else { return Ok(()) };
+    Err(NotFinite { row, column, value: values[column] })
+}
+
+fn not_finite(name: &str, NotFinite { row, column, value }: NotFinite) -> NnError {
+    NnError::NotFinite { name: name.to_owned(), row, column, value }
+}
+
+/// The whole matrix `[outputs, inputs]`, each number as `convert` has it.
+fn rows<E: Copy + Send>(
+    matrix: &Matrix,
+    outputs: usize,
+    convert: impl Fn(f32) -> E + Sync,
+) -> Result<Vec<E>, NotFinite> {
+    let inputs = matrix.inputs;
+    let mut all = vec![convert(0.0); outputs * inputs];
+    all.par_chunks_mut(inputs.max(1)).enumerate().try_for_each_init(
+        || vec![0.0; inputs],
+        |values, (row, out)| {
+            matrix.read(row, 0, values);
+            finite(row, values)?;
+            for (out, value) in out.iter_mut().zip(&*values) {
+                *out = convert(*value);
+            }
+            Ok(())
+        },
+    )?;
+    Ok(all)
 }

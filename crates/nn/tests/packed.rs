@@ -8,11 +8,11 @@ use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
 use half::{bf16, f16};
 use lorikeet_nn::{
-    Context, ConvGeometry, Deltas, Linear, Loader, NnError, RawFormat, RawPiece, RawTensor, Storage, WeightSource,
+    Bits, Context, ConvGeometry, Deltas, Linear, Loader, NnError, RawFormat, RawPiece, RawTensor, Storage, WeightSource,
 };
 use lorikeet_seeded::{Purpose, Stream};
 
-const PACKED: [Storage; 7] = [
+const PACKED: [Storage; 10] = [
     Storage::Half,
     Storage::Streamed,
     Storage::Int8 { block: None },
@@ -20,6 +20,9 @@ const PACKED: [Storage; 7] = [
     Storage::Int8 { block: Some(100) },
     Storage::Int4 { block: 32 },
     Storage::Int4 { block: 64 },
+    Storage::Host(Bits::Computed),
+    Storage::Host(Bits::Int8 { block: Some(64) }),
+    Storage::Host(Bits::Int4 { block: 32 }),
 ];
 
 /// A file with one layer.
@@ -181,7 +184,7 @@ fn halves_and_files_in_bf16_lose_nothing() {
     let plain = file.layer(Storage::Resident).unwrap();
     let x = random([2, 65, 2100], 5);
     let (y, dx) = both_ways(&x, |x| plain.forward(&Context::base(), x));
-    for storage in [Storage::Half, Storage::Streamed] {
+    for storage in [Storage::Half, Storage::Streamed, Storage::Host(Bits::Computed)] {
         for mapped in [true, false] {
             let file = File { mapped, ..File::bf16(530, 2100) };
             let layer = file.layer(storage).unwrap();
@@ -207,6 +210,7 @@ fn error_of_quantised_layers() {
         (Storage::Int8 { block: Some(64) }, 0.004..0.008),
         (Storage::Int4 { block: 32 }, 0.07..0.085),
         (Storage::Int4 { block: 64 }, 0.075..0.09),
+        (Storage::Host(Bits::Int8 { block: Some(64) }), 0.004..0.008),
     ] {
         for mapped in [true, false] {
             let file = File { mapped, ..File::bf16(512, 4096) };
@@ -295,7 +299,7 @@ fn small_matrices_stay_plain_and_bad_ones_are_named() {
     let mut bad = File { mapped: false, ..File::bf16(260, 300) };
     for (value, word) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "-inf")] {
         bad.values[3 * 300 + 7] = value;
-        for storage in [Storage::Int8 { block: None }, Storage::Int4 { block: 64 }] {
+        for storage in [Storage::Int8 { block: None }, Storage::Int4 { block: 64 }, Storage::Host(Bits::Computed)] {
             let message = bad.layer(storage).unwrap_err().to_string();
             assert!(message.contains("`proj.weight`") && message.contains("row 3, column 7"), "{message}");
             assert!(message.contains(word), "{message}");

@@ -12,7 +12,7 @@ use burn::tensor::{DType, Device, Gradients, TensorData};
 use lorikeet_nn::segmented::{
     Batch, Blocks, Ended, LeafSource, Leaves, Outcome, Segments, Side, State, Wanted, Way, backward_all,
 };
-use lorikeet_nn::{Context, ConvGeometry, Deltas, Linear, Loader, RawFormat, RawTensor, Storage, WeightSource};
+use lorikeet_nn::{Bits, Context, ConvGeometry, Deltas, Linear, Loader, RawFormat, RawTensor, Storage, WeightSource};
 use lorikeet_seeded::{Purpose, Stream};
 
 const WIDTH: usize = 64;
@@ -58,12 +58,12 @@ impl WeightSource for File {
 struct Model(Vec<Linear>);
 
 impl Model {
-    fn new() -> (Self, Arc<Mapped>) {
+    fn new(storage: Storage) -> (Self, Arc<Mapped>) {
         let values = normals(BLOCKS * WIDTH * WIDTH, 1);
         let bytes = values.iter().flat_map(|v| half::bf16::from_f32(0.2 * v).to_le_bytes()).collect();
         let mapped = Arc::new(Mapped { bytes, asked: AtomicUsize::new(0) });
         let (file, device) = (File(mapped.clone()), Device::flex());
-        let loader = Loader::new(&file, "unet", &device, DType::F32).with_storage(Storage::Streamed);
+        let loader = Loader::new(&file, "unet", &device, DType::F32).with_storage(storage);
         let layers = (0..BLOCKS).map(|i| Linear::load(&loader.at(i), WIDTH, WIDTH, false).unwrap()).collect();
         mapped.asked.store(0, Ordering::Relaxed);
         (Self(layers), mapped)
@@ -138,7 +138,11 @@ fn numbers(outcome: Outcome) -> Vec<f32> {
 }
 
 fn run(way: &Way, batches: Vec<Batch>, first: usize) -> (Vec<Vec<f32>>, usize, Vec<usize>) {
-    let (model, mapped) = Model::new();
+    run_kept(Storage::Streamed, way, batches, first)
+}
+
+fn run_kept(storage: Storage, way: &Way, batches: Vec<Batch>, first: usize) -> (Vec<Vec<f32>>, usize, Vec<usize>) {
+    let (model, mapped) = Model::new(storage);
     let turns = Turns::default();
     let outcomes = backward_all(&model, way, batches, first, &turns).unwrap();
     let asked = mapped.asked.load(Ordering::Relaxed);
@@ -159,6 +163,40 @@ fn micro_batches_together_and_alone() {
     let (held, read, _) = run(&Way { hold: true, ..way }, all(), 0);
     assert_eq!(held, alone);
     assert_eq!(read, 2 * BLOCKS - 1, "once on the way there and once on the way back, for all");
+}
+
+/// The copies of the next segment are started before this one runs, and each is let go of once.
+#[test]
+fn weights_from_memory_travel_one_segment_ahead() {
+    let alone: Vec<Vec<f32>> =
+        (0..2).flat_map(|i| run(&Way::plain(Segments::PerBlock), vec![batch(10 + i)], i as usize).0).collect();
+    for segments in [Segments::PerBlock, Segments::Count(2), Segments::One] {
+        for hold in [true, false] {
+            let way = Way { hold, ..Way::plain(segments) };
+            let batches = vec![batch(10), batch(11)];
+            let (found, read, _) = run_kept(Storage::Host(Bits::Computed), &way, batches, 0);
+            assert_eq!(read, 0, "they were read from their file while loading");
+            for (found, alone) in found.iter().flatten().zip(alone.iter().flatten()) {
+                assert!((found - alone).abs() <= 1e-5 * alone.abs().max(1e-3), "{segments:?}: {found}, not {alone}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_is_brought_once_and_let_go_of() {
+    for storage in [Storage::Streamed, Storage::Host(Bits::Computed)] {
+        let (Model(layers), _) = Model::new(storage);
+        let x = || Tensor::<2>::ones([1, WIDTH], (&Device::flex(), DType::F32));
+        let y = || layers[0].forward(&Context::base(), x()).into_data();
+        let before = y();
+        layers[0].bring();
+        layers[0].bring();
+        assert_eq!(y(), before);
+        layers[0].release();
+        assert_eq!(y(), before);
+        assert_eq!(layers[0].in_host_memory(), storage != Storage::Streamed);
+    }
 }
 
 #[test]
@@ -183,7 +221,7 @@ fn a_pass_can_be_ended_between_any_two_blocks() {
                 *asked.borrow_mut() += 1;
                 *asked.borrow() <= after
             };
-            let (model, _) = Model::new();
+            let (model, _) = Model::new(Storage::Streamed);
             let way = Way { go_on: &go_on, ..Way::plain(segments) };
             let ended = backward_all(&model, &way, vec![batch(1)], 0, &Turns::default()).map(drop);
             assert_eq!(ended, if after < blocks { Err(Ended) } else { Ok(()) });

@@ -161,6 +161,7 @@ pub fn machine() -> MachineFacts {
     MachineFacts {
         device: "cpu".to_owned(),
         memory_bytes: 16_000_000_000,
+        host_memory_bytes: 16_000_000_000,
         disk_free_bytes: 100_000_000_000,
         cache_free_bytes: 100_000_000_000,
         cache_folder: PathBuf::from("cache"),

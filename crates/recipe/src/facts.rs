@@ -263,6 +263,8 @@ pub struct MachineFacts {
     pub device: String,
     /// Memory of that device: of the card, or for the CPU of the computer.
     pub memory_bytes: u64,
+    /// Memory of the computer.
+    pub host_memory_bytes: u64,
     /// Free where the run folder will be.
     pub disk_free_bytes: u64,
     /// Free where encoded pictures and captions are kept.

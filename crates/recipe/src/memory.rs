@@ -47,7 +47,9 @@ pub enum Segments {
 pub enum Placement {
     /// On the device all the time.
     Resident,
-    /// Brought to the device block by block, in every pass.
+    /// In the computer's memory, brought to a card block by block, in every pass.
+    Host,
+    /// In their file, brought to the device block by block, in every pass.
     Stream,
 }
 
@@ -105,6 +107,8 @@ pub enum MemoryStage {
     Previews,
     /// As long as the system has room for it.
     Mapped,
+    /// In the computer's memory, where the device is a card.
+    Host,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,6 +127,9 @@ pub struct MemoryEstimate {
     pub peak_bytes: u64,
     /// The most that must be there: without what the system can take back.
     pub needed_bytes: u64,
+    /// Of the computer's memory beside the device's.
+    #[serde(default)]
+    pub host_bytes: u64,
 }
 
 impl MemoryEstimate {
@@ -137,7 +144,8 @@ impl MemoryEstimate {
         let before = sum(MemoryStage::Encoding).max(sum(MemoryStage::Captions));
         let needed_bytes = running.max(before);
         let peak_bytes = (running + sum(MemoryStage::Mapped)).max(before);
-        MemoryEstimate { parts, peak_bytes, needed_bytes }
+        let host_bytes = sum(MemoryStage::Host);
+        MemoryEstimate { parts, peak_bytes, needed_bytes, host_bytes }
     }
 }
 
@@ -164,7 +172,7 @@ pub struct Load {
 
 /// The memory a run needs on its device.
 pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEstimate {
-    use MemoryStage::{Always, Captions, Encoding, Mapped, Previews, Training};
+    use MemoryStage::{Always, Captions, Encoding, Host, Mapped, Previews, Training};
     let number = load.number_bytes;
     let blocks = Numbers::of(base, load.width, load.height);
     let step = load.batch * number;
@@ -173,22 +181,37 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
         Segments::PerBlock => (blocks.outputs, blocks.largest),
     };
     // Of matrices, and all others; `a_block`: those of one block.
-    let weights = |matrices: u64, params: u64, a_block: u64, quantise: Quantise, streams: bool| {
-        let kept = match (streams, load.mapped) {
-            (false, _) => quantise.weight_bytes(matrices, number),
-            (true, true) => 0,
-            (true, false) => (STREAMED_BLOCKS * a_block).min(matrices) * number,
+    let weights = |matrices: u64, params: u64, a_block: u64, quantise: Quantise, placement: Placement| {
+        let kept = match (placement, load.mapped) {
+            (Placement::Resident, _) => quantise.weight_bytes(matrices, number),
+            (Placement::Stream, true) => 0,
+            // There the computer's memory is the device's.
+            (Placement::Host, true) => quantise.weight_bytes(matrices, number),
+            (Placement::Host | Placement::Stream, false) => {
+                quantise.weight_bytes((STREAMED_BLOCKS * a_block).min(matrices), number)
+            }
         };
         kept + params.saturating_sub(matrices) * number
     };
-    let streams = choice.placement == Placement::Stream;
-    let network = weights(base.denoiser_matrices, base.denoiser_params, blocks.block_weights, choice.quantise, streams);
+    let network =
+        weights(base.denoiser_matrices, base.denoiser_params, blocks.block_weights, choice.quantise, choice.placement);
     let encoder = |text: &crate::facts::TextFacts| {
-        let (quantise, streams) = match load.quantise_text {
-            Some(quantise) => (quantise, false),
-            None => (choice.quantise, streams),
+        let (quantise, placement) = match load.quantise_text {
+            Some(quantise) => (quantise, Placement::Resident),
+            None => (choice.quantise, choice.placement),
         };
-        weights(text.matrices, text.params, text.matrices / text.layers.max(1), quantise, streams)
+        weights(text.matrices, text.params, text.matrices / text.layers.max(1), quantise, placement)
+    };
+    // Text encoders are gone before the network comes, unless they learn.
+    let host = match (choice.placement, load.quantise_text) {
+        (Placement::Host, quantise_text) if !load.mapped => {
+            let kept = |matrices| choice.quantise.weight_bytes(matrices, number);
+            let text: u64 = base.text.iter().map(|text| kept(text.matrices)).sum();
+            let text = if quantise_text.is_some() { 0 } else { text };
+            let network = kept(base.denoiser_matrices);
+            if load.text_encoder { network + text } else { network.max(text) }
+        }
+        _ => 0,
     };
     let trained = base.text.iter().filter(|text| load.text_encoder && !text.targets.is_empty());
     let text_kept: u64 = trained.map(|text| text.layers * text.tokens * text.width * TEXT_LAYER).sum();
@@ -229,6 +252,7 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
         ("autoencoder weights, for previews", Previews, decoder),
         ("drawing a preview", Previews, preview),
         ("pages of the model's file", Mapped, if load.mapped { file as u64 } else { 0 }),
+        ("weights in the computer's memory", Host, host),
     ])
 }
 
@@ -345,7 +369,12 @@ mod tests {
         assert_eq!(weights(Placement::Resident, Quantise::Int8), all + all / 64 + rest);
         assert_eq!(weights(Placement::Resident, Quantise::Int4), all / 2 + all / 32 + rest);
         // Two double blocks of 36 H^2.
-        assert_eq!(weights(Placement::Stream, Quantise::None), 2 * 2 * 36 * 3072 * 3072 + rest);
+        let two = 2 * 36 * 3072 * 3072;
+        assert_eq!(weights(Placement::Stream, Quantise::None), 2 * two + rest);
+        assert_eq!(weights(Placement::Host, Quantise::None), 2 * two + rest);
+        assert_eq!(weights(Placement::Host, Quantise::Int8), two + two / 64 + rest);
+        let host = |placement| flux(MemoryChoice { placement, quantise: Quantise::Int8, ..PER_BLOCK }, 2).host_bytes;
+        assert_eq!((host(Placement::Host), host(Placement::Resident)), (all + all / 64, 0));
     }
 
     #[test]

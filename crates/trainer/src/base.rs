@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device};
 use lorikeet_checkpoint::{BaseModel, Component, Dtype, Mapped, Part, PartFiles, open_base_with};
 use lorikeet_diffusion::{Prediction, Schedule};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
-use lorikeet_nn::{DeviceKind, Loader, NnError, RawFormat, RawPiece, RawTensor, Storage, WeightSource, device};
+use lorikeet_nn::{Bits, DeviceKind, Loader, NnError, RawFormat, RawPiece, RawTensor, Storage, WeightSource, device};
 use lorikeet_recipe::{LossSettings, Placement, Quantise, Recipe, built_in};
 
 use crate::TrainError;
@@ -164,6 +164,9 @@ impl Base {
 fn storage(placement: Placement, quantise: Quantise) -> Storage {
     match (placement, quantise) {
         (Placement::Stream, _) => Storage::Streamed,
+        (Placement::Host, Quantise::None) => Storage::Host(Bits::Computed),
+        (Placement::Host, Quantise::Int8) => Storage::Host(Bits::Int8 { block: Some(128) }),
+        (Placement::Host, Quantise::Int4) => Storage::Host(Bits::Int4 { block: 64 }),
         (Placement::Resident, Quantise::None) => Storage::Resident,
         (Placement::Resident, Quantise::Int8) => Storage::Int8 { block: Some(128) },
         (Placement::Resident, Quantise::Int4) => Storage::Int4 { block: 64 },

@@ -216,6 +216,7 @@ pub fn machine_facts(device: DeviceKind, output: &Path) -> MachineFacts {
             DeviceKind::Cuda(index) => cuda_memory(index),
         }
         .unwrap_or_else(main_memory),
+        host_memory_bytes: main_memory(),
         disk_free_bytes: disk_free(output),
         cache_free_bytes: disk_free(&cache_folder()),
         cache_folder: cache_folder(),

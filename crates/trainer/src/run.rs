@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
             set,
             text,
             segments: segments(&plan),
-            together: plan.placement == lorikeet_recipe::Placement::Stream,
+            together: plan.placement != lorikeet_recipe::Placement::Resident,
             hold: on_card,
             prefetch: start::prefetch(&plan),
             // A card tells by failing.

@@ -43,6 +43,45 @@ pub(crate) enum Packed<B: Backend> {
         raw: RawTensor,
         shape: [usize; 2],
     },
+    Host {
+        matrix: HostMatrix,
+    },
+}
+
+/// A packed matrix in the computer's memory. Copies share it.
+#[derive(Clone, Debug)]
+pub(crate) enum HostMatrix {
+    Float { weight: TensorData },
+    Int8 { codes: TensorData, scales: TensorData, layout: Layout },
+    Nf4 { codes: TensorData, scales: TensorData, layout: Layout },
+}
+
+impl HostMatrix {
+    pub(crate) fn upload<B: Backend>(self, device: &Device<B>) -> Packed<B> {
+        let float = |data| B::float_from_data(data, device);
+        let int = |data| B::int_from_data(data, device);
+        match self {
+            Self::Float { weight } => Packed::Float { weight: float(weight) },
+            Self::Int8 { codes, scales, layout } => Packed::Int8 { codes: int(codes), scales: float(scales), layout },
+            Self::Nf4 { codes, scales, layout } => Packed::Nf4 { codes: int(codes), scales: float(scales), layout },
+        }
+    }
+
+    /// In memory that the device can fetch from without a copy between, where its driver has such. It is not left to the
+    /// upload: CubeCL pins what it copies up to 100 MB itself, one copy later, and leaves larger matrices to the driver
+    /// (cubecl-server 0.11 `command/staging.rs`).
+    pub(crate) fn staged(self, device: &burn::tensor::Device) -> Self {
+        let staged = |mut data: TensorData| {
+            device.staging([&mut data].into_iter());
+            let (bytes, shape, dtype) = data.into_parts();
+            TensorData::from_bytes(bytes.shared(), shape, dtype)
+        };
+        match self {
+            Self::Float { weight } => Self::Float { weight: staged(weight) },
+            Self::Int8 { codes, scales, layout } => Self::Int8 { codes: staged(codes), scales: staged(scales), layout },
+            Self::Nf4 { codes, scales, layout } => Self::Nf4 { codes: staged(codes), scales: staged(scales), layout },
+        }
+    }
 }
 
 impl<B: Backend, C: CheckpointStrategy> Packed<Autodiff<B, C>> {
@@ -52,6 +91,7 @@ impl<B: Backend, C: CheckpointStrategy> Packed<Autodiff<B, C>> {
             Self::Int8 { codes, scales, layout } => Packed::Int8 { codes, scales: scales.into_primitive(), layout },
             Self::Nf4 { codes, scales, layout } => Packed::Nf4 { codes, scales: scales.into_primitive(), layout },
             Self::File { raw, shape } => Packed::File { raw, shape },
+            Self::Host { matrix } => Packed::Host { matrix },
         }
     }
 }
@@ -129,14 +169,13 @@ fn unpack<B: Backend>(weight: Packed<B>, dtype: DType, device: &Device<B>) -> Fl
             scaled(B::float_select(table, 0, B::int_reshape(codes, Shape::new([length]))), scales, layout)
         }
         Packed::File { raw, shape } => B::float_from_data(file_data(&raw, shape, dtype), device),
+        Packed::Host { matrix } => unpack::<B>(matrix.upload::<B>(device), dtype, device),
     }
 }
 
 /// A matrix from its file in `dtype`. Waits for the disk, unless [`crate::Prefetch`] has read it before.
 ///
-/// From here it goes to a card through the driver's own queue: CubeCL copies up to 100 MB through pinned memory of its own
-/// (cubecl-server 0.11 `command/staging.rs`) and larger matrices from pageable memory. Burn has `Device::staging` to pin
-/// ahead of time; it wants a card to measure whether the two matrices above 100 MB of a FLUX block gain by it.
+/// From here it goes to a card through the driver's own queue; [`HostMatrix::staged`] tells how.
 pub(crate) fn file_data(raw: &RawTensor, shape: [usize; 2], dtype: DType) -> TensorData {
     let same = matches!(
         (raw.format, dtype),
@@ -161,6 +200,11 @@ fn raw_matrix(raw: &RawTensor, inputs: usize) -> Matrix<'_> {
 /// [`whole_product`] on the CPU, tile by tile.
 pub(super) fn tiled_product(x: FloatTensor<Flex>, weight: Packed<Flex>, way: Way) -> FloatTensor<Flex> {
     let (rows, dtype, device) = (x.shape()[0], x.dtype(), x.device());
+    // Nothing travels on the CPU: it is the same memory.
+    let weight = match weight {
+        Packed::Host { matrix } => matrix.upload(&device),
+        other => other,
+    };
     let x = Flex::float_cast(x, DType::F32.into()).to_contiguous();
     let tiled = x.as_slice::<f32>().and_then(|x| {
         with_matrix(&weight, |[outputs, inputs], matrix| {
@@ -199,6 +243,7 @@ fn with_matrix<R>(weight: &Packed<Flex>, f: impl FnOnce([usize; 2], &Matrix) -> 
             (dims(layout), Kept::Nf4 { codes, scales, block: layout.block })
         }
         Packed::File { raw, shape } => (*shape, raw_matrix(raw, shape[1]).kept),
+        Packed::Host { .. } => return None,
     };
     Some(f(shape, &Matrix { inputs: shape[1], kept }))
 }

@@ -33,10 +33,15 @@ pub(super) fn choose_memory(
     notes: &mut Notes<'_>,
 ) -> (MemoryChoice, MemoryEstimate) {
     let load = load(settings, buckets, trainable_parameters, machine);
+    let host_room = (machine.host_memory_bytes as f64 * FILL) as u64;
     let fill = if machine.is_cpu() { FILL } else { FILL_CARD };
     let limit = settings.train.memory_limit.unwrap_or((machine.memory_bytes as f64 * fill) as u64);
     let mut ways: Vec<(MemoryChoice, MemoryEstimate)> =
-        allowed(settings).into_iter().map(|choice| (choice, estimate(base, &load, choice))).collect();
+        allowed(settings, machine).into_iter().map(|choice| (choice, estimate(base, &load, choice))).collect();
+    // What the recipe asks for is done, with a warning; what the plan chooses must fit.
+    if settings.train.weights.is_none() {
+        ways.retain(|(_, memory)| memory.host_bytes <= host_room);
+    }
     ways.sort_by(|(a, _), (b, _)| slowdown(*a).total_cmp(&slowdown(*b)));
     let smallest = || (0..ways.len()).min_by_key(|&at| ways[at].1.needed_bytes);
     let fits = ways.iter().position(|(_, memory)| memory.needed_bytes <= limit);
@@ -48,7 +53,14 @@ pub(super) fn choose_memory(
     };
     let needed = bytes(memory.needed_bytes);
 
-    let streams = choice.placement == Placement::Stream;
+    if memory.host_bytes > host_room {
+        notes.warn(format!(
+            "memory.weights = host takes {} of the computer's memory, which has {} for all programs: set base.quantise to int8, or memory.weights to stream",
+            bytes(memory.host_bytes),
+            bytes(machine.host_memory_bytes)
+        ));
+    }
+    let streams = choice.placement != Placement::Resident;
     let reason = match (settings.train.memory, choice.segments) {
         (Memory::Fast, Segments::PerBlock) if streams => "weights come block by block, so the rest must too".to_owned(),
         (Memory::Fast | Memory::Low, _) => notes.why("train.memory"),
@@ -87,12 +99,13 @@ fn note_weights(
     };
     let place = match choice.placement {
         Placement::Resident => "on the device",
-        Placement::Stream => "brought in block by block",
+        Placement::Host => "brought in block by block from the computer's memory",
+        Placement::Stream => "brought in block by block from their file",
     };
     let asked = settings.base.quantise.filter(|bits| *bits != Quantise::None);
     if let (Placement::Stream, Some(bits)) = (choice.placement, asked) {
         notes.warn(format!(
-            "base.quantise = {} has no effect: weights that are brought in block by block are exact",
+            "base.quantise = {} has no effect: weights that are brought in from their file are exact",
             bits.id()
         ));
     }
@@ -123,25 +136,36 @@ fn note_weights(
     notes.decide("Frozen weights", format!("{bits} bit, {place}"), format!("{}{error}", reason.trim_end_matches('.')));
 }
 
-fn allowed(settings: &PlanSettings) -> Vec<MemoryChoice> {
+fn allowed(settings: &PlanSettings, machine: &MachineFacts) -> Vec<MemoryChoice> {
     let segments: &[Segments] = match settings.train.memory {
         Memory::Fast => &[Segments::One],
         Memory::Low => &[Segments::PerBlock],
         Memory::Auto => &[Segments::One, Segments::PerBlock],
     };
-    let placements = settings.train.weights.map_or(vec![Placement::Resident, Placement::Stream], |one| vec![one]);
+    let placements = match settings.train.weights {
+        // The computer's memory is the device's.
+        Some(Placement::Host) if machine.is_cpu() => vec![Placement::Resident],
+        Some(one) => vec![one],
+        None if machine.is_cpu() => vec![Placement::Resident, Placement::Stream],
+        None => vec![Placement::Resident, Placement::Host, Placement::Stream],
+    };
     let bits = settings.base.quantise.map_or(vec![Quantise::None, Quantise::Int8, Quantise::Int4], |one| vec![one]);
     let mut all = Vec::new();
     for &placement in &placements {
         for &segments in segments {
             // A graph over all blocks would hold all their weights: streaming goes block by block, whatever is asked.
-            let segments = match placement {
-                Placement::Stream if settings.train.weights.is_some() => Segments::PerBlock,
-                Placement::Stream if segments == Segments::One => continue,
+            let segments = match (placement, segments) {
+                (Placement::Host | Placement::Stream, _) if settings.train.weights.is_some() => Segments::PerBlock,
+                (Placement::Host | Placement::Stream, Segments::One) => continue,
                 _ => segments,
             };
             // What is streamed lies in its file as it is.
-            let bits = if placement == Placement::Stream { &[Quantise::None][..] } else { &bits };
+            let bits = match placement {
+                Placement::Stream => &[Quantise::None][..],
+                // Exact weights from their file take little longer than 4 bits from memory.
+                Placement::Host if bits.len() > 1 => &[Quantise::None, Quantise::Int8],
+                _ => &bits,
+            };
             all.extend(bits.iter().map(|&quantise| MemoryChoice { segments, placement, quantise }));
         }
     }
@@ -157,7 +181,13 @@ fn slowdown(choice: MemoryChoice) -> f64 {
         Quantise::Int8 => 1.1,
         Quantise::Int4 => 1.15,
     };
-    let placement = if choice.placement == Placement::Stream { 1.3 } else { 1.0 };
+    let placement = match (choice.placement, choice.quantise) {
+        (Placement::Resident, _) => 1.0,
+        // Fewer bits travel faster.
+        (Placement::Host, Quantise::None) => 1.15,
+        (Placement::Host, Quantise::Int8 | Quantise::Int4) => 1.08,
+        (Placement::Stream, _) => 1.3,
+    };
     segments * bits * placement
 }
 

@@ -61,6 +61,7 @@ impl fmt::Display for Plan {
             (MemoryStage::Training, "in a step"),
             (MemoryStage::Previews, "for a preview"),
             (MemoryStage::Mapped, "if there is room"),
+            (MemoryStage::Host, "not on the card"),
         ];
         for (stage, when) in stages {
             for MemoryPart { name, bytes: size, .. } in self.memory.parts.iter().filter(|part| part.stage == stage) {

@@ -34,6 +34,36 @@ fn flux_takes_as_many_bits_as_fit() {
 }
 
 #[test]
+fn weights_wait_in_the_computers_memory_where_it_has_room() {
+    let base = example::flux_dev_base();
+    let chosen = |host: u64, values: &[(&str, &str)]| {
+        let (memory_bytes, host_memory_bytes) = (8_000_000_000, host * 1_000_000_000);
+        let machine =
+            MachineFacts { device: "cuda:0".to_owned(), memory_bytes, host_memory_bytes, ..example::machine() };
+        plan(&recipe(values), &base, &example::pictures(20, 512), &machine).unwrap()
+    };
+    let way = |host, values: &[(&str, &str)]| {
+        let plan = chosen(host, values);
+        (plan.quantise, plan.placement)
+    };
+    assert_eq!(way(64, &[]), (Quantise::None, Placement::Host));
+    assert_eq!(way(32, &[]), (Quantise::Int8, Placement::Host));
+    assert_eq!(way(16, &[]), (Quantise::None, Placement::Stream));
+    let asked = [("memory.weights", "host"), ("base.quantise", "int4")];
+    assert_eq!(way(32, &asked), (Quantise::Int4, Placement::Host));
+    let told = chosen(64, &[]);
+    assert!((23e9..25e9).contains(&(told.memory.host_bytes as f64)), "{told}");
+    assert!(reason(&told, "Frozen weights").0.contains("from the computer's memory"), "{told}");
+    let tight = chosen(32, &[("memory.weights", "host"), ("base.quantise", "none")]);
+    assert_eq!(tight.placement, Placement::Host);
+    assert!(warned(&tight, "of the computer's memory"), "{:?}", tight.warnings);
+    // On the CPU it is the same memory.
+    let cpu = recipe(&[("memory.weights", "host")]);
+    let cpu = plan(&cpu, &base, &example::pictures(20, 512), &example::machine()).unwrap();
+    assert_eq!(cpu.placement, Placement::Resident);
+}
+
+#[test]
 fn flux_has_its_own_defaults() {
     let base = example::flux_dev_base();
     let plan = on_card(&base, 24, &[]);

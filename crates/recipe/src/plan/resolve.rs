@@ -184,6 +184,7 @@ fn train(r: &Reader<'_>, notes: &mut Notes<'_>, network: &NetworkSettings) -> Tr
         weights: match (r.text("memory.weights").as_str(), r.applies("memory.weights")) {
             ("auto", true) => None,
             ("stream", true) => Some(Placement::Stream),
+            ("host", true) => Some(Placement::Host),
             _ => Some(Placement::Resident),
         },
         memory_limit: Some(r.number("memory.limit")).filter(|limit| *limit > 0.0).map(|limit| (limit * 1e9) as u64),

@@ -7,12 +7,13 @@ pub(super) const MEMORY: [Setting; 2] = [
     Setting {
         id: "memory.weights",
         label: "Weights",
-        help: "Whether the frozen weights stay on the device or are brought in block by block.",
+        help: "Whether the frozen weights stay on the device, or are brought in block by block: from the computer's memory, or from their file.",
         unit: "",
         kind: Kind::Choice(&[
             Choice { id: "auto", label: "Auto" },
             Choice { id: "resident", label: "On the device" },
-            Choice { id: "stream", label: "Block by block" },
+            Choice { id: "host", label: "From memory" },
+            Choice { id: "stream", label: "From their file" },
         ]),
         level: Level::Advanced,
         when: When::On(BaseClass::PACKABLE),
