@@ -176,7 +176,7 @@ impl StudioApp {
                         &self.state,
                         self.drawing.favourite(Some(&run_dir)),
                     ));
-                    self.work.find_lora_folders();
+                    self.work.find_lora_folders(self.start.elsewhere);
                 }
             }
             Action::Export => {
@@ -220,7 +220,7 @@ impl StudioApp {
             }
             Action::FindModels => {
                 self.models = Load::Loading(0);
-                self.work.find_models();
+                self.work.find_models(self.start.elsewhere);
             }
             Action::UsePart(id, path) => {
                 if path.is_empty() {

@@ -44,6 +44,7 @@ mod work;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use lorikeet_checkpoint::{Found, LoraFolder};
 use lorikeet_protocol::{Engine, Workplace};
 use lorikeet_recipe::Preset;
 
@@ -62,10 +63,33 @@ pub struct StartUp {
     pub devices: Vec<DeviceChoice>,
     /// How models are fetched; by default not at all.
     pub hub: lorikeet_hub::Access,
+    /// What other programs have here; by default nothing.
+    pub elsewhere: Elsewhere,
     /// Where runs are kept unless the recipe says otherwise.
     pub runs_folder: PathBuf,
     /// In which process runs work, if it is not for Settings to say.
     pub workplace: Option<Workplace>,
+}
+
+/// Models and folders of other programs. Asked from a thread, each time they are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Elsewhere {
+    pub models: fn() -> Vec<Found>,
+    pub lora_folders: fn() -> Vec<LoraFolder>,
+}
+
+impl Default for Elsewhere {
+    fn default() -> Self {
+        Self { models: Vec::new, lora_folders: Vec::new }
+    }
+}
+
+impl Elsewhere {
+    /// In the folders that the environment names, and the usual ones.
+    pub fn of_this_computer() -> Self {
+        use lorikeet_checkpoint::{discover, lora_folders, usual_roots};
+        Self { models: || discover(&usual_roots()), lora_folders: || lora_folders(&usual_roots()) }
+    }
 }
 
 /// Pictures that come with the program.

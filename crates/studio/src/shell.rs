@@ -11,7 +11,7 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::format;
-use crate::kit::{Icon, Tokens, buttons::focus_ring, icon_button, primary_button, text_button, theme, tokens};
+use crate::kit::{Icon, Tokens, buttons::focus_ring, columns, icon_button, primary_button, text_button, theme, tokens};
 use crate::pages::{self, Page};
 use crate::palette;
 use crate::state::Phase;
@@ -29,11 +29,11 @@ pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
         .show_separator_line(false)
         .frame(Frame::new().fill(t.panel).inner_margin(Margin::symmetric(tokens::PAGE_PADDING, 11)))
         .show(ui, |ui| top_bar(app, ui));
-    let wide = ui.ctx().content_rect().width() >= tokens::RAIL_FROM_WIDTH;
-    if wide && matches!(app.page, Page::Dataset | Page::Model | Page::Training) {
+    let window = ui.ctx().content_rect().width();
+    if window >= tokens::RAIL_FROM_WIDTH && matches!(app.page, Page::Dataset | Page::Model | Page::Training) {
         Panel::right("rail")
             .resizable(false)
-            .exact_size(tokens::RAIL_WIDTH)
+            .exact_size(columns::rail(window))
             .show_separator_line(false)
             .frame(Frame::new().fill(t.panel).inner_margin(Margin { left: 0, right: 8, top: 12, bottom: 0 }))
             .show(ui, |ui| scrolled(ui, "rail", false, |ui| pages::rail(app, ui)));

@@ -12,6 +12,7 @@ use lorikeet_dataset::{Dataset, Finding, Folder, Look, ScanOptions, Watch};
 use lorikeet_protocol::Event;
 use lorikeet_recipe::{Import, Preset, Recipe};
 
+use crate::Elsewhere;
 use crate::base::{self, Base};
 use crate::choosing::{Choose, Chooser, wait_for};
 use crate::comparing::{self, Other};
@@ -258,13 +259,13 @@ impl Work {
     }
 
     /// Looks for models where other programs keep them.
-    pub(crate) fn find_models(&mut self) {
-        self.spawn(|| Answer::Models(lorikeet_checkpoint::discover(&lorikeet_checkpoint::usual_roots())));
+    pub(crate) fn find_models(&mut self, elsewhere: Elsewhere) {
+        self.spawn(move || Answer::Models((elsewhere.models)()));
     }
 
     /// Looks for the folders of other programs.
-    pub(crate) fn find_lora_folders(&mut self) {
-        self.spawn(|| Answer::LoraFolders(lorikeet_checkpoint::lora_folders(&lorikeet_checkpoint::usual_roots())));
+    pub(crate) fn find_lora_folders(&mut self, elsewhere: Elsewhere) {
+        self.spawn(move || Answer::LoraFolders((elsewhere.lora_folders)()));
     }
 
     pub(crate) fn copy_lora(&mut self, lora: PathBuf, folders: Vec<PathBuf>, replace: bool) {

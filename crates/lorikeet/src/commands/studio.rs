@@ -3,7 +3,7 @@
 use lorikeet_nn::device;
 use lorikeet_protocol::Workplace;
 use lorikeet_session::{RoutingEngine, WorkerProgram};
-use lorikeet_studio::{DeviceChoice, Example, StartUp, StudioError};
+use lorikeet_studio::{DeviceChoice, Elsewhere, Example, StartUp, StudioError};
 
 use crate::shipped::{self, EXAMPLES};
 use crate::trouble::Trouble;
@@ -59,6 +59,7 @@ fn start_up(workplace: Option<Workplace>) -> StartUp {
         devices: devices.collect(),
         workplace,
         hub: lorikeet_hub::Access::of_this_computer(),
+        elsewhere: Elsewhere::of_this_computer(),
         runs_folder: std::path::absolute("runs").unwrap_or_else(|_| "runs".into()),
     }
 }

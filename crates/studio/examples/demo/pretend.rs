@@ -214,13 +214,13 @@ pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets-example").join(name)
 }
 
-/// A copy of one, whose pictures may be painted on.
-pub(crate) fn inks(to: &Path) -> PathBuf {
-    std::fs::create_dir_all(to).ok();
-    for entry in std::fs::read_dir(example("ink-style")).into_iter().flatten().flatten() {
+/// A copy of a folder: its pictures may be painted on, and its path is nobody's.
+pub(crate) fn copied(from: &Path, to: PathBuf) -> PathBuf {
+    std::fs::create_dir_all(&to).ok();
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
         std::fs::copy(entry.path(), to.join(entry.file_name())).ok();
     }
-    to.to_owned()
+    to
 }
 
 /// A recipe that differs in some settings.

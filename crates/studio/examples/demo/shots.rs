@@ -9,10 +9,39 @@ use lorikeet_studio::{Page, StartUp};
 
 use crate::StudioApp;
 use crate::fake::Fake;
-use crate::pretend;
+use crate::{palette, pretend};
 
 /// Frames drawn before a picture is taken: layouts settle in two, fades in some more.
 const FRAMES: u32 = 8;
+
+/// Those that docs/studio.md shows, by state and name.
+const DOCS: &[(&str, &str)] = &[
+    ("01-welcome", "dataset"),
+    ("21-caption", "caption"),
+    ("25-doctor", "check-up"),
+    ("31-mask-painted", "mask"),
+    ("02-model", "model"),
+    ("03-training", "training"),
+    ("04-advanced", "advanced"),
+    ("32-compare", "compare"),
+    ("30-curves", "monitor"),
+    ("11-running-samples", "samples"),
+    ("27-wipe", "wipe"),
+    ("31-sweep", "draw"),
+    ("17-export", "export"),
+    ("32-queue", "runs"),
+    ("34-settings", "settings"),
+];
+const THEMES: [(ThemePreference, &str); 2] = [(ThemePreference::Dark, "dark"), (ThemePreference::Light, "light")];
+/// Fewer than [`FRAMES`], as only the theme changes.
+const FRAMES_OF_THEME: u32 = 4;
+
+/// Which states are taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Everything,
+    Docs,
+}
 
 type Prepare = fn(&mut StudioApp, &Fake, &Path);
 
@@ -44,7 +73,7 @@ const STATES: &[(&str, Prepare)] = &[
     }),
     ("30-folders", |app, _, folder| {
         app.cancel_import();
-        app.choose_folder(pretend::inks(&folder.join("inks")));
+        app.choose_folder(pretend::copied(&pretend::example("ink-style"), folder.join("inks")));
         for example in ["mascot", "concept"] {
             app.drop_folder(pretend::example(example));
         }
@@ -164,7 +193,7 @@ const STATES: &[(&str, Prepare)] = &[
         app.go(Page::Monitor);
     }),
     ("30-curves-end", |_, engine, _| {
-        engine.push(Event::Memory { measured_bytes: 1_440 << 20, planned_bytes: 1_610 << 20 });
+        engine.push(Event::Memory { measured_bytes: 112 << 20, planned_bytes: 118 << 20 });
     }),
     ("31-close", |app, _, _| app.ask_close()),
     ("32-queue", |app, _, _| {
@@ -194,22 +223,33 @@ struct Shots {
     app: StudioApp,
     engine: Fake,
     folder: PathBuf,
+    wanted: Wanted,
     out: PathBuf,
-    name: String,
+    size: String,
     state: usize,
+    theme: usize,
     frames: u32,
     waiting: bool,
     shot: Arc<Mutex<Option<Arc<ColorImage>>>>,
 }
 
-/// One window for each theme and size.
-pub(crate) fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+/// A window of that size goes through all states, each in both themes.
+pub(crate) fn take(
+    engine: Fake,
+    mut start: StartUp,
+    wanted: Wanted,
+    out: PathBuf,
+    size: &str,
+) -> Result<(), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(&out)?;
-    let name = std::env::var("SHOT").unwrap_or_else(|_| "dark-1280x800".to_owned());
-    let (theme, size) = name.split_once('-').ok_or("SHOT is a theme and a size: dark-1280x800")?;
     let (width, height) = size.split_once('x').ok_or("a size is WIDTHxHEIGHT")?;
-    let size = vec2(width.parse()?, height.parse()?);
-    let theme = if theme == "light" { ThemePreference::Light } else { ThemePreference::Dark };
+    let inner = vec2(width.parse()?, height.parse()?);
+    // What an earlier call left would be on the pictures.
+    std::fs::remove_dir_all(&start.runs_folder).ok();
+    for example in &mut start.examples {
+        let name = example.folder.file_name().unwrap_or_default().to_owned();
+        example.folder = pretend::copied(&example.folder, start.runs_folder.with_file_name(name));
+    }
     let folder = start.runs_folder.join("ink-style-1");
     std::fs::create_dir_all(folder.join("checkpoints/step-000250"))?;
     pretend::past_run(&folder)?;
@@ -218,26 +258,29 @@ pub(crate) fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box
     }
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
-            .with_inner_size(size)
+            .with_inner_size(inner)
             .with_decorations(false)
             .with_position([0.0, 0.0]),
         renderer: eframe::Renderer::Glow,
         persist_window: false,
         ..Default::default()
     };
+    let size = size.to_owned();
     eframe::run_native(
         "studio shots",
         options,
         Box::new(move |cc| {
             let mut app = StudioApp::new(&cc.egui_ctx, Box::new(engine.clone()), start);
-            app.set_theme(theme);
+            app.set_theme(THEMES[0].0);
             Ok(Box::new(Shots {
                 app,
                 engine,
                 folder,
+                wanted,
                 out,
-                name,
+                size,
                 state: 0,
+                theme: 0,
                 frames: 0,
                 waiting: false,
                 shot: Arc::default(),
@@ -248,28 +291,42 @@ pub(crate) fn take(engine: Fake, start: StartUp, out: PathBuf) -> Result<(), Box
 }
 
 impl Shots {
+    /// Where the picture of this state goes, if one is wanted.
+    fn path(&self, state: &str) -> Option<PathBuf> {
+        let theme = THEMES[self.theme].1;
+        let name = match self.wanted {
+            Wanted::Everything => format!("{state}-{theme}-{}.png", self.size),
+            Wanted::Docs => {
+                let (_, name) = DOCS.iter().find(|(of, _)| *of == state)?;
+                format!("studio-{name}-{theme}.png")
+            }
+        };
+        Some(self.out.join(name))
+    }
+
     fn drive(&mut self, ctx: &Context) {
         ctx.request_repaint();
-        let picture = self.shot.lock().ok().and_then(|mut shot| shot.take());
-        if let Some(picture) = picture {
-            let path = self.out.join(format!("{}-{}.png", STATES[self.state].0, self.name));
-            let [width, height] = picture.size;
-            let bytes: Vec<u8> = picture.pixels.iter().flat_map(|p| p.to_array()).collect();
-            image::save_buffer(&path, &bytes, width as u32, height as u32, image::ExtendedColorType::Rgba8).ok();
-            self.state += 1;
-            self.frames = 0;
-            self.waiting = false;
-        }
-        let Some((_, prepare)) = STATES.get(self.state) else {
+        let Some((name, prepare)) = STATES.get(self.state) else {
             ctx.send_viewport_cmd(ViewportCommand::Close);
             return;
         };
+        let path = self.path(name);
+        let picture = self.shot.lock().ok().and_then(|mut shot| shot.take());
+        if let (Some(picture), Some(path)) = (picture, &path) {
+            if let Err(error) = palette::write(&picture, path) {
+                eprintln!("{}: {error}", path.display());
+            }
+            self.next(true);
+            return;
+        }
         if self.frames == 0 {
             prepare(&mut self.app, &self.engine, &self.folder);
         }
         self.frames += 1;
         if self.frames < FRAMES {
             self.app.settle();
+        } else if path.is_none() {
+            self.next(false);
         } else if !self.waiting {
             self.waiting = true;
             let shot = Arc::clone(&self.shot);
@@ -279,6 +336,20 @@ impl Shots {
                 }
             });
         }
+    }
+
+    /// The other theme, else the next state.
+    fn next(&mut self, taken: bool) {
+        self.waiting = false;
+        if taken && self.theme + 1 < THEMES.len() {
+            self.theme += 1;
+            self.frames = FRAMES - FRAMES_OF_THEME;
+        } else {
+            self.theme = 0;
+            self.state += 1;
+            self.frames = 0;
+        }
+        self.app.set_theme(THEMES[self.theme].0);
     }
 }
 
@@ -295,8 +366,8 @@ impl eframe::App for Shots {
         if name.ends_with("-hover") {
             input.hovered_files.push(egui::HoveredFile::default());
         }
-        if name.ends_with("-click") && (2..4).contains(&self.frames) {
-            // Where the plan's reasons are folded away in the rail.
+        if name.ends_with("-click") && (2..4).contains(&self.frames) && self.size.starts_with("1280x") {
+            // Where the plan's reasons are folded away in the rail; a wider window has them unfolded.
             let pos = egui::pos2(990.0, 315.0);
             input.events.push(egui::Event::PointerMoved(pos));
             input.events.push(egui::Event::PointerButton {

@@ -84,11 +84,11 @@ pub(crate) fn show(ui: &mut Ui, state: &State, overlays: &[Overlay], height: f32
         })
         .show(ui, |plot| {
             for step in &drawn_at {
-                let mark = VLine::new("", *step as f64).color(t.mute.gamma_multiply(0.5)).width(1.0);
+                let mark = VLine::new("", *step as f64).color(t.mute).width(1.0);
                 plot.vline(mark.style(LineStyle::dotted_loose()).allow_hover(false));
             }
             for step in state.saves.keys() {
-                plot.vline(VLine::new("", *step as f64).color(t.line).width(1.0).allow_hover(false));
+                plot.vline(VLine::new("", *step as f64).color(t.mute).width(1.0).allow_hover(false));
             }
             for (name, color, line, held) in others {
                 plot.line(Line::new(name.clone(), PlotPoints::from(line)).color(color).width(1.5));
@@ -130,23 +130,40 @@ fn round_marks((from, to): (f64, f64), count: u32, least: f64) -> Vec<GridMark> 
     (first..=last.min(first + 50)).map(|i| GridMark { value: i as f64 * step, step_size: step }).collect()
 }
 
-/// The colours of the lines, in words.
+/// How something looks on the plot.
+enum Mark {
+    Line,
+    Dot,
+    Upright,
+    Dotted,
+}
+
+/// What the lines and marks are, in words.
 pub(crate) fn legend(ui: &mut Ui, state: &State, overlays: &[Overlay]) {
     let t = Tokens::get(ui);
-    let mut entries = vec![("Raw", t.accent.gamma_multiply(0.45)), ("Smoothed", t.accent)];
-    entries.extend(overlays.iter().map(|other| (other.name.as_str(), t.curves[other.color % t.curves.len()])));
+    let mut entries = vec![("Raw", t.accent.gamma_multiply(0.45), Mark::Line), ("Smoothed", t.accent, Mark::Line)];
+    let color = |other: &Overlay| t.curves[other.color % t.curves.len()];
+    entries.extend(overlays.iter().map(|other| (other.name.as_str(), color(other), Mark::Line)));
     if !state.validation.is_empty() {
-        entries.push(("Validation", t.warn));
+        entries.push(("Validation", t.warn, Mark::Dot));
     }
     if !state.saves.is_empty() {
-        entries.push(("Save", t.line));
+        entries.push(("Save", t.mute, Mark::Upright));
     }
     if !state.samples.is_empty() {
-        entries.push(("Preview", t.mute.gamma_multiply(0.5)));
+        entries.push(("Preview", t.mute, Mark::Dotted));
     }
-    for (name, color) in entries {
-        let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 8.0), egui::Sense::hover());
-        ui.painter().hline(rect.x_range(), rect.center().y, egui::Stroke::new(2.0, color));
+    for (name, color, mark) in entries {
+        let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 12.0), egui::Sense::hover());
+        let (painter, middle) = (ui.painter(), rect.center());
+        match mark {
+            Mark::Line => drop(painter.hline(rect.x_range(), middle.y, egui::Stroke::new(2.0, color))),
+            Mark::Dot => drop(painter.circle_filled(middle, 3.5, color)),
+            Mark::Upright => drop(painter.vline(middle.x, rect.y_range(), egui::Stroke::new(1.0, color))),
+            Mark::Dotted => [-4.0, 0.0, 4.0].iter().for_each(|y| {
+                painter.circle_filled(middle + egui::vec2(0.0, *y), 1.0, color);
+            }),
+        }
         ui.label(egui::RichText::new(name).small().color(t.dim));
     }
 }

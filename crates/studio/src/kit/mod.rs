@@ -2,6 +2,7 @@
 
 pub(crate) mod buttons;
 pub(crate) mod card;
+pub(crate) mod columns;
 pub(crate) mod icon;
 pub(crate) mod loss_plot;
 pub(crate) mod modal;

@@ -6,11 +6,18 @@ use egui::Color32;
 /// Width of the left rail.
 pub const NAV_WIDTH: f32 = 188.0;
 pub const TOP_BAR_HEIGHT: f32 = 52.0;
+/// Of the right rail at least, its part of a wide window, and at most.
 pub const RAIL_WIDTH: f32 = 372.0;
+pub const RAIL_PART: f32 = 0.28;
+pub const RAIL_MOST: f32 = 640.0;
 /// Narrower windows have no right rail.
 pub const RAIL_FROM_WIDTH: f32 = 1140.0;
+/// A column of a page at least: rows of forms are not cut. Pages with room for two have two.
+pub const COLUMN_MIN: f32 = 480.0;
 /// Forms do not stretch beyond this.
-pub const COLUMN_WIDTH: f32 = 720.0;
+pub const COLUMN_WIDTH: f32 = 960.0;
+/// Between columns; cards have the same below them.
+pub const COLUMN_GAP: f32 = 12.0;
 pub const PAGE_PADDING: i8 = 16;
 pub const CARD_PADDING: i8 = 14;
 pub const CONTROL_HEIGHT: f32 = 26.0;
@@ -51,9 +58,15 @@ pub struct Tokens {
     pub error: Color32,
     /// Of curves beside that of the run, which is in `accent`.
     pub curves: [Color32; CURVES],
-    /// Behind a dialog, and under labels on pictures.
+    /// Behind a dialog, and over what a bucket cuts off.
     pub shade: Color32,
+    /// Of labels on pictures, and under them: pictures are as bright in both themes.
+    pub on_picture: Color32,
+    pub picture_shade: Color32,
 }
+
+const ON_PICTURE: Color32 = hex(0xF4F5F7);
+const PICTURE_SHADE: Color32 = Color32::from_black_alpha(176);
 
 const fn hex(rgb: u32) -> Color32 {
     Color32::from_rgb((rgb >> 16) as u8, (rgb >> 8) as u8, rgb as u8)
@@ -79,6 +92,8 @@ impl Tokens {
         error: hex(0xF07070),
         curves: [hex(0x46B17B), hex(0xE07BC0), hex(0xB79AF5), hex(0x4FC3C7), hex(0xE08A5A)],
         shade: Color32::from_black_alpha(190),
+        on_picture: ON_PICTURE,
+        picture_shade: PICTURE_SHADE,
     };
 
     pub const LIGHT: Tokens = Tokens {
@@ -100,6 +115,8 @@ impl Tokens {
         error: hex(0xBE2F33),
         curves: [hex(0x17764A), hex(0xB02A86), hex(0x6A3FC4), hex(0x0D7377), hex(0xA3501A)],
         shade: Color32::from_black_alpha(120),
+        on_picture: ON_PICTURE,
+        picture_shade: PICTURE_SHADE,
     };
 
     pub fn of(theme: egui::Theme) -> &'static Tokens {
@@ -158,6 +175,9 @@ mod tests {
                     assert!(ratio >= 4.5, "{theme}: {text_name} on {surface_name} is {ratio:.2}");
                 }
             }
+            // The brightest that a label can lie on.
+            let ratio = contrast(t.on_picture, Color32::WHITE.blend(t.picture_shade));
+            assert!(ratio >= 4.5, "{theme}: a label on a white picture is {ratio:.2}");
             for (number, curve) in t.curves.into_iter().enumerate() {
                 let ratio = contrast(curve, t.card);
                 assert!(ratio >= 4.5, "{theme}: curve {number} on card is {ratio:.2}");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use egui::{ComboBox, Context, Margin, Response, RichText, TextEdit, Ui};
+use egui::{ComboBox, Context, Margin, Response, RichText, ScrollArea, TextEdit, Ui};
 use lorikeet_checkpoint::LoraFolder;
 use lorikeet_checkpoint::lora::{Checked, Consumer};
 use lorikeet_protocol::{About, ExportDtype, ExportNames};
@@ -13,8 +13,8 @@ use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, Tone, buttons::segmented, card::fact, card::hint, icon_button, modal, modal::actions, modal::title,
-    notice, primary_button, progress, row, text_button,
+    Icon, Tokens, Tone, buttons::segmented, card::fact, card::hint, columns, icon_button, modal, modal::actions,
+    modal::title, notice, primary_button, progress, row, text_button,
 };
 use crate::state::State;
 
@@ -25,6 +25,12 @@ const FORMATS: [(ExportDtype, &str, u64); 3] = [
 ];
 const NAMES: [(ExportNames, &str); 2] =
     [(ExportNames::Kohya, "CivitAI, ComfyUI, A1111 (kohya)"), (ExportNames::Diffusers, "diffusers (PEFT)")];
+
+/// Of the dialog, px: with the two halves beside each other, or one below the other.
+const WIDE: f32 = 1052.0;
+const NARROW: f32 = 540.0;
+/// Kept of the window around it.
+const MARGIN: f32 = 80.0;
 
 /// The export being asked for.
 #[derive(Clone, Debug)]
@@ -122,16 +128,24 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
     let Some(mut form) = app.export.take() else { return };
     let exporting = app.state.exporting();
     let (keep, close) = modal(ctx, "export", |ui| {
-        ui.set_width(540.0);
+        let over = form.sent && !exporting && app.state.export_failure.is_none();
+        let window = ui.ctx().content_rect().size();
+        ui.set_width(if over || window.x < WIDE + MARGIN { NARROW } else { WIDE });
         title(ui, "Export LoRA");
-        if form.sent && !exporting && app.state.export_failure.is_none() {
+        if over {
             return done(app, ui, &form);
         }
-        ui.add_enabled_ui(!exporting, |ui| {
-            place(app, ui, &mut form);
-            export_more::thumbnail(app, ui, &mut form);
-            told(ui, &mut form);
-            export_more::folders(ui, &mut form);
+        ScrollArea::vertical().max_height((window.y - 200.0).max(160.0)).show(ui, |ui| {
+            ui.add_enabled_ui(!exporting, |ui| {
+                let file = |(app, form): &mut (&mut StudioApp, &mut ExportForm), ui: &mut Ui| {
+                    place(app, ui, form);
+                    export_more::thumbnail(app, ui, form);
+                };
+                columns::beside(ui, &mut (&mut *app, &mut form), 0.5, file, |(_, form), ui| {
+                    told(ui, form);
+                    export_more::folders(ui, form);
+                });
+            });
         });
         if let Some(failure) = &app.state.export_failure {
             plan::failure_text(ui, failure);

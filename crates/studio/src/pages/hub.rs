@@ -198,7 +198,7 @@ pub(super) fn settings(app: &mut StudioApp, ui: &mut Ui) {
                 let mut typed = app.hub.token.clone();
                 let field = TextEdit::singleline(&mut typed)
                     .password(true)
-                    .desired_width(260.0)
+                    .desired_width((ui.available_width() - 150.0).clamp(120.0, 260.0))
                     .hint_text(if own { "Kept; type another to replace it" } else { "hf_…" })
                     .margin(egui::Margin::symmetric(8, 5));
                 let field = ui.add(field);
@@ -206,10 +206,9 @@ pub(super) fn settings(app: &mut StudioApp, ui: &mut Ui) {
                     app.actions.push(Action::Hub(HubAction::TypeToken(typed.clone())));
                 }
                 let some = !typed.trim().is_empty();
-                if ui.add_enabled_ui(some, |ui| row_button(ui, Icon::Save, "Keep token")).inner.clicked() {
-                    app.actions.push(Action::Hub(HubAction::KeepToken));
-                }
-                if own && !some && row_button(ui, Icon::Trash, "Forget token").clicked() {
+                let (icon, word) =
+                    if own && !some { (Icon::Trash, "Forget token") } else { (Icon::Save, "Keep token") };
+                if ui.add_enabled_ui(own || some, |ui| row_button(ui, icon, word)).inner.clicked() {
                     app.actions.push(Action::Hub(HubAction::KeepToken));
                 }
                 field

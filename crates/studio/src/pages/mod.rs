@@ -102,13 +102,3 @@ pub(crate) fn rail(app: &mut StudioApp, ui: &mut Ui) {
         monitor::rail(app, ui);
     }
 }
-
-/// Keeps forms from stretching over a wide window.
-fn column<R>(ui: &mut Ui, body: impl FnOnce(&mut Ui) -> R) -> R {
-    let width = ui.available_width().min(crate::kit::tokens::COLUMN_WIDTH);
-    ui.allocate_ui(egui::vec2(width, 0.0), |ui| {
-        ui.set_width(width);
-        body(ui)
-    })
-    .inner
-}

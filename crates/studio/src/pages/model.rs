@@ -6,7 +6,7 @@ use egui::{Align2, ComboBox, RichText, Sense, TextEdit, Ui, WidgetInfo, vec2};
 use lorikeet_checkpoint::{Family, Found, Part};
 use lorikeet_recipe::BUILT_IN;
 
-use super::{column, dataset::sentence};
+use super::dataset::sentence;
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::base::{BasePart, PartState};
@@ -22,21 +22,25 @@ use crate::kit::{
     card::fact,
     card::hint,
     card::page_title,
-    icon_button, notice, progress, row, tokens,
+    columns, icon_button, notice, progress, row, tokens,
 };
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
-    column(ui, |ui| {
+    columns::page(ui, |ui| {
         page_title(
             ui,
             "Base model",
             "The model that learns. It stays as it is; what is learned goes into a small file beside it",
         );
-        choice(app, ui);
-        found(app, ui);
-        parts(app, ui);
-        super::hub::download(app, ui);
-        discovered(app, ui);
+        let base = |app: &mut StudioApp, ui: &mut Ui| {
+            choice(app, ui);
+            found(app, ui);
+            parts(app, ui);
+        };
+        columns::beside(ui, app, 0.5, base, |app, ui| {
+            super::hub::download(app, ui);
+            discovered(app, ui);
+        });
     });
 }
 

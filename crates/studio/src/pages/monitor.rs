@@ -10,14 +10,16 @@ use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, Tone, buttons::checkbox, card, card::card_with, card::empty, card::hint, icon_button, loss_plot,
-    notice, primary_button, progress, quiet_button, text_button, theme, tokens,
+    Icon, Tokens, Tone, buttons::checkbox, card, card::card_with, card::empty, card::hint, columns, icon_button,
+    loss_plot, notice, primary_button, progress, quiet_button, text_button, theme, tokens,
 };
 use crate::pages::Page;
 use crate::pictures::PREVIEW;
 use crate::state::{Finish, Phase, State};
 
 const LATEST: usize = 8;
+/// Of a wide page.
+const CURVES: f32 = 0.66;
 /// Edge of a preview at most.
 const EDGE: f32 = 168.0;
 
@@ -53,19 +55,34 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         ui.add_space(4.0);
     }
     remarks(app, ui);
-    progress_card(app, ui);
-    figures(&app.state, ui);
-    loss(app, ui, 260.0);
-    latest(app, ui);
-    memory::show(&app.state, ui);
-    if !app.state.warnings.is_empty() {
-        card(ui, "Warnings", |ui| {
-            for warning in &app.state.warnings {
-                notice(ui, Tone::Warn, super::dataset::sentence(warning.trim_end_matches('.')));
-            }
-        });
+    let curves = |app: &mut StudioApp, ui: &mut Ui| {
+        progress_card(app, ui);
+        figures(&app.state, ui);
+        let height = plot_height(ui);
+        loss(app, ui, height);
+    };
+    columns::beside(ui, app, CURVES, curves, |app, ui| {
+        latest(app, ui);
+        memory::show(&app.state, ui);
+        warnings(&app.state, ui);
+        log::show(app, ui);
+    });
+}
+
+/// As high as the window leaves room for below what stands over the plot.
+fn plot_height(ui: &Ui) -> f32 {
+    (ui.ctx().content_rect().height() - 540.0).clamp(260.0, 640.0)
+}
+
+fn warnings(state: &State, ui: &mut Ui) {
+    if state.warnings.is_empty() {
+        return;
     }
-    log::show(app, ui);
+    card(ui, "Warnings", |ui| {
+        for warning in &state.warnings {
+            notice(ui, Tone::Warn, super::dataset::sentence(warning.trim_end_matches('.')));
+        }
+    });
 }
 
 /// Beside the pages of the recipe: the plan, and the run when there is one.

@@ -9,6 +9,9 @@ use crate::base::parameters;
 use crate::format;
 use crate::kit::{Tokens, Tone, card, card::fact, card::hint, notice, progress, theme};
 
+/// From here on reasons start unfolded, px.
+const WIDE: f32 = 440.0;
+
 pub(super) fn show(app: &StudioApp, ui: &mut Ui) {
     card(ui, "Plan", |ui| {
         if let Some(failure) = &app.state.plan_failure {
@@ -61,7 +64,10 @@ fn planned(ui: &mut Ui, plan: &Plan, device: &str) {
         notice(ui, Tone::Warn, super::dataset::sentence(warning.trim_end_matches('.')));
     }
     let title = RichText::new("Why these values").color(t.dim);
-    egui::CollapsingHeader::new(title).id_salt("decisions").show_unindented(ui, |ui| {
+    // Where there is room for them, reasons are told without being asked for.
+    let room = ui.available_width() >= WIDE;
+    let reasons = egui::CollapsingHeader::new(title).id_salt(("decisions", room)).default_open(room);
+    reasons.show_unindented(ui, |ui| {
         for decision in &plan.decisions {
             ui.spacing_mut().item_spacing.y = 2.0;
             fact(ui, &decision.what, &decision.value);

@@ -5,70 +5,70 @@ use std::time::SystemTime;
 
 use egui::{Align, Context, Layout, Rect, RichText, Sense, TextEdit, Ui, WidgetInfo, vec2};
 
-use super::{column, dataset::sentence, picture, queue};
+use super::{dataset::sentence, picture, queue};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, Tone, card, card::empty, card::hint, card::page_title, icon_button, modal, modal::actions,
+    Icon, Tokens, Tone, card, card::empty, card::hint, card::page_title, columns, icon_button, modal, modal::actions,
     modal::title, notice, primary_button, progress, text_button, theme,
 };
 use crate::pictures::THUMBNAIL;
 use crate::run_files::RunEntry;
 
 const EDGE: f32 = 52.0;
+/// Of a run's card at least, so that its buttons leave room for its name.
+const ENTRY: f32 = 640.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
-    column(ui, |ui| {
-        page_title(ui, "Runs", "Each run has a folder of its own, with its recipe, previews, saves and LoRA");
-        queue::show(app, ui);
-        let count = app.runs.ready().map_or(0, Vec::len);
-        if count > 0 {
-            ui.horizontal(|ui| {
-                let t = Tokens::get(ui);
-                Icon::Search.show(ui, 16.0, t.mute);
-                let search = TextEdit::singleline(&mut app.run_search)
-                    .hint_text("Find a run")
-                    .desired_width(240.0)
-                    .margin(egui::Margin::symmetric(8, 5));
-                let field = ui.add(search);
-                field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Find a run"));
-                if icon_button(ui, Icon::Refresh, "Look for runs again").clicked() {
-                    app.actions.push(Action::ListRuns);
-                }
-            });
-        }
-        let runs = std::mem::take(&mut app.runs);
-        match &runs {
-            Load::Nothing | Load::Loading(_) => progress::labelled(ui, "Looking for runs", "", None),
-            Load::Failed(error) => {
-                notice(ui, Tone::Error, sentence(error));
-                if text_button(ui, Icon::Refresh, "Look again", true).clicked() {
-                    app.actions.push(Action::ListRuns);
-                }
-            }
-            Load::Ready(runs) if runs.is_empty() => {
-                empty(ui, Icon::History, "No runs yet", "What you train appears here", |_| {});
-            }
-            Load::Ready(runs) => {
-                let now = SystemTime::now();
-                let words: Vec<String> = app.run_search.split_whitespace().map(str::to_lowercase).collect();
-                let fits = |run: &&RunEntry| {
-                    let text = format!("{} {}", run.name, run.about).to_lowercase();
-                    words.iter().all(|word| text.contains(word))
-                };
-                let mut shown = false;
-                for run in runs.iter().filter(fits) {
-                    shown = true;
-                    entry(app, ui, run, now);
-                }
-                if !shown {
-                    hint(ui, "No run is called that");
-                }
+    page_title(ui, "Runs", "Each run has a folder of its own, with its recipe, previews, saves and LoRA");
+    queue::show(app, ui);
+    if app.runs.ready().is_some_and(|runs| !runs.is_empty()) {
+        search(app, ui);
+    }
+    let runs = std::mem::take(&mut app.runs);
+    match &runs {
+        Load::Nothing | Load::Loading(_) => progress::labelled(ui, "Looking for runs", "", None),
+        Load::Failed(error) => {
+            notice(ui, Tone::Error, sentence(error));
+            if text_button(ui, Icon::Refresh, "Look again", true).clicked() {
+                app.actions.push(Action::ListRuns);
             }
         }
-        app.runs = runs;
+        Load::Ready(runs) if runs.is_empty() => {
+            empty(ui, Icon::History, "No runs yet", "What you train appears here", |_| {});
+        }
+        Load::Ready(runs) => {
+            let now = SystemTime::now();
+            let words: Vec<String> = app.run_search.split_whitespace().map(str::to_lowercase).collect();
+            let fits = |run: &&RunEntry| {
+                let text = format!("{} {}", run.name, run.about).to_lowercase();
+                words.iter().all(|word| text.contains(word))
+            };
+            let shown: Vec<&RunEntry> = runs.iter().filter(fits).collect();
+            if shown.is_empty() {
+                hint(ui, "No run is called that");
+            }
+            columns::grid(ui, ENTRY, 3, shown.len(), |ui, at| entry(app, ui, shown[at], now));
+        }
+    }
+    app.runs = runs;
+}
+
+fn search(app: &mut StudioApp, ui: &mut Ui) {
+    let t = Tokens::get(ui);
+    ui.horizontal(|ui| {
+        Icon::Search.show(ui, 16.0, t.mute);
+        let search = TextEdit::singleline(&mut app.run_search)
+            .hint_text("Find a run")
+            .desired_width(240.0)
+            .margin(egui::Margin::symmetric(8, 5));
+        let field = ui.add(search);
+        field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Find a run"));
+        if icon_button(ui, Icon::Refresh, "Look for runs again").clicked() {
+            app.actions.push(Action::ListRuns);
+        }
     });
 }
 

@@ -15,7 +15,7 @@ use crate::state::Phase;
 
 const GAP: f32 = 8.0;
 const SMALL: f32 = 128.0;
-const LARGE: f32 = 232.0;
+const LARGE: f32 = 320.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     head(app, ui);

@@ -3,7 +3,6 @@
 use egui::{RichText, Ui};
 use lorikeet_protocol::Workplace;
 
-use super::column;
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
@@ -14,44 +13,54 @@ use crate::kit::{
     card::fact,
     card::hint,
     card::page_title,
+    columns,
 };
 use crate::prefs::Theme;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
-    column(ui, |ui| {
+    columns::page(ui, |ui| {
         page_title(ui, "Settings", "");
-        card(ui, "Look", |ui| {
-            let choices =
-                [(Some(Icon::Monitor), "Follow system"), (Some(Icon::Sun), "Light"), (Some(Icon::Moon), "Dark")];
-            let themes = [Theme::System, Theme::Light, Theme::Dark];
-            let chosen = themes.iter().position(|theme| *theme == app.prefs.theme).unwrap_or(0);
-            if let Some(picked) = segmented(ui, &choices, chosen) {
-                app.actions.push(Action::Theme(themes[picked]));
-            }
-        });
-        card(ui, "Device", |ui| devices(app, ui));
-        card(ui, "Process", |ui| workplaces(app, ui));
-        card(ui, "Runs", |ui| {
-            let folder = app.runs_folder();
-            fact(ui, "Kept in", folder.display().to_string());
-            ui.horizontal(|ui| {
-                if row_button(ui, Icon::FolderOpen, "Choose folder…").clicked() {
-                    app.actions.push(Action::Choose(Choose::RunsFolder));
-                }
-                if row_button(ui, Icon::FolderOpen, "Open folder").clicked() {
-                    app.actions.push(Action::Open(folder));
-                }
-            });
-        });
-        super::hub::settings(app, ui);
-        card(ui, "About", |ui| {
-            fact(ui, "Lorikeet", env!("CARGO_PKG_VERSION"));
-            let mut welcome = app.prefs.welcome;
-            if checkbox(ui, &mut welcome, "Offer examples on the Dataset page").changed() {
-                app.actions.push(Action::Welcome(welcome));
-            }
+        let running = |app: &mut StudioApp, ui: &mut Ui| {
+            card(ui, "Look", |ui| look(app, ui));
+            card(ui, "Device", |ui| devices(app, ui));
+            card(ui, "Process", |ui| workplaces(app, ui));
+        };
+        columns::beside(ui, app, 0.5, running, |app, ui| {
+            card(ui, "Runs", |ui| runs(app, ui));
+            super::hub::settings(app, ui);
+            card(ui, "About", |ui| about(app, ui));
         });
     });
+}
+
+fn look(app: &mut StudioApp, ui: &mut Ui) {
+    let choices = [(Some(Icon::Monitor), "Follow system"), (Some(Icon::Sun), "Light"), (Some(Icon::Moon), "Dark")];
+    let themes = [Theme::System, Theme::Light, Theme::Dark];
+    let chosen = themes.iter().position(|theme| *theme == app.prefs.theme).unwrap_or(0);
+    if let Some(picked) = segmented(ui, &choices, chosen) {
+        app.actions.push(Action::Theme(themes[picked]));
+    }
+}
+
+fn runs(app: &mut StudioApp, ui: &mut Ui) {
+    let folder = app.runs_folder();
+    fact(ui, "Kept in", folder.display().to_string());
+    ui.horizontal(|ui| {
+        if row_button(ui, Icon::FolderOpen, "Choose folder…").clicked() {
+            app.actions.push(Action::Choose(Choose::RunsFolder));
+        }
+        if row_button(ui, Icon::FolderOpen, "Open folder").clicked() {
+            app.actions.push(Action::Open(folder));
+        }
+    });
+}
+
+fn about(app: &mut StudioApp, ui: &mut Ui) {
+    fact(ui, "Lorikeet", env!("CARGO_PKG_VERSION"));
+    let mut welcome = app.prefs.welcome;
+    if checkbox(ui, &mut welcome, "Offer examples on the Dataset page").changed() {
+        app.actions.push(Action::Welcome(welcome));
+    }
 }
 
 fn devices(app: &mut StudioApp, ui: &mut Ui) {

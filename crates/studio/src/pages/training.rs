@@ -3,13 +3,15 @@
 use egui::{Rect, RichText, Sense, Stroke, StrokeKind, TextEdit, Ui, WidgetInfo, pos2, vec2};
 use lorikeet_recipe::{Level, Preset, SECTIONS, Section, Setting, setting};
 
-use super::{column, fields, plan, recipes};
+use super::{fields, plan, recipes};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::comparing::CompareAction;
 use crate::format;
-use crate::kit::{Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, quiet_button, theme, tokens};
+use crate::kit::{
+    Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, columns, quiet_button, theme, tokens,
+};
 use crate::queue::QueueAction;
 
 /// These stand on the first card.
@@ -33,14 +35,18 @@ impl AdvancedView {
 }
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
-    column(ui, |ui| {
+    columns::page(ui, |ui| {
         if app.state.active() {
             hint(ui, "A run is going on with the settings it was started with. Changes here are for the next one");
         }
-        teach(app, ui);
-        for section in SECTIONS {
-            basic(app, ui, section);
-        }
+        let half = SECTIONS.iter().position(|section| section.id == "train").unwrap_or(SECTIONS.len());
+        let what = |app: &mut StudioApp, ui: &mut Ui| {
+            teach(app, ui);
+            SECTIONS[..half].iter().for_each(|section| basic(app, ui, section));
+        };
+        columns::beside(ui, app, 0.5, what, |app, ui| {
+            SECTIONS[half..].iter().for_each(|section| basic(app, ui, section));
+        });
         advanced(app, ui);
         recipes::show(app, ui);
         if ui.ctx().content_rect().width() < tokens::RAIL_FROM_WIDTH {
@@ -163,7 +169,8 @@ fn advanced(app: &mut StudioApp, ui: &mut Ui) {
         .filter(|s| s.level == Level::Advanced && fields::in_form(s) && fields::concerns(&app.draft, s))
         .collect();
     let changed = settings.iter().filter(|s| app.draft.recipe.is_set(s.id)).count() as u64;
-    let AdvancedView { open, mut filter, wanted } = std::mem::take(&mut app.advanced);
+    let open = app.advanced.open;
+    let mut filter = std::mem::take(&mut app.advanced.filter);
     let mut toggled = false;
     card_with(
         ui,
@@ -195,40 +202,50 @@ fn advanced(app: &mut StudioApp, ui: &mut Ui) {
                 let response = ui.add(field);
                 response.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Find a setting"));
             });
-            let mut found = false;
-            for section in SECTIONS {
-                found |= advanced_section(ui, app, section, &filter);
-            }
-            if !found {
+            let groups = groups(app, &filter);
+            if groups.is_empty() {
                 hint(ui, "No setting is called that");
             }
+            let heights: Vec<usize> = groups.iter().map(|(_, settings)| settings.len() + 1).collect();
+            let (left, right) = groups.split_at(columns::middle(&heights));
+            let show = |app: &mut StudioApp, ui: &mut Ui, groups: &[Group]| {
+                groups.iter().for_each(|group| advanced_group(app, ui, group));
+            };
+            columns::beside(ui, app, 0.5, |app, ui| show(app, ui, left), |app, ui| show(app, ui, right));
         },
     );
-    app.advanced = AdvancedView { open: open != toggled, filter, wanted };
+    app.advanced.open = open != toggled;
+    app.advanced.filter = filter;
 }
 
-fn advanced_section(ui: &mut Ui, app: &mut StudioApp, section: &'static Section, filter: &str) -> bool {
-    let t = Tokens::get(ui);
+/// A title and the settings below it.
+type Group = (&'static str, Vec<&'static Setting>);
+
+/// What Advanced shows.
+fn groups(app: &StudioApp, filter: &str) -> Vec<Group> {
     let filter = filter.trim().to_lowercase();
     let matches = |setting: &Setting| {
         filter.is_empty()
             || [setting.label, setting.help, setting.id].iter().any(|text| text.to_lowercase().contains(&filter))
     };
-    let mut found = false;
-    let shown = |s: &&Setting| s.level == Level::Advanced && fields::in_form(s) && matches(s);
-    for setting in section.settings.iter().filter(shown) {
-        if !fields::concerns(&app.draft, setting) && app.advanced.wanted != Some(setting.id) {
-            continue;
-        }
-        if !found {
-            ui.add_space(4.0);
-            ui.label(RichText::new(section.label).text_style(theme::section()).color(t.dim));
-            found = true;
-        }
+    let shown = |s: &&Setting| {
+        s.level == Level::Advanced
+            && fields::in_form(s)
+            && matches(s)
+            && (fields::concerns(&app.draft, s) || app.advanced.wanted == Some(s.id))
+    };
+    let groups = SECTIONS.iter().map(|section| (section.label, section.settings.iter().filter(shown).collect()));
+    groups.filter(|(_, settings): &Group| !settings.is_empty()).collect()
+}
+
+fn advanced_group(app: &mut StudioApp, ui: &mut Ui, (title, settings): &Group) {
+    let t = Tokens::get(ui);
+    ui.add_space(4.0);
+    ui.label(RichText::new(*title).text_style(theme::section()).color(t.dim));
+    for &setting in settings {
         fields::field(ui, app, setting);
         if setting.id == "network.alpha" {
             scale(app, ui);
         }
     }
-    found
 }

@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lorikeet_checkpoint::{Family, Found, LoraFolder, Part};
 use lorikeet_protocol::{Command, Engine, Event, Failure, Sample, Step, Workplace};
 use lorikeet_recipe::{Preset, example};
-use lorikeet_studio::{DeviceChoice, Example, StartUp};
+use lorikeet_studio::{DeviceChoice, Elsewhere, Example, StartUp};
 
 #[derive(Default)]
 struct Inner {
@@ -154,9 +155,38 @@ pub(crate) fn start(runs_folder: PathBuf) -> StartUp {
             },
         ],
         hub: lorikeet_hub::Access::default(),
+        elsewhere: Elsewhere::default(),
         runs_folder,
         workplace: None,
     }
+}
+
+/// As a computer with other programs and a hub may be, the same everywhere.
+pub(crate) fn furnish(start: &mut StartUp) {
+    start.elsewhere = Elsewhere { models, lora_folders };
+    start.hub.cache = Some("/home/ada/.cache/huggingface/hub".into());
+    start.hub.settings.offline = false;
+}
+
+fn models() -> Vec<Found> {
+    let found = |path: &str, family: Family, parts: &[Part], bytes| Found {
+        path: path.into(),
+        family: Some(family),
+        what: family.label().to_owned(),
+        parts: parts.to_vec(),
+        bytes,
+    };
+    vec![
+        found("/models/checkpoints/sd_xl_base_1.0.safetensors", Family::Sdxl, Family::Sdxl.parts(), 6_938_040_682),
+        found("/models/checkpoints/v1-5-pruned.safetensors", Family::Sd1, Family::Sd1.parts(), 4_265_146_304),
+        found("/models/unet/flux1-dev.safetensors", Family::Flux1Dev, &[Part::Transformer], 23_802_932_552),
+    ]
+}
+
+fn lora_folders() -> Vec<LoraFolder> {
+    ["ComfyUI", "stable-diffusion-webui"]
+        .map(|program| LoraFolder { program: program.to_owned(), path: format!("/{program}/models/loras").into() })
+        .to_vec()
 }
 
 /// A step of a made-up run of `steps`, with a loss that falls and jitters.
@@ -175,7 +205,7 @@ pub(crate) fn step(step: u64, steps: u64) -> Event {
         grad_norm: 0.8,
         seconds: 0.42,
         seconds_left: (steps - step) as f64 * 0.42,
-        memory_bytes: 1_480 << 20,
+        memory_bytes: 118 << 20,
         device_memory_bytes: None,
     })
 }

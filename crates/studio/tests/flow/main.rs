@@ -15,6 +15,9 @@ mod load;
 mod masks;
 mod model;
 mod monitor;
+#[allow(dead_code, reason = "the example needs more of it")]
+#[path = "../../examples/demo/pretend.rs"]
+mod pretend;
 mod queue;
 mod raster;
 mod results;

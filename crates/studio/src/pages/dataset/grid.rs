@@ -14,7 +14,7 @@ use crate::app::StudioApp;
 use crate::browse::{Browse, Order, Show};
 use crate::folders::name;
 use crate::format;
-use crate::kit::{Icon, Tokens, Tone, buttons::row_button, card::hint, icon_button, tokens};
+use crate::kit::{Icon, Tokens, buttons::row_button, card::hint, icon_button, tokens};
 use crate::pictures::{Pictures, THUMBNAIL};
 
 /// A tile with its caption.
@@ -240,9 +240,9 @@ fn one(ui: &Ui, cell: Rect, entry: &Entry, pictures: &mut Pictures, browse: &Bro
 fn badge(ui: &Ui, image: Rect, text: &str) {
     let t = Tokens::get(ui);
     let font = egui::TextStyle::Small.resolve(ui.style());
-    let galley = ui.painter().layout_no_wrap(text.to_owned(), font, tokens::Tokens::DARK.text);
+    let galley = ui.painter().layout_no_wrap(text.to_owned(), font, t.on_picture);
     let size = galley.size() + vec2(8.0, 4.0);
     let at = Align2::RIGHT_TOP.anchor_size(image.right_top() + vec2(-4.0, 6.0), size);
-    ui.painter().rect_filled(at, 4, t.shade);
-    ui.painter().galley(at.min + vec2(4.0, 2.0), galley, Tone::Info.color(t));
+    ui.painter().rect_filled(at, 4, t.picture_shade);
+    ui.painter().galley(at.min + vec2(4.0, 2.0), galley, t.on_picture);
 }

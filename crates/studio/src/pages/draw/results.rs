@@ -7,7 +7,7 @@ use super::super::picture;
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::drawing::{DrawAction, Kept};
-use crate::kit::{Icon, Tokens, card, card::empty, card::hint, quiet_button};
+use crate::kit::{Icon, Tokens, card, card::empty, card::hint, columns, quiet_button, tokens::COLUMN_GAP};
 use crate::pictures::{PREVIEW, THUMBNAIL};
 
 const GAP: f32 = 8.0;
@@ -16,6 +16,8 @@ const TILE: f32 = 96.0;
 const NAMES: f32 = 120.0;
 /// Edge of the large picture at most.
 const LARGE: f32 = 512.0;
+/// Of the words beside it at least; else they stand below it.
+const ABOUT: f32 = 240.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     if app.drawing.material.drawn.is_empty() {
@@ -26,7 +28,18 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     let last = app.drawing.material.drawn.len() - 1;
     let at = app.drawing.shown.unwrap_or(last).min(last);
     let shown = app.drawing.material.drawn[at].clone();
-    card(ui, "", |ui| large(app, ui, at, &shown));
+    card(ui, "", |ui| {
+        let beside = ui.available_width() - LARGE - COLUMN_GAP;
+        if beside < ABOUT {
+            large(app, ui, &shown);
+            about(app, ui, at, &shown);
+            return;
+        }
+        columns::columns(ui, &[LARGE, beside], |ui, column| match column {
+            0 => large(app, ui, &shown),
+            _ => about(app, ui, at, &shown),
+        });
+    });
     let sets = sets(&app.drawing.material.drawn);
     let mut singles: Vec<usize> = Vec::new();
     for set in sets.into_iter().rev() {
@@ -53,8 +66,7 @@ fn sets(drawn: &[Kept]) -> Vec<Vec<usize>> {
     sets.into_iter().map(|(_, members)| members).collect()
 }
 
-fn large(app: &mut StudioApp, ui: &mut Ui, at: usize, kept: &Kept) {
-    let t = Tokens::get(ui);
+fn large(app: &mut StudioApp, ui: &mut Ui, kept: &Kept) {
     let PictureSettings { width, height, .. } = kept.settings;
     let room = ui.available_width().min(LARGE);
     // Small pictures are shown as large as others; their shape is kept.
@@ -64,6 +76,11 @@ fn large(app: &mut StudioApp, ui: &mut Ui, at: usize, kept: &Kept) {
     let name = format!("Drawn: {}", kept.settings.prompt);
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, &name));
     picture::contain(ui, rect, &app.pictures.get(&kept.path, PREVIEW));
+}
+
+/// What it was drawn with, and what can be done with it.
+fn about(app: &mut StudioApp, ui: &mut Ui, at: usize, kept: &Kept) {
+    let t = Tokens::get(ui);
     ui.add(egui::Label::new(RichText::new(&kept.settings.prompt).color(t.text)).wrap());
     if !kept.settings.negative.is_empty() {
         ui.add(egui::Label::new(RichText::new(format!("Not: {}", kept.settings.negative)).color(t.dim)).wrap());
@@ -158,7 +175,7 @@ fn grid(app: &mut StudioApp, ui: &mut Ui, set: &[usize], shown: usize) {
         }
     }
     let room = ui.available_width() - NAMES - 12.0;
-    let edge = (room / columns.len() as f32 - GAP).clamp(TILE, 160.0).floor();
+    let edge = (room / columns.len() as f32 - GAP).clamp(TILE, 200.0).floor();
     ScrollArea::horizontal().id_salt(("sweep", set[0])).auto_shrink([false, true]).show(ui, |ui| {
         let width = NAMES + columns.len() as f32 * (edge + GAP);
         let small = egui::TextStyle::Small.resolve(ui.style());
