@@ -9,6 +9,9 @@ pub const LOCK_FILE: &str = ".lock";
 /// Made by whoever wants a run of another process to save and stop. The worker looks for it after each step and removes it.
 pub const STOP_FILE: &str = "stop";
 
+/// The newest reading of the machine's load, as JSON; only there while a program works in the folder.
+pub const LOAD_FILE: &str = "load.json";
+
 /// Whether a program works in the run folder now.
 pub fn in_use(run_dir: &Path) -> bool {
     let Ok(lock) = File::open(run_dir.join(LOCK_FILE)) else { return false };

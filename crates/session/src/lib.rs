@@ -23,6 +23,6 @@ pub use child::{ChildEngine, WorkerProgram};
 pub use engine::ThreadEngine;
 pub use error::SessionError;
 pub use folder::{RunFolder, list_runs, run_name};
-pub use jobs::{Done, Exported, Host, Jobs, Trainer};
+pub use jobs::{Aside, Done, Exported, Host, Jobs, Trainer};
 pub use routing::RoutingEngine;
 pub use serve::serve;

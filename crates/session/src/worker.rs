@@ -4,18 +4,19 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use lorikeet_protocol::{Command, Event, Failure, STOP_FILE};
+use lorikeet_protocol::{Command, Event, Failure, LOAD_FILE, Load, STOP_FILE};
 use lorikeet_recipe::{Recipe, Value, built_in};
 
 use crate::error::SessionError;
 use crate::folder::{RunFolder, run_name};
-use crate::jobs::{Done, Host, Jobs};
+use crate::jobs::{Aside, Done, Host, Jobs};
 use crate::queue::EventQueue;
 use crate::recorder::Recorder;
 
@@ -111,6 +112,7 @@ impl Worker {
         fs::remove_file(&stop_file).ok();
         let mut host = RunHost { worker: self, recorder, last_save: None, face_gone: false, stop_file };
         let end = guarded(Some(&log), || job(folder.path(), &mut host));
+        fs::remove_file(folder.path().join(LOAD_FILE)).ok();
         host.event(match end {
             Ok(done) => {
                 Event::Finished { run_dir: done.run_dir, step: done.step, lora: done.lora, seconds: done.seconds }
@@ -210,6 +212,17 @@ impl Host for RunHost<'_> {
         }
     }
 
+    fn aside(&self) -> Option<Aside> {
+        let (events, file) = (self.worker.events.clone(), self.stop_file.with_file_name(LOAD_FILE));
+        Some(Box::new(move |event| {
+            if let Event::Load(load) = &event {
+                // For who looks on from another program. One that cannot be written is missed by nobody else.
+                keep(load, &file).ok();
+            }
+            events.push(event);
+        }))
+    }
+
     fn wait(&mut self) -> Option<Command> {
         loop {
             let command = self.worker.commands.recv().ok()?;
@@ -218,6 +231,13 @@ impl Host for RunHost<'_> {
             }
         }
     }
+}
+
+/// Beside its place first, so that nobody reads half of it.
+fn keep(load: &Load, file: &Path) -> io::Result<()> {
+    let new = file.with_extension("json.part");
+    fs::write(&new, serde_json::to_vec(load)?)?;
+    fs::rename(new, file)
 }
 
 /// Of an earlier sitting.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use lorikeet_protocol::{Event, Failure, STOP_FILE, Step, in_use};
+use lorikeet_protocol::{Event, Failure, LOAD_FILE, Load, STOP_FILE, Step, in_use};
 use lorikeet_recipe::Plan;
 
 use crate::state::State;
@@ -140,6 +140,11 @@ fn validations(folder: &Path) -> impl Iterator<Item = (u64, f32)> {
 
 pub(crate) fn plan(folder: &Path) -> Option<Plan> {
     fs::read(folder.join("plan.json")).ok().and_then(|text| serde_json::from_slice(&text).ok())
+}
+
+/// How busy the machine is, as the program that works on the run read it last.
+pub(crate) fn load(folder: &Path) -> Option<Load> {
+    fs::read(folder.join(LOAD_FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok())
 }
 
 /// How a run ended that did not say so.

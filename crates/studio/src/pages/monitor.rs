@@ -3,7 +3,7 @@
 use egui::{Rect, RichText, Sense, Ui, pos2, vec2};
 use lorikeet_protocol::Failure;
 
-use super::{log, memory, overlays, picture, plan};
+use super::{load, log, memory, overlays, picture, plan};
 use crate::actions::Action;
 use crate::advice::{Advice, advice};
 use crate::app::StudioApp;
@@ -57,6 +57,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     figures(&app.state, ui);
     loss(app, ui, 260.0);
     latest(app, ui);
+    load::show(&app.state, ui);
     memory::show(&app.state, ui);
     if !app.state.warnings.is_empty() {
         card(ui, "Warnings", |ui| {

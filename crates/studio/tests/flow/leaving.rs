@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use egui::{ViewportCommand, ViewportEvent, ViewportId};
 use egui_kittest::kittest::Queryable;
-use lorikeet_protocol::{Command, Event, LOCK_FILE, STOP_FILE, Workplace};
+use lorikeet_protocol::{Command, Event, LOAD_FILE, LOCK_FILE, STOP_FILE, Workplace};
 use lorikeet_studio::{Page, StudioApp, state::Phase};
 
 use crate::fake::{self, Fake};
@@ -125,9 +125,11 @@ fn a_run_that_went_on_is_shown_when_the_window_is_opened_again() {
     assert!(harness.query_by_label("Pause").is_none() && harness.query_by_label("Train").is_none());
     assert!(!close_window(&mut harness).contains(&ViewportCommand::CancelClose), "it goes on without the window");
 
+    fs::write(run.join(LOAD_FILE), r#"{"processor":0.5,"own_processor":0.25,"card":null}"#).unwrap();
     add("metrics.jsonl", &fake::step(6, 400));
     add("events.jsonl", &Event::Saved { step: 6, path: run.join("checkpoints/step-000006") });
     settle(&mut harness);
+    harness.get_by_label("25 %");
     harness.get_by_role_and_label(egui::Role::ProgressIndicator, "Step 6 of 400");
     harness.get_by_label("Stop").click();
     harness.run_steps(4);
