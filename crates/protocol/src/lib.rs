@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 pub use draw::{BaseParts, DrawEnd, DrawRequest, Drawn, LoraUse, PictureSettings, StepSpacing, ToDraw, UsedLora};
 pub use load::{CardLoad, CardMemory, Load};
-pub use run_folder::{LOAD_FILE, LOCK_FILE, STOP_FILE, in_use};
+pub use run_folder::{LOAD_FILE, LOCK_FILE, PAUSE_FILE, STOP_FILE, hold, in_use, is_held, note_process};
 pub use workplace::Workplace;
 
 use lorikeet_recipe::{Plan, Recipe};

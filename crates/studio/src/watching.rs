@@ -163,16 +163,23 @@ impl Tail {
 impl StudioApp {
     /// Shows a run of another process, if there is none in this window.
     pub(crate) fn watch(&mut self, run_dir: PathBuf) {
+        if self.watch_beside(run_dir) {
+            self.perform(Action::Go(Page::Monitor));
+        }
+    }
+
+    /// The same on the page that is shown.
+    pub(crate) fn watch_beside(&mut self, run_dir: PathBuf) -> bool {
         if self.state.active() {
-            return;
+            return false;
         }
         self.watched = Watched::start(run_dir.clone(), &self.work.ctx);
         if self.watched.is_some() {
             self.state = State::default();
             self.state.run_dir = Some(run_dir);
             self.state.phase = Phase::Running;
-            self.perform(Action::Go(Page::Monitor));
         }
+        self.watched.is_some()
     }
 
     pub(crate) fn unwatch(&mut self) {

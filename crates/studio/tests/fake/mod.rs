@@ -156,6 +156,7 @@ pub(crate) fn start(runs_folder: PathBuf) -> StartUp {
         hub: lorikeet_hub::Access::default(),
         runs_folder,
         workplace: None,
+        go_on: None,
     }
 }
 
