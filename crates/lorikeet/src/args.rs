@@ -24,6 +24,8 @@ pub(crate) enum Task {
     Demo(DemoArgs),
     /// Go on with a run from its last save
     Resume(ResumeArgs),
+    /// Runs one after another: what waits, and doing it without the window
+    Queue(QueueArgs),
     /// Draw pictures from a base and LoRAs
     Sample(Box<SampleArgs>),
     /// Write a save of a run as a LoRA file for other programs
@@ -73,6 +75,52 @@ pub(crate) struct TrainArgs {
     /// Tell each event as a line of JSON on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct QueueArgs {
+    /// The queue in this file; without it the one that the studio shows
+    #[arg(long)]
+    pub file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub task: QueueTask,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueTask {
+    /// Show what waits, what is on and how runs ended
+    List,
+    /// Plan a recipe and put it at the end
+    Add(QueueAddArgs),
+    /// Take a run out
+    Remove {
+        /// As `list` shows it
+        number: usize,
+    },
+    /// Do one run after another until nothing waits
+    Run(QueueRunArgs),
+    /// Have whoever works the queue end after the run that is on
+    Hold,
+    /// Forget how runs ended, and a run that was interrupted
+    Forget,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct QueueAddArgs {
+    /// The recipe, a TOML file
+    pub recipe: PathBuf,
+    #[command(flatten)]
+    pub changes: Changes,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct QueueRunArgs {
+    /// Tell each event as a line of JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Once the run in this folder is over, whoever does it
+    #[arg(long, hide = true, value_name = "RUN")]
+    pub after: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -99,6 +99,7 @@ impl Face for Progress {
             }
             Event::Stage { stage, done, total } => self.stage(*stage, *done, *total),
             Event::Step(step) => self.step(step),
+            Event::Load(_) => {}
             Event::Sample(sample) => self.sample(sample),
             Event::Validation { step: 0, loss, .. } => {
                 self.say(&format!("Validation loss of the base: {loss:.4}"));

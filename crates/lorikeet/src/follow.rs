@@ -1,6 +1,6 @@
 //! Watching a worker from a terminal, and Ctrl-C.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -16,13 +16,18 @@ const INTERRUPTED: i32 = 130;
 
 /// How often Ctrl-C was pressed. The second time ends the program at once.
 static PRESSED: AtomicUsize = AtomicUsize::new(0);
-static BELL: OnceLock<SyncSender<()>> = OnceLock::new();
+static BELL: Mutex<Option<SyncSender<()>>> = Mutex::new(None);
 
 /// Sends `command` to a worker of its own and tells the face what happens, until the run or the answer is there.
 /// Returns the event that ended it.
 pub(crate) fn follow(command: Command, face: &mut dyn Face) -> Result<Event, Trouble> {
     let mut engine = ThreadEngine::new().map_err(|error| Trouble::from(error.failure()))?;
-    let bell = watch(&mut engine);
+    follow_in(&mut engine, command, face)
+}
+
+/// As [`follow`], with the worker of this engine.
+pub(crate) fn follow_in(engine: &mut dyn Engine, command: Command, face: &mut dyn Face) -> Result<Event, Trouble> {
+    let bell = watch(engine);
     engine.send(command);
     let mut stopping = false;
     loop {
@@ -46,14 +51,14 @@ pub(crate) fn follow(command: Command, face: &mut dyn Face) -> Result<Event, Tro
 }
 
 /// A channel that gets something whenever there are events or Ctrl-C was pressed.
-fn watch(engine: &mut ThreadEngine) -> Receiver<()> {
+fn watch(engine: &mut dyn Engine) -> Receiver<()> {
     let (ring, bell) = sync_channel(1);
     let from_worker = ring.clone();
     engine.set_waker(Box::new(move || {
         // Full: it rings already.
         from_worker.try_send(()).ok();
     }));
-    BELL.set(ring).ok();
+    *BELL.lock().unwrap_or_else(PoisonError::into_inner) = Some(ring);
     listen();
     bell
 }
@@ -64,7 +69,7 @@ fn listen() {
         if PRESSED.fetch_add(1, Ordering::Relaxed) > 0 {
             exit_at_once();
         }
-        if let Some(bell) = BELL.get() {
+        if let Some(bell) = &*BELL.lock().unwrap_or_else(PoisonError::into_inner) {
             bell.try_send(()).ok();
         }
     };

@@ -32,6 +32,7 @@ fn run(cli: Cli) -> Result<(), Trouble> {
         Some(Task::Train(args)) => commands::train::train(&args),
         Some(Task::Plan(args)) => commands::train::plan(&args),
         Some(Task::Resume(args)) => commands::train::resume(&args),
+        Some(Task::Queue(args)) => commands::queue::queue(&args),
         Some(Task::Demo(args)) => commands::demo::demo(&args),
         Some(Task::Sample(args)) => commands::sample::sample(&args),
         Some(Task::Export(args)) => commands::files::export(&args),

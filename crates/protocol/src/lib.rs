@@ -4,13 +4,15 @@
 //! preview is the path of a PNG. Both enums are tagged JSON, one object a line, between processes and in `events.jsonl`.
 
 mod draw;
+mod load;
 mod run_folder;
 mod workplace;
 
 use std::path::PathBuf;
 
 pub use draw::{BaseParts, DrawEnd, DrawRequest, Drawn, LoraUse, PictureSettings, StepSpacing, ToDraw, UsedLora};
-pub use run_folder::{LOCK_FILE, STOP_FILE, in_use};
+pub use load::{CardLoad, CardMemory, Load};
+pub use run_folder::{LOAD_FILE, LOCK_FILE, PAUSE_FILE, STOP_FILE, hold, in_use, is_held, note_process};
 pub use workplace::Workplace;
 
 use lorikeet_recipe::{Plan, Recipe};
@@ -103,7 +105,7 @@ pub enum ExportDtype {
     F32,
 }
 
-/// What a worker tells. Step events may be dropped when a face is slow; no other event ever is.
+/// What a worker tells. Steps and readings of the load may be dropped when a face is slow; no other event ever is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -122,6 +124,8 @@ pub enum Event {
         total: u64,
     },
     Step(Step),
+    /// About once a second while a run goes on, also between steps.
+    Load(Load),
     Sample(Sample),
     Validation {
         step: u64,
@@ -176,7 +180,7 @@ pub enum Event {
 impl Event {
     /// Whether a slow face may miss it.
     pub fn may_drop(&self) -> bool {
-        matches!(self, Event::Step(_))
+        matches!(self, Event::Step(_) | Event::Load(_))
     }
 }
 

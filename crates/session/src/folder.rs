@@ -1,17 +1,15 @@
 //! Run folders: made, named, locked, listed.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use lorikeet_protocol::LOCK_FILE;
+use lorikeet_protocol::{LOCK_FILE, hold};
 use lorikeet_recipe::{Recipe, Value};
 
 use crate::SessionError;
 
-/// Somebody who only looks whether the folder is in use holds the lock for a moment.
-const LOCK_TRIES: usize = 64;
 const LONGEST_NAME: usize = 48;
 
 /// A run folder that this process holds. The lock goes with the value, and with the process however it ends.
@@ -62,28 +60,14 @@ impl RunFolder {
 
     fn hold(path: PathBuf) -> Result<RunFolder, SessionError> {
         let lock_path = path.join(LOCK_FILE);
-        let failed = |source| SessionError::Write { path: path.clone(), source };
-        let mut lock =
-            File::options().create(true).truncate(false).read(true).write(true).open(&lock_path).map_err(failed)?;
-        let mut locked = lock.try_lock();
-        for _ in 1..LOCK_TRIES {
-            if !matches!(locked, Err(TryLockError::WouldBlock)) {
-                break;
-            }
-            std::thread::yield_now();
-            locked = lock.try_lock();
-        }
-        match locked {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        match hold(&lock_path) {
+            Ok(lock) => Ok(RunFolder { path, _lock: lock }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let process = fs::read_to_string(&lock_path).ok().and_then(|id| id.trim().parse().ok());
-                return Err(SessionError::InUse { path, process });
+                Err(SessionError::InUse { path, process })
             }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            Err(source) => Err(SessionError::Write { path, source }),
         }
-        // Only for the message above.
-        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(failed)?;
-        Ok(RunFolder { path, _lock: lock })
     }
 }
 

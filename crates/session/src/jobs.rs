@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lorikeet_protocol::{DrawRequest, ExportRequest, Failure};
 use lorikeet_recipe::{Plan, Recipe};
-pub use lorikeet_trainer::{Done, Exported, Host};
+pub use lorikeet_trainer::{Aside, Done, Exported, Host};
 use lorikeet_trainer::{Easel, TrainError};
 
 /// The work behind the commands. Failures are in words for a person.

@@ -17,12 +17,14 @@ mod queue;
 mod recorder;
 mod routing;
 mod serve;
+mod wishes;
 mod worker;
 
-pub use child::{ChildEngine, WorkerProgram};
+pub use child::{ChildEngine, WorkerProgram, apart};
 pub use engine::ThreadEngine;
 pub use error::SessionError;
 pub use folder::{RunFolder, list_runs, run_name};
-pub use jobs::{Done, Exported, Host, Jobs, Trainer};
+pub use jobs::{Aside, Done, Exported, Host, Jobs, Trainer};
 pub use routing::RoutingEngine;
 pub use serve::serve;
+pub use worker::with_absolute_paths;

@@ -5,12 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lorikeet_protocol::Event;
 
-/// Steps that may wait. A face that draws 60 times a second never has that many waiting.
+/// Steps and readings of the load that may wait. A face that draws 60 times a second never has that many waiting.
 const WAITING_STEPS: usize = 256;
 
 type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// Keeps every event but steps: when [`WAITING_STEPS`] wait, the oldest of them makes room. Nothing else a run tells
+/// Keeps every event but steps and readings: when [`WAITING_STEPS`] wait, the oldest of them makes room. Nothing else a run tells
 /// comes often enough to need a bound: previews, saves and stages are some for each hundred steps. Pushing never waits.
 pub(crate) struct EventQueue {
     waiting: Mutex<Waiting>,

@@ -48,6 +48,8 @@ impl Recorder {
     fn write(&mut self, event: &Event) -> io::Result<()> {
         match event {
             Event::Step(step) => return line(&mut self.metrics, &serde_json::to_value(step)?),
+            // Only the newest is kept, in a file of its own.
+            Event::Load(_) => return Ok(()),
             Event::Validation { step, loss, base_loss } => {
                 line(&mut self.metrics, &json!({"step": step, "validation_loss": loss, "base_loss": base_loss}))?;
             }
@@ -104,6 +106,7 @@ fn in_words(event: &Event) -> String {
         Event::Started { resumed_at, .. } => format!("Goes on from step {resumed_at}"),
         Event::Stage { stage, .. } => stage.label().to_owned(),
         Event::Step(step) => format!("Step {}: loss {:.4}", step.step, step.loss),
+        Event::Load(load) => format!("Processor {:.0} %", 100.0 * load.processor),
         Event::Sample(sample) => format!("Preview at step {}: {}", sample.step, sample.path.display()),
         Event::Validation { step, loss, base_loss } => {
             format!("Validation loss at step {step}: {loss:.4} (base {base_loss:.4})")

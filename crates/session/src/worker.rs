@@ -4,20 +4,26 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
 
-use lorikeet_protocol::{Command, Event, Failure, STOP_FILE};
+use lorikeet_protocol::{Command, Event, Failure, LOAD_FILE, Load};
 use lorikeet_recipe::{Recipe, Value, built_in};
 
 use crate::error::SessionError;
 use crate::folder::{RunFolder, run_name};
-use crate::jobs::{Done, Host, Jobs};
+use crate::jobs::{Aside, Done, Host, Jobs};
 use crate::queue::EventQueue;
 use crate::recorder::Recorder;
+use crate::wishes::Wishes;
+
+/// How often a run that waits looks into its folder.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) struct Worker {
     /// The face went and wants the run to go on: the closed channel is no [`Command::Stop`].
@@ -106,11 +112,11 @@ impl Worker {
             }
         };
         let log = recorder.log_path();
-        let stop_file = folder.path().join(STOP_FILE);
-        // Of an earlier sitting that ended before it looked.
-        fs::remove_file(&stop_file).ok();
-        let mut host = RunHost { worker: self, recorder, last_save: None, face_gone: false, stop_file };
+        let wishes = Wishes::new(folder.path());
+        let mut host = RunHost { worker: self, recorder, last_save: None, face_gone: false, wishes };
         let end = guarded(Some(&log), || job(folder.path(), &mut host));
+        fs::remove_file(folder.path().join(LOAD_FILE)).ok();
+        host.wishes.forget();
         host.event(match end {
             Ok(done) => {
                 Event::Finished { run_dir: done.run_dir, step: done.step, lora: done.lora, seconds: done.seconds }
@@ -153,15 +159,10 @@ struct RunHost<'a> {
     recorder: Recorder,
     last_save: Option<PathBuf>,
     face_gone: bool,
-    stop_file: PathBuf,
+    wishes: Wishes,
 }
 
 impl RunHost<'_> {
-    /// Whether somebody asked through the run folder.
-    fn asked_to_stop(&self) -> bool {
-        fs::remove_file(&self.stop_file).is_ok()
-    }
-
     /// What is for the run itself; the rest is answered here.
     fn for_the_run(&self, command: Command) -> Option<Command> {
         match command {
@@ -197,12 +198,15 @@ impl Host for RunHost<'_> {
         loop {
             match self.worker.commands.try_recv() {
                 Ok(command) => match self.for_the_run(command) {
-                    Some(command) => return Some(command),
+                    Some(command) => {
+                        self.wishes.note(&command);
+                        return Some(command);
+                    }
                     None => continue,
                 },
-                Err(TryRecvError::Empty) => return self.asked_to_stop().then_some(Command::Stop),
+                Err(TryRecvError::Empty) => return self.wishes.look(),
                 Err(TryRecvError::Disconnected) if self.worker.left.load(Ordering::Acquire) => {
-                    return self.asked_to_stop().then_some(Command::Stop);
+                    return self.wishes.look();
                 }
                 Err(TryRecvError::Disconnected) if std::mem::replace(&mut self.face_gone, true) => return None,
                 Err(TryRecvError::Disconnected) => return Some(Command::Stop),
@@ -210,14 +214,44 @@ impl Host for RunHost<'_> {
         }
     }
 
+    fn aside(&self) -> Option<Aside> {
+        let (events, file) = (self.worker.events.clone(), self.wishes.run_dir().join(LOAD_FILE));
+        Some(Box::new(move |event| {
+            if let Event::Load(load) = &event {
+                // For who looks on from another program. One that cannot be written is missed by nobody else.
+                keep(load, &file).ok();
+            }
+            events.push(event);
+        }))
+    }
+
     fn wait(&mut self) -> Option<Command> {
         loop {
-            let command = self.worker.commands.recv().ok()?;
-            if let Some(command) = self.for_the_run(command) {
+            match self.worker.commands.recv_timeout(LOOK_EVERY) {
+                Ok(command) => {
+                    if let Some(command) = self.for_the_run(command) {
+                        self.wishes.note(&command);
+                        return Some(command);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) if self.worker.left.load(Ordering::Acquire) => {
+                    std::thread::park_timeout(LOOK_EVERY);
+                }
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+            if let Some(command) = self.wishes.look_while_paused() {
                 return Some(command);
             }
         }
     }
+}
+
+/// Beside its place first, so that nobody reads half of it.
+fn keep(load: &Load, file: &Path) -> io::Result<()> {
+    let new = file.with_extension("json.part");
+    fs::write(&new, serde_json::to_vec(load)?)?;
+    fs::rename(new, file)
 }
 
 /// Of an earlier sitting.
@@ -249,13 +283,23 @@ fn panic_message(payload: &(dyn Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason was given").to_owned()
 }
 
-/// A run can be continued from another working folder than the one it was started in.
-fn with_absolute_paths(recipe: &Recipe) -> Recipe {
+/// A run can be continued, or begun later, from another working folder than the one its recipe was written for.
+pub fn with_absolute_paths(recipe: &Recipe) -> Recipe {
     let mut absolute = recipe.clone();
-    for id in ["base.path", "dataset.folder", "dataset.validation_folder", "save.folder"] {
+    let mut folders = recipe.folders();
+    for folder in &mut folders {
+        let path = std::path::absolute(&folder.path).ok().and_then(|path| path.into_os_string().into_string().ok());
+        folder.path = path.unwrap_or_else(|| std::mem::take(&mut folder.path));
+    }
+    if !folders.is_empty() {
+        // As below.
+        absolute.set_folders(&folders).ok();
+    }
+    let base = ["base.path", "base.vae", "base.text_encoder", "base.text_encoder_2"];
+    for id in base.into_iter().chain(["dataset.validation_folder", "save.folder"]) {
         let path = text(recipe, id);
         // A base that is at no such path may be named as on the hub.
-        let named = id == "base.path" && (built_in(&path).is_some() || !Path::new(&path).exists());
+        let named = base.contains(&id) && (built_in(&path).is_some() || !Path::new(&path).exists());
         if path.is_empty() || named {
             continue;
         }

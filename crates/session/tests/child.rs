@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use lorikeet_protocol::{
-    Command, DrawEnd, DrawRequest, Drawn, Engine as _, Event, ExportRequest, Failure, LOCK_FILE, STOP_FILE, Step,
+    Command, DrawEnd, DrawRequest, Drawn, Engine as _, Event, ExportRequest, Failure, LOCK_FILE, PAUSE_FILE, STOP_FILE, Step,
     in_use,
 };
 use lorikeet_recipe::{Plan, Preset, Recipe, Value, example, plan};
@@ -44,11 +44,18 @@ fn failure(what: &str) -> Failure {
 fn until_stopped(run_dir: &Path, host: &mut dyn Host) -> Result<Done, Failure> {
     // Not for ever, if a test fails.
     for _ in 0..200_000_000_u64 {
-        if host.command() == Some(Command::Stop) {
-            fs::write(run_dir.join("stopped"), "").unwrap();
-            return done(run_dir, 4);
+        match host.command() {
+            Some(Command::Stop) => {
+                fs::write(run_dir.join("stopped"), "").unwrap();
+                return done(run_dir, 4);
+            }
+            Some(Command::Pause) => {
+                host.event(Event::Paused { step: 3 });
+                let next = host.wait();
+                host.event(if next == Some(Command::Resume) { Event::Resumed { step: 3 } } else { return done(run_dir, 3) });
+            }
+            _ => std::thread::yield_now(),
         }
-        std::thread::yield_now();
     }
     Err(failure("Nobody stopped it"))
 }
@@ -276,6 +283,52 @@ fn a_run_that_is_left_goes_on_until_it_is_stopped_through_its_folder() {
         matches!(serde_json::from_str(told.lines().last().unwrap()), Ok(Event::Finished { step: 4, .. })),
         "{told}"
     );
+}
+
+/// Until a line of the run's events is one that is wanted. The run is in another process, and tells no other way.
+fn until_written(run_dir: &Path, wanted: impl Fn(&Event) -> bool) {
+    loop {
+        let told = fs::read_to_string(run_dir.join("events.jsonl")).unwrap();
+        if told.lines().filter_map(|line| serde_json::from_str(line).ok()).any(|event| wanted(&event)) {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_run_that_is_left_is_paused_and_goes_on_through_its_folder() {
+    let mut bench = Bench::new();
+    let run_dir = bench.start("long");
+    bench.until(saved);
+    bench.engine.leave();
+    drop(bench.engine);
+    let pause = run_dir.join(PAUSE_FILE);
+    fs::write(&pause, "").unwrap();
+    until_written(&run_dir, |event| matches!(event, Event::Paused { .. }));
+    assert!(in_use(&run_dir) && pause.exists());
+    fs::remove_file(&pause).unwrap();
+    until_written(&run_dir, |event| matches!(event, Event::Resumed { .. }));
+    fs::write(run_dir.join(STOP_FILE), "").unwrap();
+    File::open(run_dir.join(LOCK_FILE)).unwrap().lock_shared().unwrap();
+    assert!(run_dir.join("stopped").exists());
+}
+
+#[test]
+fn a_paused_run_that_is_left_stays_paused_and_can_be_stopped() {
+    let mut bench = Bench::new();
+    let run_dir = bench.start("long");
+    bench.until(saved);
+    bench.engine.send(Command::Pause);
+    bench.until(|event| matches!(event, Event::Paused { .. }));
+    assert!(run_dir.join(PAUSE_FILE).exists(), "for other programs to see, and to end");
+    bench.engine.leave();
+    drop(bench.engine);
+    assert!(in_use(&run_dir));
+    fs::write(run_dir.join(STOP_FILE), "").unwrap();
+    File::open(run_dir.join(LOCK_FILE)).unwrap().lock_shared().unwrap();
+    until_written(&run_dir, |event| matches!(event, Event::Finished { step: 3, .. }));
+    assert!(!run_dir.join(PAUSE_FILE).exists() && !run_dir.join(STOP_FILE).exists());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use lorikeet_protocol::{
-    Command, DrawEnd, DrawRequest, Drawn, Engine as _, Event, ExportRequest, Failure, Step, ToDraw,
+    Command, DrawEnd, DrawRequest, Drawn, Engine as _, Event, ExportRequest, Failure, LOAD_FILE, Load, Step, ToDraw,
 };
 use lorikeet_recipe::{Plan, Preset, Recipe, example, plan};
 use lorikeet_session::{Done, Exported, Host, Jobs, RunFolder, ThreadEngine};
@@ -148,6 +148,25 @@ fn a_run_is_told_in_order_and_written_down() {
     let recipe = Recipe::from_toml(&read("recipe.toml")).unwrap();
     let folder = recipe.get("dataset.folder").to_string();
     assert!(folder.ends_with("pictures/ink\"") && Path::new(folder.trim_matches('"')).is_absolute(), "{folder}");
+}
+
+#[test]
+fn readings_of_the_load_come_beside_the_work_and_leave_nothing_behind() {
+    let mut bench = Bench::new(|run_dir, host| {
+        let tell = host.aside().unwrap();
+        let read = |processor| Event::Load(Load { processor, ..Load::default() });
+        std::thread::spawn(move || [0.25, 0.5].map(|share| tell(read(share)))).join().unwrap();
+        let kept: Load = serde_json::from_slice(&fs::read(run_dir.join(LOAD_FILE)).unwrap()).unwrap();
+        assert_eq!(kept.processor, 0.5, "the newest");
+        done(run_dir, 3)
+    });
+    bench.start();
+    let events = bench.until(finished);
+    let told: Vec<f32> =
+        events.iter().filter_map(|e| if let Event::Load(load) = e { Some(load.processor) } else { None }).collect();
+    assert_eq!(told, [0.25, 0.5]);
+    assert!(matches!(events.last(), Some(Event::Finished { step: 3, .. })), "{events:?}");
+    assert!(!bench.run_dir().join(LOAD_FILE).exists(), "what was is over");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::pages::{ExportForm, LongerForm, Page};
 use crate::palette::Palette;
 use crate::prefs::Theme;
 use crate::queue::QueueAction;
+use crate::run_files::Wish;
 use crate::state::{Asked, Phase};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -111,6 +112,14 @@ pub(crate) enum Action {
 }
 
 impl StudioApp {
+    /// Between two steps, or no longer.
+    fn pause(&mut self, pause: bool) {
+        match &self.watched {
+            Some(watched) => self.work.ask_run(watched.run_dir.clone(), if pause { Wish::Pause } else { Wish::GoOn }),
+            None => self.send(if pause { Command::Pause } else { Command::Resume }),
+        }
+    }
+
     pub(crate) fn perform(&mut self, action: Action) {
         match action {
             Action::Go(page) => {
@@ -150,12 +159,12 @@ impl StudioApp {
                     self.page = Page::Monitor;
                 }
             }
-            Action::Pause => self.send(Command::Pause),
-            Action::Resume => self.send(Command::Resume),
+            Action::Pause => self.pause(true),
+            Action::Resume => self.pause(false),
             Action::Stop => {
                 self.confirm_stop = false;
                 if let Some(watched) = &self.watched {
-                    self.work.ask_to_stop(watched.run_dir.clone());
+                    self.work.ask_run(watched.run_dir.clone(), Wish::Stop);
                     self.state.phase = Phase::Stopping;
                 } else if self.state.active() {
                     self.state.phase = Phase::Stopping;

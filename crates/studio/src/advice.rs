@@ -20,6 +20,8 @@ const WORSE: f32 = 1.02;
 const IN_A_ROW: usize = 2;
 /// A device as full as this puts what comes next into slower memory.
 const FULL: f64 = 0.97;
+/// So much of it in other programs is worth having back.
+const MUCH: f64 = 0.1;
 
 /// In order of gravity. Empty while all goes well.
 pub fn advice(state: &State) -> Vec<Advice> {
@@ -72,21 +74,35 @@ fn over_fitting(state: &State) -> Option<Advice> {
 }
 
 fn spilling(state: &State) -> Option<Advice> {
-    let step = state.step.as_ref()?;
-    let (used, plan) = (step.device_memory_bytes?, state.plan.as_ref()?);
-    let full = plan.memory_bytes > 0 && used as f64 > FULL * plan.memory_bytes as f64;
+    let card = state.load.as_ref().and_then(|load| load.card.as_ref()?.memory);
+    let (used, total, others) = match card {
+        Some(memory) => (memory.used, memory.total, memory.of_others()),
+        // The run's own part, of a card whose driver does not tell of the rest.
+        None => (state.step.as_ref()?.device_memory_bytes?, state.plan.as_ref()?.memory_bytes, None),
+    };
+    let full = total > 0 && used as f64 > FULL * total as f64;
+    let lower = "Lower the batch size or the resolution, or set memory use to low";
+    let todo = match others.filter(|others| *others as f64 > MUCH * total as f64) {
+        Some(others) => format!("Other programs have {} of it: close them. Or {}", format::bytes(others), lowercased(lower)),
+        None => lower.to_owned(),
+    };
     full.then(|| Advice {
-        what: format!("The device is full: {}", format::memory_of(used, plan.memory_bytes)),
-        todo: "Steps become very slow when memory spills. Lower the batch size or the resolution, or set memory use to low"
-            .to_owned(),
+        what: format!("The device is full: {}", format::memory_of(used, total)),
+        todo: format!("Steps become very slow when memory spills. {todo}"),
     })
+}
+
+/// For the middle of a sentence.
+fn lowercased(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::state::Validation;
-    use lorikeet_protocol::{Event, Step};
+    use lorikeet_protocol::{CardLoad, CardMemory, Event, Load, Step};
 
     fn run(losses: impl Iterator<Item = f32>) -> State {
         let mut state = State::default();
@@ -118,6 +134,25 @@ mod tests {
         assert!(told[0].todo.contains("learning rate"));
         let recovered = run((0..300).map(|i| if (100..120).contains(&i) { 0.5 } else { 0.1 }));
         assert_eq!(advice(&recovered), [], "a spike that is over is none");
+    }
+
+    #[test]
+    fn a_full_card_is_told_from_its_own_reading_and_others_are_named() {
+        let mut state = run((0..10).map(|_| 0.1));
+        let read = |state: &mut State, used: u64, own: Option<u64>| {
+            let memory = Some(CardMemory { total: 24 << 30, used: used << 30, own: own.map(|own| own << 30) });
+            let card = Some(CardLoad { memory, ..CardLoad::default() });
+            state.apply(Event::Load(Load { card, ..Load::default() }));
+            advice(state)
+        };
+        assert_eq!(read(&mut state, 20, Some(12)), []);
+        let told = read(&mut state, 24, Some(12));
+        assert_eq!(told[0].what, "The device is full: 24 of 24 GB");
+        assert!(told[0].todo.contains("Other programs have 12 GB of it: close them. Or lower the batch"), "{told:?}");
+        for own in [Some(23), None] {
+            let told = read(&mut state, 24, own);
+            assert!(told[0].todo.contains("spills. Lower the batch"), "{told:?}");
+        }
     }
 
     #[test]

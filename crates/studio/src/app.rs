@@ -29,7 +29,7 @@ use crate::pages::{AdvancedView, Compare, ExportForm, FolderCounts, LongerForm, 
 use crate::palette::Palette;
 use crate::pictures::Pictures;
 use crate::prefs::{self, Prefs};
-use crate::queue::Queue;
+use crate::queue::QueueView;
 use crate::run_files::RunEntry;
 use crate::state::{Asked, Message, Phase, State};
 use crate::watching::Watched;
@@ -103,7 +103,7 @@ pub struct StudioApp {
     /// When a plan is to be asked for, in egui's seconds.
     probe_at: Option<f64>,
     pub(crate) closing: Closing,
-    pub(crate) queue: Queue,
+    pub(crate) queue: QueueView,
     /// Curves of earlier runs on the loss plot.
     pub(crate) overlays: Vec<Overlay>,
     pub(crate) log_level: Level,
@@ -167,7 +167,7 @@ impl StudioApp {
             to_top: false,
             probe_at: None,
             closing: Closing::No,
-            queue: Queue::default(),
+            queue: QueueView::default(),
             longer: None,
             overlays: Vec::new(),
             log_level: Level::Info,
@@ -342,9 +342,13 @@ impl StudioApp {
             return;
         };
         let ended = matches!(event, Event::Finished { .. } | Event::Failed(_));
+        let began = if let Event::Started { run_dir, .. } = &event { Some(run_dir.clone()) } else { None };
         let was_active = self.state.active();
         let was_stopping = self.state.phase == Phase::Stopping;
         self.state.apply(event);
+        if let Some(run_dir) = began {
+            self.queue_run_began(run_dir);
+        }
         if ended && was_active && !self.state.active() {
             self.confirm_stop = false;
             self.queue_run_ended(was_stopping);

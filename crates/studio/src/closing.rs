@@ -1,13 +1,12 @@
 //! Closing the window while a run is on: it is asked what is to become of the run.
 
 use egui::{Context, Label, RichText, ViewportCommand};
-use lorikeet_protocol::Command;
 
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::format;
 use crate::kit::{
-    Icon, Tokens, card::hint, modal, modal::actions, modal::title, primary_button, progress, text_button,
+    Icon, Tokens, Tone, card::hint, modal, modal::actions, modal::title, primary_button, progress, text_button,
 };
 use crate::state::Phase;
 
@@ -20,6 +19,8 @@ pub(crate) enum Closing {
     Asked,
     /// Once the run has saved.
     WhenStopped,
+    /// Once the run has a folder to be found by, and the queue is written.
+    WhenLeft,
     Now,
 }
 
@@ -40,6 +41,14 @@ impl StudioApp {
         if self.closing == Closing::WhenStopped && !busy {
             // A run that failed instead is to be read about first.
             self.closing = if matches!(self.state.phase, Phase::Failed(_)) { Closing::No } else { Closing::Now };
+        }
+        if self.closing == Closing::WhenLeft {
+            if !busy {
+                // It ended meanwhile, which is to be read.
+                self.closing = Closing::No;
+            } else if self.state.phase != Phase::Starting && self.queue.is_settled() {
+                self.leave();
+            }
         }
         if self.closing == Closing::Now {
             ctx.send_viewport_cmd(ViewportCommand::Close);
@@ -62,16 +71,23 @@ impl StudioApp {
                 self.perform(Action::Stop);
                 self.closing = Closing::WhenStopped;
             }
-            Close::LeaveRunning => {
-                if self.state.phase == Phase::Paused {
-                    // Nobody could resume it.
-                    self.send(Command::Resume);
-                }
-                self.engine.leave();
-                self.closing = Closing::Now;
-            }
+            Close::LeaveRunning => self.closing = Closing::WhenLeft,
             Close::Stay => self.closing = Closing::No,
         }
+    }
+
+    /// The run goes on in its process, and the queue in another.
+    fn leave(&mut self) {
+        if let (Some(go_on), Some(run_dir)) = (self.start.go_on, &self.state.run_dir)
+            && let Some(queue) = self.queue.let_go()
+            && let Err(error) = go_on(&queue, run_dir)
+        {
+            self.toasts.add(Tone::Error, error);
+            self.closing = Closing::No;
+            return;
+        }
+        self.engine.leave();
+        self.closing = Closing::Now;
     }
 }
 
@@ -79,10 +95,11 @@ pub(crate) fn dialog(app: &mut StudioApp, ctx: &Context) {
     let stopping = match app.closing {
         Closing::Asked => false,
         Closing::WhenStopped => true,
-        Closing::No | Closing::Now => return,
+        Closing::No | Closing::WhenLeft | Closing::Now => return,
     };
     let can_leave = app.engine.can_leave();
-    let waiting = app.queue.waiting.len() as u64;
+    let waiting = app.queue.list.waiting.len() as u64;
+    let goes_on = can_leave && app.queue.is_going() && app.start.go_on.is_some();
     let (decided, close) = modal(ctx, "close", |ui| {
         ui.set_width(440.0);
         let t = Tokens::get(ui);
@@ -108,7 +125,11 @@ pub(crate) fn dialog(app: &mut StudioApp, ctx: &Context) {
         ui.add(Label::new(RichText::new(text).color(t.dim)).wrap());
         if waiting > 0 {
             let runs = format::plural(waiting, "run", "runs");
-            hint(ui, format!("The queue ({runs}) waits until the window is opened again"));
+            hint(ui, match goes_on {
+                true => format!("The queue ({runs}) goes on in the background too"),
+                false => format!("The queue ({runs}) waits until it is started again"),
+            });
+
         }
         let mut decided = None;
         actions(ui, |ui| {

@@ -44,17 +44,17 @@ pub(crate) fn all(app: &StudioApp) -> Vec<Command> {
         list.push(Command { icon, label: label.to_owned(), beside: beside.to_owned(), shortcut, action, enabled });
     };
     let phase = &app.state.phase;
-    // One that is only watched can be stopped, no more.
+    // One that is only watched can be paused and stopped, no more.
     let watched = app.watched.is_some();
     let (active, running) = (app.state.active(), *phase == Phase::Running && !watched);
     let held = running || watched || *phase == Phase::Paused;
     add(Icon::Play, "Train", "", Some(ctrl(Key::Enter)), Action::Train, app.can_train());
     let ready = app.draft.missing().is_none();
-    let waiting = !app.queue.waiting.is_empty();
+    let (waiting, going) = (app.queue.waits(), app.queue.is_going());
     add(Icon::ListPlus, "Add to queue", "train later", None, Action::Queue(QueueAction::Add), ready);
-    add(Icon::Play, "Start queue", "", None, Action::Queue(QueueAction::Go(true)), waiting && !app.queue.going);
-    add(Icon::Pause, "Hold queue", "", None, Action::Queue(QueueAction::Go(false)), waiting && app.queue.going);
-    add(Icon::Pause, "Pause", "", None, Action::Pause, running);
+    add(Icon::Play, "Start queue", "", None, Action::Queue(QueueAction::Go(true)), waiting && !going);
+    add(Icon::Pause, "Hold queue", "", None, Action::Queue(QueueAction::Go(false)), waiting && going);
+    add(Icon::Pause, "Pause", "", None, Action::Pause, *phase == Phase::Running);
     add(Icon::Play, "Resume", "", None, Action::Resume, *phase == Phase::Paused);
     add(Icon::Square, "Stop…", "", None, Action::AskStop, held);
     add(Icon::Save, "Save now", "", None, Action::SaveNow, running);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use lorikeet_queue::QueueFile;
+
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::closing::Closing;
@@ -167,7 +169,12 @@ impl StudioApp {
 
     /// Keeps the queue in this file.
     pub fn keep_queue(&mut self, file: PathBuf) {
-        self.keep_queue_in(file);
+        self.keep_queue_in(QueueFile::new(file));
+    }
+
+    /// As a second later.
+    pub fn see_queue(&mut self) {
+        self.look_at_queue();
     }
 
     /// As its button.

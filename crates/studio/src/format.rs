@@ -102,6 +102,11 @@ pub fn memory_of(used: u64, total: u64) -> String {
     format!("{} of {total}", short(used as f64 / unit))
 }
 
+/// `97 %` of a share from 0 to 1.
+pub fn share(share: f32) -> String {
+    format!("{:.0} %", 100.0 * share)
+}
+
 /// Four significant digits: `0.08231`.
 pub fn loss(value: f32) -> String {
     if !value.is_finite() {

@@ -42,7 +42,7 @@ mod watching;
 mod work;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lorikeet_checkpoint::{Found, LoraFolder};
 use lorikeet_protocol::{Engine, Workplace};
@@ -52,6 +52,9 @@ pub use app::StudioApp;
 pub use choosing::{Choice, Choose, Chooser};
 pub use kit::tokens;
 pub use pages::Page;
+
+/// Starts a program of its own that works the queue in this file after the run in this folder. The error is in words.
+pub type GoOn = fn(queue: &Path, run_dir: &Path) -> Result<(), String>;
 
 /// What the binary tells the studio at start.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +72,8 @@ pub struct StartUp {
     pub runs_folder: PathBuf,
     /// In which process runs work, if it is not for Settings to say.
     pub workplace: Option<Workplace>,
+    /// Has another program go on with a queue once a run is over; by default nobody does.
+    pub go_on: Option<GoOn>,
 }
 
 /// Models and folders of other programs. Asked from a thread, each time they are looked for.
@@ -144,8 +149,8 @@ pub fn run(engine: Box<dyn Engine>, start: StartUp) -> Result<(), StudioError> {
         Box::new(|cc| {
             let mut app = StudioApp::new(&cc.egui_ctx, engine, start);
             app.restore(cc.storage);
-            if let Some(dirs) = directories::ProjectDirs::from("", "", "lorikeet") {
-                app.keep_queue_in(dirs.data_dir().join("queue.json"));
+            if let Some(file) = lorikeet_queue::QueueFile::of_this_user() {
+                app.keep_queue_in(file);
             }
             Ok(Box::new(app))
         }),

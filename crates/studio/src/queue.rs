@@ -1,59 +1,27 @@
-//! Runs to be done one after another. What waits is kept in a file, so that it is there after a restart.
+//! The window's part in the queue: it shows what waits, changes it, and does the runs one after another. The file is shared with
+//! the command line and with a window that went, so every change is made to what is there, on a thread.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
 
-use lorikeet_checkpoint::write_atomically;
 use lorikeet_protocol::Command;
-use lorikeet_recipe::Recipe;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use lorikeet_queue::{End, Queue, QueueChange, QueueFile, Seen, Task, Working};
 
 use crate::app::StudioApp;
 use crate::closing::Closing;
 use crate::draft::Load;
+use crate::format;
 use crate::kit::Tone;
+use crate::pages::sentence;
 use crate::state::Phase;
 
-/// How many ended runs are told of.
-const MOST_ENDED: usize = 8;
-
-/// A run that waits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct QueuedRun {
-    pub name: String,
-    /// `Style · Demo base`.
-    pub about: String,
-    pub recipe: Recipe,
-    /// Of this sitting.
-    #[serde(skip)]
-    pub id: u64,
-}
-
-/// How a run of the queue ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Done,
-    Stopped,
-    /// What went wrong.
-    Failed(String),
-}
-
-#[derive(Default)]
-pub(crate) struct Queue {
-    pub waiting: Vec<QueuedRun>,
-    /// Whether the next one starts when nothing is on.
-    pub going: bool,
-    /// The name of the one that is on.
-    pub current: Option<String>,
-    /// The newest last.
-    pub ended: Vec<(String, End)>,
-    next_id: u64,
-    file: Option<PathBuf>,
-    /// The file is being written, and whether it is out of date again.
-    writing: bool,
-    changed: bool,
-}
+/// How often the file is looked at for what other programs did.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is asked of the queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,75 +37,228 @@ pub(crate) enum QueueAction {
     ForgetEnded,
 }
 
-impl Queue {
-    fn add(&mut self, name: String, about: String, recipe: Recipe) {
-        self.next_id += 1;
-        self.waiting.push(QueuedRun { name, about, recipe, id: self.next_id });
-        self.changed = true;
+#[derive(Default)]
+pub(crate) struct QueueView {
+    /// As the file was last seen, with the changes of this window.
+    pub list: Queue,
+    /// Another program works it.
+    pub elsewhere: bool,
+    /// The run that is on in this window is the queue's.
+    pub on: bool,
+    /// The next one starts in this window when nothing is on.
+    going: bool,
+    /// None: it is not kept.
+    file: Option<QueueFile>,
+    /// While this window works it.
+    working: Option<Arc<Working>>,
+    /// Made here, and not in the file yet.
+    changes: VecDeque<QueueChange>,
+    /// A job has the file.
+    out: bool,
+    /// Whether what cannot be read was told.
+    told: bool,
+    watch: Option<Watch>,
+    /// The run of another program that was shown last.
+    followed: Option<PathBuf>,
+}
+
+/// The next run, and the right to do it.
+pub(crate) struct Taken {
+    pub working: Arc<Working>,
+    pub seen: Seen,
+    pub task: Option<Task>,
+}
+
+impl QueueView {
+    /// Whether the next run starts when the one that is on is over, here or elsewhere.
+    pub(crate) fn is_going(&self) -> bool {
+        if self.elsewhere { !self.list.hold } else { self.going }
     }
 
-    fn take(&mut self, id: u64) -> Option<QueuedRun> {
-        let at = self.waiting.iter().position(|run| run.id == id)?;
-        self.changed = true;
-        Some(self.waiting.remove(at))
+    /// Whether there is something to start.
+    pub(crate) fn waits(&self) -> bool {
+        !self.list.waiting.is_empty() || self.interrupted().is_some()
     }
 
-    fn shift(&mut self, id: u64, to: usize) {
-        let Some(from) = self.waiting.iter().position(|run| run.id == id) else { return };
-        let run = self.waiting.remove(from);
-        // Its own place has closed.
-        let to = if to > from { to - 1 } else { to };
-        self.waiting.insert(to.min(self.waiting.len()), run);
-        self.changed = true;
+    /// The name of a run whose program ended in the middle of it.
+    pub(crate) fn interrupted(&self) -> Option<&str> {
+        let current = self.list.current.as_ref().filter(|_| !self.on && !self.elsewhere && self.working.is_none());
+        current.map(|current| current.run.name.as_str())
     }
 
-    fn end(&mut self, end: End) {
-        let Some(name) = self.current.take() else { return };
-        self.ended.push((name, end));
-        if self.ended.len() > MOST_ENDED {
-            self.ended.remove(0);
+    fn change(&mut self, change: QueueChange) {
+        self.list.change(change.clone());
+        if self.file.is_some() {
+            self.changes.push_back(change);
         }
+    }
+
+    /// Whether the file is as the window shows it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.changes.is_empty() && !self.out
+    }
+
+    /// What another program is to go on with when the window goes. From then on it is not this window's.
+    pub(crate) fn let_go(&mut self) -> Option<PathBuf> {
+        let ours = self.working.take().is_some() || self.going;
+        self.file.as_ref().filter(|_| ours).map(|file| file.path().to_owned())
+    }
+
+    fn seen(&mut self, seen: Seen) {
+        // What was changed meanwhile is asked for again with that.
+        if self.changes.is_empty() {
+            self.list = seen.queue;
+            self.elsewhere = seen.worked && self.working.is_none();
+        }
+    }
+}
+
+/// A thread that looks whether the file has changed, as long as this lives.
+struct Watch {
+    changed: Arc<AtomicBool>,
+    _stop: SyncSender<()>,
+}
+
+impl Watch {
+    /// `None` when the system gives no thread.
+    fn start(file: QueueFile, ctx: egui::Context) -> Option<Watch> {
+        let (stop, stopped) = sync_channel(0);
+        let changed = Arc::new(AtomicBool::new(true));
+        let seen = changed.clone();
+        let look = move || {
+            let mut last = file.stamp();
+            while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                let now = file.stamp();
+                if now != last {
+                    last = now;
+                    seen.store(true, Ordering::Release);
+                    ctx.request_repaint();
+                }
+            }
+        };
+        thread::Builder::new().name("studio queue".to_owned()).spawn(look).ok()?;
+        Some(Watch { changed, _stop: stop })
     }
 }
 
 impl StudioApp {
     /// From now on the queue is kept in this file; what is there is read.
-    pub(crate) fn keep_queue_in(&mut self, file: PathBuf) {
-        self.queue.file = Some(file.clone());
-        self.work.read_queue(file);
+    pub(crate) fn keep_queue_in(&mut self, file: QueueFile) {
+        self.queue.watch = Watch::start(file.clone(), self.work.context());
+        self.queue.file = Some(file);
     }
 
-    pub(crate) fn queue_read(&mut self, runs: Vec<QueuedRun>, problem: Option<String>) {
-        let added = std::mem::take(&mut self.queue.waiting);
-        let changed = self.queue.changed;
-        for run in runs.into_iter().chain(added) {
-            self.queue.add(run.name, run.about, run.recipe);
-        }
-        self.queue.changed = changed;
-        if let Some(problem) = problem {
-            self.toasts.add(Tone::Warn, problem);
+    /// As the thread that watches the file does.
+    pub(crate) fn look_at_queue(&mut self) {
+        if let Some(watch) = &self.queue.watch {
+            watch.changed.store(true, Ordering::Release);
         }
     }
 
-    pub(crate) fn queue_written(&mut self, result: Result<(), String>) {
-        self.queue.writing = false;
-        if let Err(error) = result {
-            self.toasts.add(Tone::Warn, error);
+    pub(crate) fn queue_seen(&mut self, result: Result<Seen, String>) {
+        self.queue.out = false;
+        match result {
+            Ok(seen) => {
+                self.queue.seen(seen);
+                self.tell_of_unreadable();
+                self.follow_queue();
+            }
+            Err(error) => {
+                // What is shown is no longer what is there.
+                self.queue.changes.clear();
+                self.queue.list = Queue::default();
+                if !std::mem::replace(&mut self.queue.told, true) {
+                    self.toasts.add(Tone::Warn, sentence(&error));
+                }
+            }
         }
+    }
+
+    pub(crate) fn queue_changed(&mut self, result: Result<Seen, String>) {
+        if result.is_err() {
+            self.queue.told = false;
+            self.look_at_queue();
+        }
+        self.queue_seen(result);
+    }
+
+    pub(crate) fn queue_taken(&mut self, result: Result<Taken, String>) {
+        self.queue.out = false;
+        match result {
+            Ok(taken) => {
+                self.queue.working = Some(taken.working);
+                self.queue.seen(taken.seen);
+                match taken.task {
+                    None => self.queue.going = false,
+                    Some(_) if self.state.active() || self.closing != Closing::No => {
+                        self.queue.change(QueueChange::GiveBack);
+                    }
+                    Some(task) => self.begin_task(task),
+                }
+            }
+            Err(error) => {
+                self.queue.going = false;
+                self.look_at_queue();
+                self.toasts.add(Tone::Warn, sentence(&error));
+            }
+        }
+    }
+
+    fn tell_of_unreadable(&mut self) {
+        let (unreadable, file) = (self.queue.list.unreadable() as u64, &self.queue.file);
+        if unreadable > 0
+            && let Some(file) = file
+            && !std::mem::replace(&mut self.queue.told, true)
+        {
+            let runs = format::plural(unreadable, "queued run", "queued runs");
+            let path = file.path().display();
+            let told = format!("{runs} cannot be read by this version. They stay in the file and are not done: {path}");
+            self.toasts.add(Tone::Warn, told);
+        }
+    }
+
+    /// Shows the run that another program does for the queue, once for each.
+    fn follow_queue(&mut self) {
+        let current = self.queue.list.current.as_ref().filter(|_| self.queue.elsewhere);
+        let Some(run_dir) = current.and_then(|current| current.run_dir.clone()) else { return };
+        if !self.state.active() && self.queue.followed.as_ref() != Some(&run_dir) {
+            self.queue.followed = Some(run_dir.clone());
+            self.watch_beside(run_dir);
+        }
+    }
+
+    fn begin_task(&mut self, task: Task) {
+        self.queue.on = true;
+        self.state.starting();
+        self.enlarged = None;
+        self.send(match task {
+            Task::Start(run) => Command::Start { recipe: Box::new(run.recipe) },
+            Task::Resume { run_dir, .. } => Command::ResumeRun { run_dir },
+        });
     }
 
     pub(crate) fn queue_action(&mut self, action: QueueAction) {
         match action {
             QueueAction::Add => self.add_to_queue(),
-            QueueAction::Go(going) => self.queue.going = going,
-            QueueAction::Remove(id) => drop(self.queue.take(id)),
-            QueueAction::Move(id, to) => self.queue.shift(id, to),
+            QueueAction::Go(going) => {
+                if !self.queue.elsewhere {
+                    self.queue.going = going;
+                }
+                self.queue.change(QueueChange::Hold(!going));
+            }
+            QueueAction::Remove(id) => self.queue.change(QueueChange::Remove(id)),
+            QueueAction::Move(id, to) => self.queue.change(QueueChange::Move(id, to)),
             QueueAction::Edit(id) => {
-                if let Some(run) = self.queue.take(id) {
-                    self.use_recipe(run.recipe);
+                if let Some(run) = self.queue.list.get(id) {
+                    let recipe = run.recipe.clone();
+                    self.queue.change(QueueChange::Remove(id));
+                    self.use_recipe(recipe);
                 }
             }
-            QueueAction::ForgetEnded => self.queue.ended.clear(),
+            QueueAction::ForgetEnded => {
+                let interrupted = self.queue.interrupted().is_some();
+                self.queue.change(QueueChange::Forget { interrupted });
+            }
         }
     }
 
@@ -157,16 +278,24 @@ impl StudioApp {
             self.toasts.add(Tone::Warn, missing);
             return;
         }
-        let about = self.summary();
-        self.queue.add(self.draft.name(), about, self.outgoing());
+        let (name, about, recipe) = (self.draft.name(), self.summary(), Box::new(self.outgoing()));
+        self.queue.change(QueueChange::Add { name, about, recipe });
         // Who adds one while another is on wants it done after that.
-        self.queue.going |= self.state.active();
-        let told = if self.queue.going {
+        if self.state.active() && self.watched.is_none() && !self.queue.is_going() {
+            self.queue_action(QueueAction::Go(true));
+        }
+        let told = if self.queue.is_going() {
             "Added to the queue, which goes on after this run"
         } else {
             "Added to the queue. Start it on the Runs page"
         };
         self.toasts.add(Tone::Ok, told);
+    }
+
+    pub(crate) fn queue_run_began(&mut self, run_dir: PathBuf) {
+        if self.queue.on {
+            self.queue.change(QueueChange::Began(run_dir));
+        }
     }
 
     /// Notes how the run of the queue ended.
@@ -175,126 +304,50 @@ impl StudioApp {
             // Whoever stops a run does not want the next one at once.
             self.queue.going = false;
         }
+        if !std::mem::take(&mut self.queue.on) {
+            return;
+        }
         let end = match &self.state.phase {
             Phase::Failed(failure) => End::Failed(failure.what.clone()),
             _ if was_stopping => End::Stopped,
             _ => End::Done,
         };
-        if let (End::Failed(_), Some(name), true) =
-            (&end, &self.queue.current, self.queue.going && !self.queue.waiting.is_empty())
+        if let (End::Failed(_), Some(current), true) =
+            (&end, &self.queue.list.current, self.queue.going && !self.queue.list.waiting.is_empty())
         {
-            let told = format!("{name} failed; the queue goes on with the next run");
+            let told = format!("{} failed; the queue goes on with the next run", current.run.name);
             self.toasts.add(Tone::Warn, told);
         }
-        self.queue.end(end);
+        self.queue.change(QueueChange::Ended(end));
     }
 
-    /// Between frames: starts the next run when it is its turn, and keeps the file up to date.
+    /// Between frames: starts the next run when it is its turn, and keeps window and file alike.
     pub(crate) fn advance_queue(&mut self) {
         let free = !self.state.active() && !self.file_job_out && self.closing == Closing::No;
-        if self.queue.going && free {
-            if self.queue.waiting.is_empty() {
-                self.queue.going = false;
-            } else {
-                let run = self.queue.waiting.remove(0);
-                self.queue.changed = true;
-                self.queue.current = Some(run.name);
-                self.state.starting();
-                self.enlarged = None;
-                self.send(Command::Start { recipe: Box::new(run.recipe) });
+        let queue = &mut self.queue;
+        let Some(file) = queue.file.clone() else {
+            if queue.going && free {
+                match queue.list.next_task() {
+                    Some(task) => self.begin_task(task),
+                    None => queue.going = false,
+                }
             }
+            return;
+        };
+        if queue.out {
+            return;
         }
-        if self.queue.changed
-            && !self.queue.writing
-            && let Some(file) = self.queue.file.clone()
-        {
-            (self.queue.changed, self.queue.writing) = (false, true);
-            self.work.write_queue(self.queue.waiting.clone(), file);
+        if !queue.changes.is_empty() {
+            queue.out = true;
+            self.work.change_queue(file, queue.changes.drain(..).collect());
+        } else if queue.watch.as_ref().is_some_and(|watch| watch.changed.swap(false, Ordering::AcqRel)) {
+            queue.out = true;
+            self.work.read_queue(file);
+        } else if queue.going && free && !queue.on {
+            queue.out = true;
+            self.work.take_from_queue(file, queue.working.clone());
+        } else if !queue.going && !queue.on {
+            queue.working = None;
         }
-    }
-}
-
-/// None yet when there is no file. Runs that cannot be read are left out and told; the file as it was is kept beside it.
-pub(crate) fn read(file: &Path) -> Result<Vec<QueuedRun>, (Vec<QueuedRun>, String)> {
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err((Vec::new(), format!("The queue cannot be read ({error}): {}", file.display()))),
-    };
-    let list = serde_json::from_str::<Value>(&text).ok().and_then(|value| value["runs"].as_array().cloned());
-    let total = list.as_ref().map(Vec::len);
-    let runs: Vec<QueuedRun> = list.into_iter().flatten().filter_map(|run| serde_json::from_value(run).ok()).collect();
-    if total == Some(runs.len()) {
-        return Ok(runs);
-    }
-    let kept = file.with_extension("json.unread");
-    let where_to = match fs::copy(file, &kept) {
-        Ok(_) => format!("The file as it was is kept: {}", kept.display()),
-        Err(error) => format!("It cannot be kept either ({error}): {}", kept.display()),
-    };
-    let what = match total {
-        Some(total) => format!("{} of {total} queued runs cannot be read by this version", total - runs.len()),
-        None => "The queue is damaged and cannot be read".to_owned(),
-    };
-    Err((runs, format!("{what}. {where_to}")))
-}
-
-pub(crate) fn write(runs: &[QueuedRun], file: &Path) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(&json!({ "runs": runs })).map_err(|error| error.to_string());
-    let made = |folder: &Path| fs::create_dir_all(folder).map_err(|error| error.to_string());
-    let written = file.parent().map_or(Ok(()), made).and(text).and_then(|text| {
-        write_atomically(file, |out| out.write_all(text.as_bytes())).map_err(|error| error.to_string())
-    });
-    written.map_err(|error| format!("The queue cannot be kept for the next start ({error}): {}", file.display()))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-mod tests {
-    use super::*;
-
-    fn queue(names: &[&str]) -> Queue {
-        let mut queue = Queue::default();
-        names.iter().for_each(|name| queue.add((*name).to_owned(), String::new(), Recipe::default()));
-        queue
-    }
-
-    fn names(runs: &[QueuedRun]) -> Vec<&str> {
-        runs.iter().map(|run| run.name.as_str()).collect()
-    }
-
-    #[test]
-    fn a_run_moves_to_before_the_one_it_is_dropped_on() {
-        let mut queue = queue(&["a", "b", "c"]);
-        let id = |queue: &Queue, name: &str| queue.waiting.iter().find(|run| run.name == name).unwrap().id;
-        let (a, c) = (id(&queue, "a"), id(&queue, "c"));
-        queue.shift(a, 3);
-        assert_eq!(names(&queue.waiting), ["b", "c", "a"]);
-        queue.shift(c, 0);
-        assert_eq!(names(&queue.waiting), ["c", "b", "a"]);
-        queue.shift(c, 1);
-        assert_eq!(names(&queue.waiting), ["c", "b", "a"], "before its neighbour it is already");
-        queue.take(c);
-        queue.shift(c, 0);
-        assert_eq!(names(&queue.waiting), ["b", "a"]);
-    }
-
-    #[test]
-    fn the_file_gives_back_what_was_put_in_and_is_kept_when_it_cannot_be_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("new folder/queue.json");
-        assert_eq!(read(&file), Ok(Vec::new()));
-        let runs = queue(&["a", "b"]).waiting;
-        write(&runs, &file).unwrap();
-        assert_eq!(names(&read(&file).unwrap()), ["a", "b"]);
-
-        let text = fs::read_to_string(&file).unwrap();
-        fs::write(&file, text.replacen("\"name\": \"a\"", "\"nome\": \"a\"", 1)).unwrap();
-        let (rest, told) = read(&file).unwrap_err();
-        assert_eq!(names(&rest), ["b"]);
-        assert!(told.contains("1 of 2 queued runs"), "{told}");
-        assert!(file.with_extension("json.unread").is_file());
-        fs::write(&file, "{").unwrap();
-        assert!(read(&file).unwrap_err().1.contains("damaged"));
     }
 }

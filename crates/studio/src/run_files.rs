@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use lorikeet_protocol::{Event, Failure, STOP_FILE, Step, in_use};
+use lorikeet_protocol::{Event, Failure, LOAD_FILE, Load, PAUSE_FILE, STOP_FILE, Step, in_use};
 use lorikeet_recipe::Plan;
 
 use crate::state::State;
@@ -142,6 +142,11 @@ pub(crate) fn plan(folder: &Path) -> Option<Plan> {
     fs::read(folder.join("plan.json")).ok().and_then(|text| serde_json::from_slice(&text).ok())
 }
 
+/// How busy the machine is, as the program that works on the run read it last.
+pub(crate) fn load(folder: &Path) -> Option<Load> {
+    fs::read(folder.join(LOAD_FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok())
+}
+
 /// How a run ended that did not say so.
 pub(crate) fn interrupted(state: &State) -> Failure {
     Failure {
@@ -159,10 +164,25 @@ pub(crate) fn working(folder: &Path) -> Option<PathBuf> {
     working.max_by_key(|run| fs::metadata(run).and_then(|facts| facts.modified()).ok())
 }
 
-/// Asks the program that works on a run to save and stop.
-pub(crate) fn ask_to_stop(folder: &Path) -> Result<(), String> {
-    let file = folder.join(STOP_FILE);
-    fs::write(&file, "").map_err(|error| format!("The run cannot be asked to stop ({error}): {}", file.display()))
+/// What a run of another program is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// With a save.
+    Stop,
+    Pause,
+    GoOn,
+}
+
+/// Asks the program that works on a run, which looks after each step.
+pub(crate) fn ask(folder: &Path, wish: Wish) -> Result<(), String> {
+    let (name, what) = match wish {
+        Wish::Stop => (STOP_FILE, "stop"),
+        Wish::Pause => (PAUSE_FILE, "pause"),
+        Wish::GoOn => (PAUSE_FILE, "go on"),
+    };
+    let file = folder.join(name);
+    let done = if wish == Wish::GoOn { fs::remove_file(&file) } else { fs::write(&file, "") };
+    done.map_err(|error| format!("The run cannot be asked to {what} ({error}): {}", file.display()))
 }
 
 /// What a run told, to be looked at again: its plan, its steps, then all else.

@@ -1,7 +1,9 @@
 //! What is asked of run folders and of the queue's file, on threads of its own, and what comes of the answers.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use lorikeet_queue::{QueueChange, QueueError, QueueFile, Seen, Working};
 use lorikeet_recipe::{Plan, Recipe};
 
 use crate::actions::Action;
@@ -9,15 +11,15 @@ use crate::app::StudioApp;
 use crate::kit::Tone;
 use crate::overlay::{self, Overlay};
 use crate::pages::sentence;
-use crate::queue::{self, QueuedRun};
-use crate::run_files;
+use crate::queue::Taken;
+use crate::run_files::{self, Wish};
 use crate::state::Phase;
 use crate::work::{Answer, Read, Work};
 
 pub(crate) enum RunAnswer {
     /// The run that a program works on now.
     Working(Option<PathBuf>),
-    StopAsked(Result<(), String>),
+    Asked(Result<(), String>),
     Plan {
         run_dir: PathBuf,
         plan: Option<Box<Plan>>,
@@ -25,11 +27,9 @@ pub(crate) enum RunAnswer {
     Curve(Result<Overlay, String>),
     /// The run that has more steps to do now.
     Lengthened(Result<PathBuf, String>),
-    QueueRead {
-        runs: Vec<QueuedRun>,
-        problem: Option<String>,
-    },
-    QueueWritten(Result<(), String>),
+    QueueSeen(Result<Seen, String>),
+    QueueChanged(Result<Seen, String>),
+    QueueTaken(Result<Taken, String>),
 }
 
 impl Work {
@@ -55,8 +55,9 @@ impl Work {
         self.ask(move || RunAnswer::Working(run_files::working(&folder)));
     }
 
-    pub(crate) fn ask_to_stop(&mut self, run_dir: PathBuf) {
-        self.ask(move || RunAnswer::StopAsked(run_files::ask_to_stop(&run_dir)));
+    /// Of a run that another program works on.
+    pub(crate) fn ask_run(&mut self, run_dir: PathBuf, wish: Wish) {
+        self.ask(move || RunAnswer::Asked(run_files::ask(&run_dir, wish)));
     }
 
     pub(crate) fn read_plan(&mut self, run_dir: PathBuf) {
@@ -85,19 +86,23 @@ impl Work {
         });
     }
 
-    pub(crate) fn read_queue(&mut self, file: PathBuf) {
-        self.ask(move || {
-            let (runs, problem) = match queue::read(&file) {
-                Ok(runs) => (runs, None),
-                Err((runs, problem)) => (runs, Some(problem)),
-            };
-            RunAnswer::QueueRead { runs, problem }
-        });
+    /// This and the next two one at a time: the caller waits for the answer.
+    pub(crate) fn read_queue(&mut self, file: QueueFile) {
+        self.ask(move || RunAnswer::QueueSeen(file.read().map_err(|error| error.to_string())));
     }
 
-    /// One at a time: the caller waits for the answer.
-    pub(crate) fn write_queue(&mut self, runs: Vec<QueuedRun>, file: PathBuf) {
-        self.ask(move || RunAnswer::QueueWritten(queue::write(&runs, &file)));
+    pub(crate) fn change_queue(&mut self, file: QueueFile, changes: Vec<QueueChange>) {
+        self.ask(move || RunAnswer::QueueChanged(file.change(changes).map_err(|error| error.to_string())));
+    }
+
+    /// `working`: what this window works it by already.
+    pub(crate) fn take_from_queue(&mut self, file: QueueFile, working: Option<Arc<Working>>) {
+        let take = move || {
+            let working = working.map_or_else(|| file.work().map(Arc::new), Ok)?;
+            let (seen, task) = working.next_task()?;
+            Ok(Taken { working, seen, task })
+        };
+        self.ask(move || RunAnswer::QueueTaken(take().map_err(|error: QueueError| error.to_string())));
     }
 }
 
@@ -105,9 +110,11 @@ impl StudioApp {
     pub(crate) fn run_answer(&mut self, answer: RunAnswer) {
         match answer {
             RunAnswer::Working(Some(run_dir)) => self.watch(run_dir),
-            RunAnswer::Working(None) | RunAnswer::StopAsked(Ok(())) => {}
-            RunAnswer::StopAsked(Err(error)) => {
-                self.state.phase = Phase::Running;
+            RunAnswer::Working(None) | RunAnswer::Asked(Ok(())) => {}
+            RunAnswer::Asked(Err(error)) => {
+                if self.state.phase == Phase::Stopping {
+                    self.state.phase = Phase::Running;
+                }
                 self.toasts.add(Tone::Error, error);
             }
             RunAnswer::Plan { run_dir, plan } => {
@@ -118,8 +125,9 @@ impl StudioApp {
             RunAnswer::Curve(result) => self.curve_read(result),
             RunAnswer::Lengthened(Ok(run_dir)) => self.perform(Action::ResumeRun(run_dir)),
             RunAnswer::Lengthened(Err(error)) => self.toasts.add(Tone::Error, sentence(&error)),
-            RunAnswer::QueueRead { runs, problem } => self.queue_read(runs, problem),
-            RunAnswer::QueueWritten(result) => self.queue_written(result),
+            RunAnswer::QueueSeen(result) => self.queue_seen(result),
+            RunAnswer::QueueChanged(result) => self.queue_changed(result),
+            RunAnswer::QueueTaken(result) => self.queue_taken(result),
         }
     }
 }

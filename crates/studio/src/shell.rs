@@ -284,11 +284,20 @@ fn buttons(app: &mut StudioApp, ui: &mut Ui) {
     edits(app, ui);
 }
 
-/// A run of another process can be stopped through its folder, and no more.
+/// A run of another process can be paused and stopped through its folder, and no more.
 fn watched_buttons(app: &mut StudioApp, ui: &mut Ui) {
-    if app.state.phase == Phase::Stopping {
+    let stopping = app.state.phase == Phase::Stopping;
+    if stopping {
         primary_button(ui, Icon::Square, "Stopping…", false);
-    } else if primary_button(ui, Icon::Square, "Stop", true).clicked() {
+    } else {
+        let paused = app.state.phase == Phase::Paused;
+        let (icon, word, action) =
+            if paused { (Icon::Play, "Resume", Action::Resume) } else { (Icon::Pause, "Pause", Action::Pause) };
+        if primary_button(ui, icon, word, true).clicked() {
+            app.actions.push(action);
+        }
+    }
+    if text_button(ui, Icon::Square, "Stop", !stopping).clicked() {
         app.confirm_stop = true;
     }
     if text_button(ui, Icon::X, "Stop watching", true).clicked() {

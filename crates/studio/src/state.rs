@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
-use lorikeet_protocol::{Event, Failure, Sample, Stage, Step};
+use lorikeet_protocol::{Event, Failure, Load, Sample, Stage, Step};
 use lorikeet_recipe::Plan;
 
 use crate::format;
@@ -87,6 +87,8 @@ pub struct State {
     pub exported: Option<PathBuf>,
     pub warnings: Vec<String>,
     pub log: Log,
+    /// The newest reading of how busy the machine is.
+    pub load: Option<Load>,
     /// The most that steps told, of the device where there is one.
     pub memory_seen: u64,
     /// At the end of a run: the most it had, and what its plan expected.
@@ -177,6 +179,7 @@ impl State {
                     self.phase = Phase::Running;
                 }
             }
+            Event::Load(load) => self.load = Some(load),
             Event::Sample(sample) => {
                 self.samples.retain(|old| (old.step, old.prompt_index) != (sample.step, sample.prompt_index));
                 self.samples.push(sample);

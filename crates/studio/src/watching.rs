@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::thread;
 use std::time::Duration;
 
-use lorikeet_protocol::{Event, LOCK_FILE, Step, in_use};
+use lorikeet_protocol::{Event, LOCK_FILE, Load, Step, in_use};
 use serde::de::DeserializeOwned;
 
 use crate::actions::Action;
@@ -71,6 +71,7 @@ struct Reader {
     folder: PathBuf,
     events: Tail,
     metrics: Tail,
+    load: Option<Load>,
     planned: bool,
     first: bool,
 }
@@ -82,6 +83,7 @@ impl Reader {
             folder: folder.to_owned(),
             events: tail("events.jsonl"),
             metrics: tail("metrics.jsonl"),
+            load: None,
             planned: false,
             first: true,
         }
@@ -119,6 +121,11 @@ impl Reader {
             event => Some(event),
         }));
         all.extend(steps.into_iter().map(Event::Step));
+        let load = run_files::load(&self.folder);
+        if load != self.load {
+            all.extend(load.clone().map(Event::Load));
+            self.load = load;
+        }
         all.extend(ends);
         all
     }
@@ -156,16 +163,23 @@ impl Tail {
 impl StudioApp {
     /// Shows a run of another process, if there is none in this window.
     pub(crate) fn watch(&mut self, run_dir: PathBuf) {
+        if self.watch_beside(run_dir) {
+            self.perform(Action::Go(Page::Monitor));
+        }
+    }
+
+    /// The same on the page that is shown.
+    pub(crate) fn watch_beside(&mut self, run_dir: PathBuf) -> bool {
         if self.state.active() {
-            return;
+            return false;
         }
         self.watched = Watched::start(run_dir.clone(), &self.work.ctx);
         if self.watched.is_some() {
             self.state = State::default();
             self.state.run_dir = Some(run_dir);
             self.state.phase = Phase::Running;
-            self.perform(Action::Go(Page::Monitor));
         }
+        self.watched.is_some()
     }
 
     pub(crate) fn unwatch(&mut self) {

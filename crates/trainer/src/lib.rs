@@ -8,6 +8,7 @@ mod error;
 mod export;
 mod facts;
 mod family;
+mod load;
 mod loss;
 pub mod lr;
 mod meter;
@@ -38,6 +39,9 @@ pub use step::side_backward;
 
 use lorikeet_protocol::{Command, Event};
 
+/// Tells from another thread than the worker's.
+pub type Aside = Box<dyn Fn(Event) + Send>;
+
 /// What a job tells, and asks for commands.
 pub trait Host {
     fn event(&mut self, event: Event);
@@ -45,4 +49,8 @@ pub trait Host {
     fn command(&mut self) -> Option<Command>;
     /// Blocks for a command. `None`: the face is gone.
     fn wait(&mut self) -> Option<Command>;
+    /// For what a run tells beside its work. `None`: nobody wants to know.
+    fn aside(&self) -> Option<Aside> {
+        None
+    }
 }

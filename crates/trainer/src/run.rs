@@ -17,6 +17,7 @@ use lorikeet_recipe::{Optimiser, Plan, Quantise, Recipe, SaveDtype};
 use crate::export::{rescue, to_modules};
 use crate::facts::recipe_model;
 use crate::family::CaptionLength;
+use crate::load::LoadWatch;
 use crate::meter::{Gauge, SmoothedLoss};
 use crate::optim::AdamW;
 use crate::previews::Previews;
@@ -96,6 +97,7 @@ struct Run<'a> {
     pace: Vec<f64>,
     beside: Beside,
     gauge: Gauge,
+    _load: LoadWatch,
     /// The most that the device's memory pools had after a step, where they tell.
     device_peak: Option<u64>,
 }
@@ -120,7 +122,9 @@ impl<'a> Run<'a> {
         }
         start::check_room(&plan)?;
 
-        let mut base = Base::new(recipe_model(recipe)?, choose_device(&settings.run.device)?)?;
+        let device = choose_device(&settings.run.device)?;
+        let load = LoadWatch::start(device, &*host);
+        let mut base = Base::new(recipe_model(recipe)?, device)?;
         base.set_storage(plan.placement, plan.quantise, settings.base.quantise_text);
         base.caption = CaptionLength {
             clip_rows: settings.dataset.caption_rows as usize,
@@ -208,6 +212,7 @@ impl<'a> Run<'a> {
             pace: Vec::new(),
             beside: Beside::default(),
             gauge,
+            _load: load,
             device_peak: None,
             plan,
         })

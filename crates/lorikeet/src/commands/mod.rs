@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod download;
 pub(crate) mod files;
+pub(crate) mod queue;
 pub(crate) mod sample;
 pub(crate) mod settings;
 pub(crate) mod studio;

@@ -58,6 +58,7 @@ fn start_up(workplace: Option<Workplace>) -> StartUp {
         examples: examples.collect(),
         devices: devices.collect(),
         workplace,
+        go_on: Some(super::queue::go_on_after),
         hub: lorikeet_hub::Access::of_this_computer(),
         elsewhere: Elsewhere::of_this_computer(),
         runs_folder: std::path::absolute("runs").unwrap_or_else(|_| "runs".into()),

@@ -81,7 +81,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn recipe(path: &Path, changes: &Changes) -> Result<Recipe, Trouble> {
+pub(crate) fn recipe(path: &Path, changes: &Changes) -> Result<Recipe, Trouble> {
     let mut recipe = Recipe::load(path)?;
     apply(changes, &mut recipe)?;
     Ok(recipe)

@@ -6,6 +6,7 @@ mod supervisor;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -35,6 +36,18 @@ impl WorkerProgram {
         let program =
             std::env::current_exe().map_err(|source| SessionError::Process { program: "lorikeet".into(), source })?;
         Ok(WorkerProgram { program, arguments: vec!["worker".into()], environment: Vec::new() })
+    }
+}
+
+/// What a terminal sends to this process at Ctrl-C is not for that one: it may be left to go on.
+pub fn apart(command: &mut process::Command) {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    #[cfg(windows)]
+    {
+        const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
+        const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+        std::os::windows::process::CommandExt::creation_flags(command, CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
     }
 }
 

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use lorikeet_protocol::{Command, DrawEnd, Event, Failure};
 use serde::Serialize;
 
-use super::WorkerProgram;
+use super::{WorkerProgram, apart};
 use super::crash::{Lost, failure};
 use super::pending::Pending;
 use crate::error::SessionError;
@@ -116,18 +116,7 @@ impl Supervisor {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(printed.try_clone()?);
-        // What a terminal sends to the face at Ctrl-C is not for the worker: it may be left to go on.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        #[cfg(windows)]
-        {
-            const CREATE_NEW_PROCESS_GROUP: u32 = 0x200;
-            const CREATE_NO_WINDOW: u32 = 0x0800_0000;
-            std::os::windows::process::CommandExt::creation_flags(
-                &mut command,
-                CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW,
-            );
-        }
+        apart(&mut command);
         let mut process = command.spawn()?;
         let (Some(stdin), Some(stdout)) = (process.stdin.take(), process.stdout.take()) else {
             return Err(io::Error::other("its input and output are not connected"));

@@ -9,6 +9,7 @@ mod export_more;
 mod fields;
 mod hub;
 mod import;
+mod load;
 mod log;
 mod longer;
 mod memory;

@@ -1,6 +1,7 @@
 //! What waits to be trained, on the Runs page.
 
 use egui::{Align, Label, Layout, Rect, RichText, Sense, Stroke, Ui, WidgetInfo, vec2};
+use lorikeet_queue::{End, Ended, QueuedRun};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
@@ -9,22 +10,24 @@ use crate::kit::{
     Icon, Tokens, Tone, buttons::focus_ring, card::card_with, card::hint, icon_button, notice, text_button, theme,
     tokens,
 };
-use crate::queue::{End, QueueAction, QueuedRun};
+use crate::queue::QueueAction;
 
 const ROW: f32 = 40.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     let queue = &app.queue;
-    if queue.waiting.is_empty() && queue.ended.is_empty() && queue.current.is_none() {
+    let list = &queue.list;
+    if list.waiting.is_empty() && list.ended.is_empty() && list.current.is_none() {
         return;
     }
-    let (going, active, waiting) = (queue.going, app.state.active(), queue.waiting.clone());
+    let (going, active, waiting) = (queue.is_going(), app.state.active(), list.waiting.clone());
+    let (waits, interrupted) = (queue.waits(), queue.interrupted());
     let (mut asked, mut go) = (None, None);
     card_with(
         ui,
         "Queue",
         |ui| {
-            if waiting.is_empty() {
+            if !waits {
                 return;
             }
             if going {
@@ -36,15 +39,20 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             }
         },
         |ui| {
-            for (name, end) in &app.queue.ended {
+            if queue.elsewhere {
+                notice(ui, Tone::Info, "Another program works this queue in the background");
+            }
+            for Ended { name, end } in &list.ended {
                 match end {
                     End::Done => notice(ui, Tone::Ok, format!("{name} is done")),
                     End::Stopped => notice(ui, Tone::Info, format!("{name} was stopped and saved")),
                     End::Failed(what) => notice(ui, Tone::Error, format!("{name} failed. {what}")),
                 };
             }
-            if let Some(name) = &app.queue.current {
-                notice(ui, Tone::Info, format!("{name} is on"));
+            if let Some(name) = interrupted {
+                notice(ui, Tone::Warn, format!("{name} was interrupted. It goes on first when the queue is started"));
+            } else if let Some(current) = &list.current {
+                notice(ui, Tone::Info, format!("{} is on", current.run.name));
             }
             for (place, run) in waiting.iter().enumerate() {
                 let asked_here = row(ui, run, place, waiting.len());
@@ -54,7 +62,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
                 if !waiting.is_empty() {
                     hint(ui, state_in_words(going, active, waiting.len() as u64));
                 }
-                if !app.queue.ended.is_empty()
+                if (!list.ended.is_empty() || interrupted.is_some())
                     && icon_button(ui, Icon::X, "Forget the ended runs of the queue").clicked()
                 {
                     asked = Some(QueueAction::ForgetEnded);

@@ -158,6 +158,7 @@ pub(crate) fn start(runs_folder: PathBuf) -> StartUp {
         elsewhere: Elsewhere::default(),
         runs_folder,
         workplace: None,
+        go_on: None,
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::path::Path;
 
 use egui::{ViewportCommand, ViewportEvent, ViewportId};
 use egui_kittest::kittest::Queryable;
-use lorikeet_protocol::{Command, Event, LOCK_FILE, STOP_FILE, Workplace};
+use lorikeet_protocol::{Command, Event, LOAD_FILE, LOCK_FILE, PAUSE_FILE, STOP_FILE, Workplace};
+use lorikeet_queue::QueueFile;
 use lorikeet_studio::{Page, StudioApp, state::Phase};
 
 use crate::fake::{self, Fake};
-use crate::{Harness, settle, studio, studio_in};
+use crate::{Harness, settle, studio, studio_in, studio_with};
 
 /// As the cross of the window. Returns what the window is told in the same frame.
 fn close_window(harness: &mut Harness<'_, StudioApp>) -> Vec<ViewportCommand> {
@@ -89,13 +91,50 @@ fn a_run_in_another_process_can_be_left_to_go_on() {
     harness.step();
     harness.step();
     assert!(engine.left());
-    assert_eq!(engine.take_sent(), [Command::Resume], "nobody could resume it later");
+    assert_eq!(engine.take_sent(), [], "a paused run stays so: the next window can have it go on");
     assert!(
         told(&harness).contains(&ViewportCommand::Close) || {
             harness.step();
             told(&harness).contains(&ViewportCommand::Close)
         }
     );
+}
+
+/// In the place of a program that goes on with the queue: notes what it is told.
+fn note(queue: &Path, run_dir: &Path) -> Result<(), String> {
+    // Of whoever leaves it, so that no other program does its runs too.
+    let worked = QueueFile::new(queue.to_owned()).read().unwrap().worked;
+    fs::write(queue.with_extension("left"), format!("{} {worked}", run_dir.display())).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_queue_goes_on_with_the_run_that_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.json");
+    let engine = Fake::default().in_another_process();
+    let mut harness = studio_with(&engine, (1280.0, 900.0), |start| start.go_on = Some(note));
+    harness.state_mut().keep_queue(path.clone());
+    settle(&mut harness);
+    harness.state_mut().add_to_queue_now();
+    harness.state_mut().add_to_queue_now();
+    settle(&mut harness);
+    harness.state_mut().go(Page::Runs);
+    settle(&mut harness);
+    harness.get_by_label("Start queue").click();
+    settle(&mut harness);
+    close_window(&mut harness);
+    harness.get_by_label("The queue (1 run) goes on in the background too");
+    harness.get_by_label("Go on in the background").click();
+    settle(&mut harness);
+    assert!(!engine.left(), "the run has no folder yet to be found by");
+    engine.push(Event::Started { run_dir: "/runs/ink-001".into(), resumed_at: 0 });
+    settle(&mut harness);
+    assert!(engine.left());
+    assert_eq!(fs::read_to_string(path.with_extension("left")).unwrap(), "/runs/ink-001 false");
+    let queue = QueueFile::new(path).read().unwrap().queue;
+    let current = queue.current.unwrap();
+    assert_eq!((current.run.name.as_str(), current.run_dir), ("ink-style", Some("/runs/ink-001".into())));
+    assert_eq!(queue.waiting.len(), 1);
 }
 
 #[test]
@@ -122,13 +161,28 @@ fn a_run_that_went_on_is_shown_when_the_window_is_opened_again() {
     assert_eq!(harness.state().page(), Page::Monitor);
     harness.get_by_label_contains("works in the background (process 4711)");
     harness.get_by_role_and_label(egui::Role::ProgressIndicator, "Step 5 of 400");
-    assert!(harness.query_by_label("Pause").is_none() && harness.query_by_label("Train").is_none());
+    assert!(harness.query_by_label("Train").is_none());
     assert!(!close_window(&mut harness).contains(&ViewportCommand::CancelClose), "it goes on without the window");
 
+    fs::write(run.join(LOAD_FILE), r#"{"processor":0.5,"own_processor":0.25,"card":null}"#).unwrap();
     add("metrics.jsonl", &fake::step(6, 400));
     add("events.jsonl", &Event::Saved { step: 6, path: run.join("checkpoints/step-000006") });
     settle(&mut harness);
+    harness.get_by_label("25 %");
     harness.get_by_role_and_label(egui::Role::ProgressIndicator, "Step 6 of 400");
+    harness.get_by_label("Pause").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    assert!(run.join(PAUSE_FILE).is_file());
+    add("events.jsonl", &Event::Paused { step: 6 });
+    settle(&mut harness);
+    harness.get_by_label("Resume").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    assert!(!run.join(PAUSE_FILE).exists());
+    add("events.jsonl", &Event::Resumed { step: 6 });
+    settle(&mut harness);
+    harness.get_by_label("Pause");
     harness.get_by_label("Stop").click();
     harness.run_steps(4);
     harness.get_by_label("Stop and save").click();

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 pub(crate) use egui_kittest::Harness;
 use fake::Fake;
-use lorikeet_studio::StudioApp;
+use lorikeet_studio::{StartUp, StudioApp};
 
 #[derive(Debug)]
 struct File(PathBuf);
@@ -53,9 +53,20 @@ pub(crate) fn studio<'a>(engine: &Fake, size: (f32, f32)) -> Harness<'a, StudioA
 /// With runs in a folder.
 pub(crate) fn studio_in<'a>(engine: &Fake, size: (f32, f32), runs: &Path) -> Harness<'a, StudioApp> {
     let runs = runs.to_owned();
+    studio_with(engine, size, |start| start.runs_folder = runs)
+}
+
+/// As the program told it at start.
+pub(crate) fn studio_with<'a>(
+    engine: &Fake,
+    size: (f32, f32),
+    told: impl FnOnce(&mut StartUp),
+) -> Harness<'a, StudioApp> {
+    let mut start = fake::start(PathBuf::from("runs"));
+    told(&mut start);
     let engine = engine.clone();
     let mut harness = Harness::builder().with_size(size).with_max_steps(64).build_eframe(move |cc| {
-        StudioApp::new(&cc.egui_ctx, Box::new(engine), fake::start(runs))
+        StudioApp::new(&cc.egui_ctx, Box::new(engine), start)
             .with_dialogs(Box::new(|_| Box::pin(std::future::ready(Some(PathBuf::from("/exports/ink.safetensors"))))))
     });
     settle(&mut harness);

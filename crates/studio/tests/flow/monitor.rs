@@ -3,7 +3,7 @@
 use std::fs;
 
 use egui_kittest::kittest::Queryable;
-use lorikeet_protocol::Event;
+use lorikeet_protocol::{CardLoad, CardMemory, Event, Load};
 use lorikeet_studio::Page;
 
 use crate::fake::{self, Fake};
@@ -64,4 +64,50 @@ fn the_log_is_filtered_and_memory_stands_beside_the_plan() {
     harness.get_by_role_and_label(egui::Role::RadioButton, "Errors").click();
     harness.run_steps(3);
     harness.get_by_label("Nothing of that kind was told");
+}
+
+#[test]
+fn how_busy_processor_and_card_are_is_shown_while_the_run_goes_on() {
+    let engine = Fake::default();
+    let mut harness = studio_in(&engine, (1280.0, 1400.0), std::path::Path::new("runs"));
+    harness.state_mut().train();
+    engine.push(Event::Started { run_dir: "runs/ink".into(), resumed_at: 0 });
+    engine.push(fake::step(10, 400));
+    engine.push(Event::Load(Load { processor: 0.97, own_processor: 0.5, card: None }));
+    harness.run_steps(3);
+    harness.get_by_role_and_label(egui::Role::ProgressIndicator, "Processor, all programs");
+    harness.get_by_label("97 %");
+    harness.get_by_label("50 %");
+    assert!(harness.query_by_label("Temperature").is_none());
+
+    engine.push(Event::Load(Load { processor: 0.2, own_processor: 0.1, card: Some(card()) }));
+    harness.run_steps(3);
+    harness.get_by_role_and_label(egui::Role::ProgressIndicator, "Card of a test");
+    for text in ["88 %", "23.5 of 24 GB", "5.5 GB", "71 °C", "245 of 300 W"] {
+        harness.get_by_label(text);
+    }
+    harness.get_by_label_contains("Other programs have 5.5 GB of it");
+
+    // What the driver does not tell is left out.
+    let silent = CardLoad { name: "Card of a test".to_owned(), watts: Some(12.4), ..CardLoad::default() };
+    engine.push(Event::Load(Load { card: Some(silent), ..Load::default() }));
+    harness.run_steps(3);
+    harness.get_by_label("12 W");
+    assert!(harness.query_by_label("Temperature").is_none() && harness.query_by_label("Card of a test").is_none());
+
+    engine.push(Event::Finished { run_dir: "runs/ink".into(), step: 400, lora: None, seconds: 9.0 });
+    harness.run_steps(3);
+    assert!(harness.query_by_label("Load").is_none(), "what was is over");
+}
+
+fn card() -> CardLoad {
+    let gigabytes = |number: f64| (number * f64::from(1 << 30)) as u64;
+    CardLoad {
+        name: "Card of a test".to_owned(),
+        busy: Some(0.88),
+        memory: Some(CardMemory { total: gigabytes(24.0), used: gigabytes(23.5), own: Some(gigabytes(18.0)) }),
+        celsius: Some(71),
+        watts: Some(245.2),
+        watts_limit: Some(300.0),
+    }
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use egui_kittest::kittest::Queryable;
-use lorikeet_protocol::{Command, Event};
+use lorikeet_protocol::{Command, Event, LOCK_FILE, hold};
+use lorikeet_queue::{QueueChange, QueueError, QueueFile, Task};
 use lorikeet_recipe::{Preset, Recipe, Value, example, plan};
 use lorikeet_studio::{Page, StudioApp};
 
@@ -55,18 +56,19 @@ fn runs_of_the_queue_follow_each_other_and_one_that_fails_stops_none() {
     harness.get_by_label("Move mascot up").click();
     harness.run_steps(3);
     harness.get_by_label("Start queue").click();
-    harness.run_steps(3);
+    settle(&mut harness);
     assert_eq!(started(&engine), "mascot");
     harness.get_by_label("mascot is on");
     engine.push(Event::Started { run_dir: "runs/mascot-001".into(), resumed_at: 0 });
     engine.push(Event::Failed(fake::failure("The card fell off the bus", "It is loose")));
     harness.run_steps(3);
+    harness.get_by_label("mascot failed; the queue goes on with the next run");
+    settle(&mut harness);
     assert_eq!(started(&engine), "ink-style");
     harness.get_by_label("mascot failed. The card fell off the bus");
-    harness.get_by_label("mascot failed; the queue goes on with the next run");
     engine.push(Event::Started { run_dir: "runs/ink-001".into(), resumed_at: 0 });
     engine.push(Event::Finished { run_dir: "runs/ink-001".into(), step: 300, lora: None, seconds: 1.0 });
-    harness.run_steps(3);
+    settle(&mut harness);
     harness.get_by_label("ink-style is done");
     assert_eq!(engine.take_sent(), []);
     harness.get_by_label("Forget the ended runs of the queue").click();
@@ -124,7 +126,7 @@ fn stopping_a_run_of_the_queue_holds_the_queue() {
     let engine = Fake::default();
     let mut harness = with_two(&engine, &folder.path().join("queue.json"));
     harness.get_by_label("Start queue").click();
-    harness.run_steps(3);
+    settle(&mut harness);
     engine.push(Event::Started { run_dir: "runs/ink-001".into(), resumed_at: 0 });
     harness.run_steps(2);
     engine.take_sent();
@@ -137,6 +139,73 @@ fn stopping_a_run_of_the_queue_holds_the_queue() {
     assert_eq!(engine.take_sent(), [Command::Stop]);
     harness.get_by_label("ink-style was stopped and saved");
     harness.get_by_label("Start queue");
+}
+
+/// As a second later.
+fn look(harness: &mut Harness<'_, StudioApp>) {
+    harness.state_mut().see_queue();
+    settle(harness);
+}
+
+#[test]
+fn a_queue_that_another_program_works_is_shown_followed_and_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.json");
+    let engine = Fake::default();
+    let mut harness = with_two(&engine, &path);
+
+    let file = QueueFile::new(path);
+    let working = file.work().unwrap();
+    let (_, Some(Task::Start(run))) = working.next_task().unwrap() else { unreachable!() };
+    let run_dir = folder.path().join("ink-001");
+    fs::create_dir(&run_dir).unwrap();
+    fs::write(run_dir.join("recipe.toml"), "").unwrap();
+    let lock = hold(&run_dir.join(LOCK_FILE)).unwrap();
+    file.change([QueueChange::Began(run_dir.clone())]).unwrap();
+    look(&mut harness);
+    harness.get_by_label("Another program works this queue in the background");
+    harness.get_by_label(&format!("{} is on", run.name));
+    assert_eq!(harness.state().state().run_dir.as_ref(), Some(&run_dir), "its run is shown");
+    assert_eq!(harness.state().page(), Page::Runs, "on whatever page one is");
+
+    // What is added there shows, and what is held here counts there.
+    let recipe = Box::new(Recipe::default());
+    file.change([QueueChange::Add { name: "third".to_owned(), about: String::new(), recipe }]).unwrap();
+    look(&mut harness);
+    harness.get_by_label("Drag third to another place");
+    harness.get_by_label("Hold queue").click();
+    settle(&mut harness);
+    assert!(file.read().unwrap().queue.hold);
+    harness.get_by_label("Start queue").click();
+    settle(&mut harness);
+    assert!(!file.read().unwrap().queue.hold);
+    assert_eq!(engine.take_sent(), [], "it starts nothing itself");
+
+    // It is killed.
+    drop((working, lock));
+    look(&mut harness);
+    harness.get_by_label("ink-style was interrupted. It goes on first when the queue is started");
+    harness.get_by_label("Start queue").click();
+    settle(&mut harness);
+    assert_eq!(engine.take_sent(), [Command::ResumeRun { run_dir }]);
+    assert!(matches!(file.work(), Err(QueueError::Busy { .. })), "no other program does these runs meanwhile");
+}
+
+#[test]
+fn a_file_that_is_no_queue_is_told_and_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queue.json");
+    fs::write(&path, "steps = 3").unwrap();
+    let mut harness = studio(&Fake::default(), (1280.0, 900.0));
+    harness.state_mut().keep_queue(path.clone());
+    settle(&mut harness);
+    harness.get_by_label_contains("This file is no queue of Lorikeet's");
+    harness.state_mut().add_to_queue_now();
+    settle(&mut harness);
+    harness.state_mut().go(Page::Runs);
+    settle(&mut harness);
+    assert!(harness.query_by_label("Drag ink-style to another place").is_none(), "what is not kept is not shown");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "steps = 3");
 }
 
 /// A run folder of a run that is over.

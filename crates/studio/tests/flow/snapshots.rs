@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use egui::{Rect, ThemePreference};
 use egui_kittest::kittest::Queryable as _;
 use image::RgbImage;
-use lorikeet_protocol::Event;
+use lorikeet_protocol::{Event, Load};
 use lorikeet_studio::{Page, StudioApp};
 
 use crate::fake::{self, Fake};
@@ -49,6 +49,7 @@ fn preparing(album: &mut Album<'_>) {
     engine.push(Event::Started { run_dir: "runs/ink".into(), resumed_at: 0 });
     (1..=120).for_each(|step| engine.push(fake::step(step, 300)));
     engine.push(Event::Validation { step: 100, loss: 0.14, base_loss: 0.16 });
+    engine.push(Event::Load(Load { processor: 0.97, own_processor: 0.91, card: None }));
     go(&mut harness, Page::Monitor);
     album.look(&harness, "monitor");
 }
