@@ -100,6 +100,9 @@ pub(crate) fn focus_ring(ui: &Ui, response: &Response, radius: u8) {
     }
 }
 
+/// Of a choice inside its frame.
+const SEGMENT: f32 = tokens::CONTROL_HEIGHT - 6.0;
+
 /// Buttons that exclude each other, side by side in one frame. Returns the newly chosen index.
 pub(crate) fn segmented(ui: &mut Ui, choices: &[(Option<Icon>, &str)], chosen: usize) -> Option<usize> {
     let t = Tokens::get(ui);
@@ -111,6 +114,9 @@ pub(crate) fn segmented(ui: &mut Ui, choices: &[(Option<Icon>, &str)], chosen: u
         .inner_margin(egui::Margin::same(2))
         .show(ui, |ui| {
             ui.horizontal(|ui| {
+                // As high as fields, so that it stands in line with the name of its row.
+                ui.spacing_mut().interact_size.y = SEGMENT;
+                ui.spacing_mut().button_padding.y = 1.0;
                 ui.spacing_mut().item_spacing.x = 2.0;
                 // A row that is laid out from the right would turn them around.
                 let backwards = ui.layout().prefer_right_to_left();
@@ -127,7 +133,7 @@ pub(crate) fn segmented(ui: &mut Ui, choices: &[(Option<Icon>, &str)], chosen: u
                     let (fill, line) =
                         if on { (t.card, t.line) } else { (egui::Color32::TRANSPARENT, egui::Color32::TRANSPARENT) };
                     let response = ui.add(
-                        button.fill(fill).stroke(Stroke::new(1.0, line)).corner_radius(4).min_size(vec2(0.0, 24.0)),
+                        button.fill(fill).stroke(Stroke::new(1.0, line)).corner_radius(4).min_size(vec2(0.0, SEGMENT)),
                     );
                     response.widget_info(|| WidgetInfo::selected(Role::RadioButton, true, on, choices[i].1));
                     if response.clicked() && !on {

@@ -39,6 +39,8 @@ pub(crate) fn frame(t: &Tokens) -> Frame {
         .stroke(Stroke::new(1.0, t.line))
         .corner_radius(tokens::CARD_RADIUS)
         .inner_margin(Margin::same(tokens::CARD_PADDING))
+        // With the spacing of items, the gap between columns.
+        .outer_margin(Margin { bottom: 4, ..Margin::ZERO })
 }
 
 /// A titled group as wide as its column.
@@ -54,7 +56,7 @@ pub(crate) fn card_with<R>(
     body: impl FnOnce(&mut Ui) -> R,
 ) -> R {
     let t = Tokens::get(ui);
-    let inner = frame(t)
+    frame(t)
         .show(ui, |ui| {
             ui.set_width(ui.available_width());
             if !title.is_empty() {
@@ -66,9 +68,7 @@ pub(crate) fn card_with<R>(
             }
             body(ui)
         })
-        .inner;
-    ui.add_space(4.0);
-    inner
+        .inner
 }
 
 /// A form row: label, control, unit. The label names the control for screen readers, and both show `help` on hover.

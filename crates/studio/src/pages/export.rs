@@ -172,7 +172,7 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
 fn place(app: &mut StudioApp, ui: &mut Ui, form: &mut ExportForm) {
     row(ui, "File", "Where the file is written", "", |ui| {
         let edit = TextEdit::singleline(&mut form.to)
-            .desired_width(ui.available_width() - 60.0)
+            .desired_width(ui.available_width() - 36.0)
             .margin(Margin::symmetric(8, 5));
         let response = ui.add(edit);
         if icon_button(ui, Icon::FolderOpen, "Choose file…").clicked() {
@@ -242,7 +242,7 @@ fn told(ui: &mut Ui, form: &mut ExportForm) {
 
 fn line(ui: &mut Ui, name: &str, about: &str, text: &mut String) {
     row(ui, name, about, "", |ui| {
-        let width = ui.available_width() - 16.0;
+        let width = ui.available_width();
         ui.add(TextEdit::singleline(text).hint_text(about).desired_width(width).margin(Margin::symmetric(8, 5)))
     });
 }

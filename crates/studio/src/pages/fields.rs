@@ -285,7 +285,7 @@ fn text_field(
     } else {
         setting.zero_means
     };
-    let width = (ui.available_width() - 70.0).clamp(120.0, if rows > 1 { 440.0 } else { TEXT_WIDTH });
+    let width = (ui.available_width() - 70.0).clamp(120.0, if rows > 1 { 720.0 } else { TEXT_WIDTH });
     let edit =
         if rows > 1 { TextEdit::multiline(&mut typed).desired_rows(rows) } else { TextEdit::singleline(&mut typed) };
     let response = ui.add(edit.desired_width(width - 16.0).hint_text(hint).margin(Margin::symmetric(8, 5)));

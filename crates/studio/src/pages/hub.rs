@@ -48,7 +48,7 @@ fn name(app: &mut StudioApp, ui: &mut Ui) {
             let label = ui.label(RichText::new("Model").color(t.dim));
             let mut typed = app.hub.typed.clone();
             let field = TextEdit::singleline(&mut typed)
-                .desired_width((ui.available_width() - 130.0).max(100.0))
+                .desired_width((ui.available_width() - 104.0).max(100.0))
                 .hint_text("owner/name, or the address of a model's page")
                 .margin(egui::Margin::symmetric(8, 5));
             let field = ui.add(field).labelled_by(label.id);

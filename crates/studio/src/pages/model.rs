@@ -86,11 +86,11 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
             let id = ui.make_persistent_id("base path");
             let chosen = if demo { String::new() } else { app.draft.text("base.path") };
             let mut typed = ui.data(|data| data.get_temp::<String>(id)).unwrap_or_else(|| chosen.clone());
-            let width = (ui.available_width() - 300.0).max(100.0);
+            let width = (ui.available_width() - 280.0).max(100.0);
             let field = ui
                 .add(
                     TextEdit::singleline(&mut typed)
-                        .desired_width(width - 20.0)
+                        .desired_width(width)
                         .hint_text(if demo { "Built in" } else { "Path of a file or folder" })
                         .margin(egui::Margin::symmetric(8, 5)),
                 )

@@ -11,7 +11,7 @@ use crate::choosing::Choose;
 use crate::format;
 use crate::kit::{
     Icon, Tokens, Tone, buttons::checkbox, card, card::card_with, card::empty, card::hint, columns, icon_button,
-    loss_plot, notice, primary_button, progress, quiet_button, text_button, theme, tokens,
+    loss_plot, notice, primary_button, progress, quiet_button, text_button, theme,
 };
 use crate::pages::Page;
 use crate::pictures::PREVIEW;
@@ -308,33 +308,27 @@ fn finished(app: &mut StudioApp, ui: &mut Ui, finish: &Finish) {
 
 fn failed(app: &mut StudioApp, ui: &mut Ui, failure: &Failure) {
     let t = Tokens::get(ui);
-    egui::Frame::new()
-        .fill(t.card)
-        .stroke(egui::Stroke::new(1.0, t.error))
-        .corner_radius(tokens::CARD_RADIUS)
-        .inner_margin(tokens::CARD_PADDING)
-        .show(ui, |ui| {
-            ui.set_width(ui.available_width());
-            plan::failure_text(ui, failure);
-            if let Some(save) = &failure.last_save {
-                ui.add(
-                    egui::Label::new(
-                        RichText::new(format!("The last good save is {}", save.display())).small().color(t.mute),
-                    )
-                    .truncate(),
+    card::frame(t).stroke(egui::Stroke::new(1.0, t.error)).show(ui, |ui| {
+        ui.set_width(ui.available_width());
+        plan::failure_text(ui, failure);
+        if let Some(save) = &failure.last_save {
+            ui.add(
+                egui::Label::new(
+                    RichText::new(format!("The last good save is {}", save.display())).small().color(t.mute),
                 )
-                .on_hover_text(save.display().to_string());
+                .truncate(),
+            )
+            .on_hover_text(save.display().to_string());
+        }
+        let Some(run_dir) = app.state.run_dir.clone() else { return };
+        ui.horizontal(|ui| {
+            let resumable = failure.last_save.is_some() || !app.state.saves.is_empty();
+            if resumable && text_button(ui, Icon::Play, "Continue from last save", true).clicked() {
+                app.actions.push(Action::ResumeRun(run_dir.clone()));
             }
-            let Some(run_dir) = app.state.run_dir.clone() else { return };
-            ui.horizontal(|ui| {
-                let resumable = failure.last_save.is_some() || !app.state.saves.is_empty();
-                if resumable && text_button(ui, Icon::Play, "Continue from last save", true).clicked() {
-                    app.actions.push(Action::ResumeRun(run_dir.clone()));
-                }
-                if text_button(ui, Icon::FolderOpen, "Open folder", true).clicked() {
-                    app.actions.push(Action::Open(run_dir));
-                }
-            });
+            if text_button(ui, Icon::FolderOpen, "Open folder", true).clicked() {
+                app.actions.push(Action::Open(run_dir));
+            }
         });
-    ui.add_space(4.0);
+    });
 }

@@ -26,8 +26,7 @@ pub(super) fn cover(ui: &Ui, rect: Rect, picture: &Picture) {
         }
         Picture::Pending => {}
     }
-    // White pictures have an edge on white cards too.
-    ui.painter().rect_stroke(rect, tokens::RADIUS, egui::Stroke::new(1.0, t.line), egui::StrokeKind::Inside);
+    edge(ui, rect);
 }
 
 /// The whole picture in the middle of `rect`.
@@ -38,6 +37,13 @@ pub(super) fn contain(ui: &Ui, rect: Rect, picture: &Picture) {
     let at = Rect::from_center_size(rect.center(), size * scale).round_to_pixels(ui.pixels_per_point());
     ui.painter().rect_filled(rect, tokens::RADIUS, Tokens::get(ui).field);
     Image::from_texture(SizedTexture::from_handle(texture)).corner_radius(tokens::RADIUS).paint_at(ui, at);
+    edge(ui, at);
+}
+
+/// White pictures have an edge on white cards too.
+fn edge(ui: &Ui, rect: Rect) {
+    let line = egui::Stroke::new(1.0, Tokens::get(ui).line);
+    ui.painter().rect_stroke(rect, tokens::RADIUS, line, egui::StrokeKind::Inside);
 }
 
 /// A tile to click on, named for screen readers.

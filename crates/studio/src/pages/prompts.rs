@@ -4,7 +4,7 @@ use egui::{Margin, TextEdit, Ui};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
-use crate::kit::{Icon, card, card::hint, quiet_button, text_button};
+use crate::kit::{Icon, buttons::row_button, card, card::hint, quiet_button, text_button};
 use crate::state::Phase;
 
 /// What is being typed.
@@ -44,7 +44,8 @@ fn once(app: &mut StudioApp, ui: &mut Ui, form: &mut PromptForm) {
         let response = ui.add(edit.desired_width(width).margin(Margin::symmetric(8, 5))).labelled_by(label);
         let entered = response.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
         let prompt = form.once.trim().to_owned();
-        let pressed = text_button(ui, Icon::Sparkles, "Draw this", !prompt.is_empty()).clicked();
+        let draw = ui.add_enabled_ui(!prompt.is_empty(), |ui| row_button(ui, Icon::Sparkles, "Draw this"));
+        let pressed = draw.inner.clicked();
         if (pressed || entered) && !prompt.is_empty() {
             app.actions.push(Action::SampleThese(vec![prompt]));
         }
@@ -54,7 +55,7 @@ fn once(app: &mut StudioApp, ui: &mut Ui, form: &mut PromptForm) {
 /// Whether it is done with.
 fn change(app: &mut StudioApp, ui: &mut Ui, list: &mut String, running: bool) -> bool {
     let label = ui.label("Prompts of the previews, one a line").id;
-    let edit = TextEdit::multiline(list).desired_rows(4).desired_width(ui.available_width() - 16.0);
+    let edit = TextEdit::multiline(list).desired_rows(4).desired_width(ui.available_width());
     ui.add(edit.margin(Margin::symmetric(8, 5))).labelled_by(label);
     hint(ui, "They hold from the next preview on. What is new is drawn by the base too, to compare with");
     let prompts: Vec<String> = list.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();

@@ -86,7 +86,7 @@ fn row(app: &mut StudioApp, ui: &mut Ui, folders: &[Folder], index: usize) {
     let name = name(&folder.path, &paths(folders));
     let several = folders.len() > 1;
     ui.horizontal(|ui| {
-        let buttons = if several { 76.0 } else { 40.0 };
+        let buttons = if several { 76.0 } else { 42.0 };
         let width = (ui.available_width() - REPEATS_WIDTH - buttons).max(120.0);
         let label = if several { format!("Folder {}", index + 1) } else { "Folder".to_owned() };
         if let Some(path) = path_field(ui, &label, &folder.path.to_string_lossy(), width) {
@@ -146,7 +146,7 @@ fn path_field(ui: &mut Ui, label: &str, chosen: &str, width: f32) -> Option<Path
     let field = ui.add(
         TextEdit::singleline(&mut typed)
             .id(id.with("field"))
-            .desired_width(width - 20.0)
+            .desired_width(width)
             .hint_text("Drop a folder anywhere, or type its path")
             .margin(egui::Margin::symmetric(8, 5)),
     );

@@ -46,7 +46,7 @@ fn texts(ui: &mut Ui, form: &mut Form) {
 
 fn area(ui: &mut Ui, name: &str, about: &str, text: &mut String, rows: usize) {
     let label = ui.label(name).id;
-    let edit = TextEdit::multiline(text).hint_text(about).desired_rows(rows).desired_width(ui.available_width() - 16.0);
+    let edit = TextEdit::multiline(text).hint_text(about).desired_rows(rows).desired_width(ui.available_width());
     ui.add(edit.margin(Margin::symmetric(8, 5))).labelled_by(label);
 }
 
@@ -186,7 +186,7 @@ fn told(source: &Source) -> String {
 
 fn sweep(drawing: &Drawing, ui: &mut Ui, form: &mut Form) {
     line(ui, "Strengths", "Numbers with commas between; 0 is the base alone", |ui| {
-        let width = ui.available_width() - 16.0;
+        let width = ui.available_width();
         ui.add(TextEdit::singleline(&mut form.strengths).desired_width(width).margin(Margin::symmetric(8, 5)))
     });
     if !matches!(form.rows.first(), Some(Row { source: Source::Save(_), .. })) {

@@ -175,7 +175,7 @@ fn grid(app: &mut StudioApp, ui: &mut Ui, set: &[usize], shown: usize) {
         }
     }
     let room = ui.available_width() - NAMES - 12.0;
-    let edge = (room / columns.len() as f32 - GAP).clamp(TILE, 200.0).floor();
+    let edge = (room / columns.len() as f32 - GAP).clamp(TILE, 240.0).floor();
     ScrollArea::horizontal().id_salt(("sweep", set[0])).auto_shrink([false, true]).show(ui, |ui| {
         let width = NAMES + columns.len() as f32 * (edge + GAP);
         let small = egui::TextStyle::Small.resolve(ui.style());
