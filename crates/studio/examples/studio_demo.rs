@@ -10,6 +10,8 @@ mod palette;
 mod pretend;
 #[path = "demo/shots.rs"]
 mod shots;
+#[path = "demo/states.rs"]
+mod states;
 
 use fake::Fake;
 use lorikeet_studio::StudioApp;

@@ -10,6 +10,7 @@ use crate::closing::Closing;
 use crate::comparing::CompareAction;
 use crate::drawing::DrawAction;
 use crate::hub::HubAction;
+use crate::kit::toast::Toasts;
 use crate::masks::MaskAction;
 use crate::prefs;
 use crate::queue::QueueAction;
@@ -156,6 +157,11 @@ impl StudioApp {
     /// As the button of the export dialog.
     pub fn send_export(&mut self) {
         self.perform(Action::Export);
+    }
+
+    /// As the crosses of all messages.
+    pub fn dismiss_toasts(&mut self) {
+        self.toasts = Toasts::default();
     }
 
     pub fn open_palette(&mut self, open: bool) {

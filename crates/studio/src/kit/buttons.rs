@@ -113,10 +113,10 @@ pub(crate) fn segmented(ui: &mut Ui, choices: &[(Option<Icon>, &str)], chosen: u
         .corner_radius(tokens::RADIUS)
         .inner_margin(egui::Margin::same(2))
         .show(ui, |ui| {
+            // As high as fields, so that it stands in line with the name of its row.
+            ui.spacing_mut().interact_size.y = SEGMENT;
+            ui.spacing_mut().button_padding.y = 1.0;
             ui.horizontal(|ui| {
-                // As high as fields, so that it stands in line with the name of its row.
-                ui.spacing_mut().interact_size.y = SEGMENT;
-                ui.spacing_mut().button_padding.y = 1.0;
                 ui.spacing_mut().item_spacing.x = 2.0;
                 // A row that is laid out from the right would turn them around.
                 let backwards = ui.layout().prefer_right_to_left();

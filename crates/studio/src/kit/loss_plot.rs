@@ -84,11 +84,13 @@ pub(crate) fn show(ui: &mut Ui, state: &State, overlays: &[Overlay], height: f32
         })
         .show(ui, |plot| {
             for step in &drawn_at {
-                let mark = VLine::new("", *step as f64).color(t.mute).width(1.0);
+                let mark = VLine::new("", *step as f64).color(t.mute.gamma_multiply(0.7)).width(1.0);
                 plot.vline(mark.style(LineStyle::dotted_loose()).allow_hover(false));
             }
             for step in state.saves.keys() {
-                plot.vline(VLine::new("", *step as f64).color(t.mute).width(1.0).allow_hover(false));
+                plot.vline(
+                    VLine::new("", *step as f64).color(t.mute.gamma_multiply(0.7)).width(1.0).allow_hover(false),
+                );
             }
             for (name, color, line, held) in others {
                 plot.line(Line::new(name.clone(), PlotPoints::from(line)).color(color).width(1.5));
@@ -130,6 +132,9 @@ fn round_marks((from, to): (f64, f64), count: u32, least: f64) -> Vec<GridMark> 
     (first..=last.min(first + 50)).map(|i| GridMark { value: i as f64 * step, step_size: step }).collect()
 }
 
+/// Of a mark in the legend, with the gap to its name.
+const MARK: f32 = 20.0;
+
 /// How something looks on the plot.
 enum Mark {
     Line,
@@ -154,18 +159,36 @@ pub(crate) fn legend(ui: &mut Ui, state: &State, overlays: &[Overlay]) {
         entries.push(("Preview", t.mute, Mark::Dotted));
     }
     for (name, color, mark) in entries {
-        let (rect, _) = ui.allocate_exact_size(egui::vec2(12.0, 12.0), egui::Sense::hover());
-        let (painter, middle) = (ui.painter(), rect.center());
-        match mark {
-            Mark::Line => drop(painter.hline(rect.x_range(), middle.y, egui::Stroke::new(2.0, color))),
-            Mark::Dot => drop(painter.circle_filled(middle, 3.5, color)),
-            Mark::Upright => drop(painter.vline(middle.x, rect.y_range(), egui::Stroke::new(1.0, color))),
-            Mark::Dotted => [-4.0, 0.0, 4.0].iter().for_each(|y| {
-                painter.circle_filled(middle + egui::vec2(0.0, *y), 1.0, color);
-            }),
-        }
-        ui.label(egui::RichText::new(name).small().color(t.dim));
+        entry(ui, name, color, mark);
     }
+}
+
+/// A mark with its name; a line is broken between entries only.
+fn entry(ui: &mut Ui, name: &str, color: egui::Color32, mark: Mark) {
+    let t = Tokens::get(ui);
+    let small = egui::TextStyle::Small.resolve(ui.style());
+    let name_in_small = ui.painter().layout_no_wrap(name.to_owned(), small, t.dim);
+    let size = egui::vec2(MARK + name_in_small.size().x + 4.0, 16.0);
+    let (rect, response) = ui.allocate_exact_size(size, egui::Sense::hover());
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, name));
+    let painter = ui.painter();
+    let middle = rect.left_center() + egui::vec2(6.0, 0.0);
+    match mark {
+        Mark::Line => {
+            painter.hline(middle.x - 6.0..=middle.x + 6.0, middle.y, egui::Stroke::new(2.0, color));
+        }
+        Mark::Dot => {
+            painter.circle_filled(middle, 3.5, color);
+        }
+        Mark::Upright => {
+            painter.vline(middle.x, middle.y - 6.0..=middle.y + 6.0, egui::Stroke::new(1.0, color));
+        }
+        Mark::Dotted => [-4.0, 0.0, 4.0].iter().for_each(|y| {
+            painter.circle_filled(middle + egui::vec2(0.0, *y), 1.0, color);
+        }),
+    }
+    let at = rect.left_center() + egui::vec2(MARK, -name_in_small.size().y / 2.0);
+    painter.galley(at, name_in_small, t.dim);
 }
 
 #[cfg(test)]
