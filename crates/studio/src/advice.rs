@@ -83,7 +83,9 @@ fn spilling(state: &State) -> Option<Advice> {
     let full = total > 0 && used as f64 > FULL * total as f64;
     let lower = "Lower the batch size or the resolution, or set memory use to low";
     let todo = match others.filter(|others| *others as f64 > MUCH * total as f64) {
-        Some(others) => format!("Other programs have {} of it: close them. Or {}", format::bytes(others), lowercased(lower)),
+        Some(others) => {
+            format!("Other programs have {} of it: close them. Or {}", format::bytes(others), lowercased(lower))
+        }
         None => lower.to_owned(),
     };
     full.then(|| Advice {

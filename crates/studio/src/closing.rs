@@ -125,11 +125,13 @@ pub(crate) fn dialog(app: &mut StudioApp, ctx: &Context) {
         ui.add(Label::new(RichText::new(text).color(t.dim)).wrap());
         if waiting > 0 {
             let runs = format::plural(waiting, "run", "runs");
-            hint(ui, match goes_on {
-                true => format!("The queue ({runs}) goes on in the background too"),
-                false => format!("The queue ({runs}) waits until it is started again"),
-            });
-
+            hint(
+                ui,
+                match goes_on {
+                    true => format!("The queue ({runs}) goes on in the background too"),
+                    false => format!("The queue ({runs}) waits until it is started again"),
+                },
+            );
         }
         let mut decided = None;
         actions(ui, |ui| {

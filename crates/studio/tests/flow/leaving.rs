@@ -104,7 +104,8 @@ fn a_run_in_another_process_can_be_left_to_go_on() {
 fn note(queue: &Path, run_dir: &Path) -> Result<(), String> {
     // Of whoever leaves it, so that no other program does its runs too.
     let worked = QueueFile::new(queue.to_owned()).read().unwrap().worked;
-    fs::write(queue.with_extension("left"), format!("{} {worked}", run_dir.display())).map_err(|error| error.to_string())
+    fs::write(queue.with_extension("left"), format!("{} {worked}", run_dir.display()))
+        .map_err(|error| error.to_string())
 }
 
 #[test]
