@@ -55,7 +55,6 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         ui.add_space(4.0);
     }
     remarks(app, ui);
-<<<<<<< HEAD
     let curves = |app: &mut StudioApp, ui: &mut Ui| {
         progress_card(app, ui);
         figures(&app.state, ui);
@@ -64,6 +63,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     };
     columns::beside(ui, app, CURVES, curves, |app, ui| {
         latest(app, ui);
+        load::show(&app.state, ui);
         memory::show(&app.state, ui);
         warnings(&app.state, ui);
         log::show(app, ui);
@@ -78,20 +78,6 @@ fn plot_height(ui: &Ui) -> f32 {
 fn warnings(state: &State, ui: &mut Ui) {
     if state.warnings.is_empty() {
         return;
-=======
-    progress_card(app, ui);
-    figures(&app.state, ui);
-    loss(app, ui, 260.0);
-    latest(app, ui);
-    load::show(&app.state, ui);
-    memory::show(&app.state, ui);
-    if !app.state.warnings.is_empty() {
-        card(ui, "Warnings", |ui| {
-            for warning in &app.state.warnings {
-                notice(ui, Tone::Warn, super::dataset::sentence(warning.trim_end_matches('.')));
-            }
-        });
->>>>>>> device
     }
     card(ui, "Warnings", |ui| {
         for warning in &state.warnings {
