@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::HubError;
+use crate::trust::Trust;
 
 /// Where the hub is, unless `HF_ENDPOINT` names a mirror.
 const ENDPOINT: &str = "https://huggingface.co";
@@ -52,6 +53,25 @@ pub struct Settings {
     pub token: Token,
 }
 
+/// Who says that the network is not to be used, beside the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OuterOffline {
+    /// `HF_HUB_OFFLINE`.
+    Variable,
+    /// `--offline`.
+    Flag,
+}
+
+impl OuterOffline {
+    /// `HF_HUB_OFFLINE is set`.
+    pub fn why(self) -> &'static str {
+        match self {
+            OuterOffline::Variable => "HF_HUB_OFFLINE is set",
+            OuterOffline::Flag => "--offline was given",
+        }
+    }
+}
+
 /// How the hub is reached.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -63,8 +83,10 @@ pub struct Access {
     pub settings_file: Option<PathBuf>,
     /// What the environment or the hub's own login brings, and where from.
     pub outer_token: Option<(Token, &'static str)>,
-    /// `HF_HUB_OFFLINE`.
-    pub outer_offline: bool,
+    /// Who says so for this program alone.
+    pub outer_offline: Option<OuterOffline>,
+    /// Whose word is taken for a server.
+    pub trust: Trust,
     /// Why the settings could not be read.
     pub problem: Option<String>,
     /// Before the first retry; doubled for each further one.
@@ -82,7 +104,8 @@ impl Default for Access {
             settings: Settings { offline: true, token: Token::default() },
             settings_file: None,
             outer_token: None,
-            outer_offline: false,
+            outer_offline: None,
+            trust: Trust::default(),
             problem: None,
             patience: Duration::from_secs(1),
             free: free_bytes,
@@ -91,10 +114,14 @@ impl Default for Access {
 }
 
 impl Access {
-    /// As the environment and the user's settings file say.
-    pub fn of_this_computer() -> Access {
+    /// As the environment and the user's settings file say; `offline` even if they do not.
+    pub fn of_this_computer(offline: bool) -> Access {
         let folder = directories::ProjectDirs::from("", "", "lorikeet").map(|dirs| dirs.config_dir().to_owned());
-        Access::read(folder.map(|folder| folder.join("hub.json")), &|name| std::env::var_os(name))
+        let mut access = Access::read(folder.map(|folder| folder.join("hub.json")), &|name| std::env::var_os(name));
+        if offline {
+            access.outer_offline = Some(OuterOffline::Flag);
+        }
+        access
     }
 
     fn read(settings_file: Option<PathBuf>, variable: &dyn Fn(&str) -> Option<OsString>) -> Access {
@@ -121,7 +148,8 @@ impl Access {
             endpoint: text("HF_ENDPOINT")
                 .map_or_else(|| ENDPOINT.to_owned(), |url| url.trim_end_matches('/').to_owned()),
             outer_token: from_environment.or_else(login),
-            outer_offline: text("HF_HUB_OFFLINE").is_some_and(|value| is_yes(&value)),
+            outer_offline: text("HF_HUB_OFFLINE").filter(|value| is_yes(value)).map(|_| OuterOffline::Variable),
+            trust: Trust::of_environment(&path),
             cache,
             settings,
             settings_file,
@@ -138,7 +166,7 @@ impl Access {
     }
 
     pub fn is_offline(&self) -> bool {
-        self.settings.offline || self.outer_offline
+        self.settings.offline || self.outer_offline.is_some()
     }
 
     /// Keeps the settings for the next start.
@@ -167,10 +195,12 @@ impl Access {
     pub(crate) fn check_online(&self, what: &str) -> Result<(), HubError> {
         let (why, todo) = if self.settings.offline {
             ("Lorikeet is set to stay offline", "Allow the network in Settings")
-        } else if self.outer_offline {
-            ("HF_HUB_OFFLINE is set", "Unset it")
         } else {
-            return Ok(());
+            match self.outer_offline {
+                Some(OuterOffline::Variable) => (OuterOffline::Variable.why(), "Unset it"),
+                Some(OuterOffline::Flag) => (OuterOffline::Flag.why(), "Leave it out"),
+                None => return Ok(()),
+            }
         };
         Err(HubError::Offline { what: what.to_owned(), why, todo })
     }

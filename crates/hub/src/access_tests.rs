@@ -25,6 +25,9 @@ fn the_environment_is_heard() {
     assert_eq!(set.token(), Some(&Token::new("abc")));
     assert!(set.is_offline());
     assert_eq!(with(&[], None).cache, None);
+    let company = with(&[("SSL_CERT_FILE", "/etc/company.pem"), ("SSL_CERT_DIR", "/certs")], None);
+    assert_eq!(company.trust, Trust { file: Some("/etc/company.pem".into()), folders: vec!["/certs".into()] });
+    assert_eq!(plain.trust, Trust::default());
 }
 
 #[test]

@@ -31,6 +31,14 @@ pub enum HubError {
     Answer { url: String, problem: String },
     #[error("{host} cannot be reached: {reason}. Check the connection and try again: what was fetched is kept.")]
     Network { host: String, reason: String },
+    /// Its certificate is by an authority that is not known here.
+    #[error(
+        "{host} shows a certificate by an authority that this computer does not trust. If it is that of your company's network, \
+         add its certificate to the system's store, or set SSL_CERT_FILE to a file with it in the PEM format."
+    )]
+    Untrusted { host: String },
+    #[error("no certificate of an authority was found in {place} ({problem}). Correct {variable}, or unset it.")]
+    NoAuthorities { variable: &'static str, place: String, problem: String },
     #[error("the redirect of {from} to {to} was not followed: {problem}. If HF_ENDPOINT is set, check it.")]
     Redirect { from: String, to: String, problem: &'static str },
     #[error(

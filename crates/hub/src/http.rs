@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ureq::http::{Response, StatusCode, Uri, header};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 use crate::access::Access;
@@ -37,6 +38,7 @@ impl<'a> Client<'a> {
     pub(crate) fn new(access: &'a Access, cancel: &'a Cancel, what: &str) -> Result<Client<'a>, HubError> {
         access.check_online(what)?;
         let mut config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(access.trust.roots()?).build())
             .user_agent(concat!("lorikeet/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             // Followed here, where it is known which host may see the token.
@@ -160,6 +162,9 @@ impl<'a> Client<'a> {
             return Fault::Lasting(HubError::Cancelled);
         }
         let told = self.network(url, error);
+        if matches!(told, HubError::Untrusted { .. }) {
+            return Fault::Lasting(told);
+        }
         match error {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_) => {
                 Fault::Lasting(told)
@@ -170,7 +175,9 @@ impl<'a> Client<'a> {
 
     pub(crate) fn network(&self, url: &str, error: &dyn std::fmt::Display) -> HubError {
         let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
-        HubError::Network { host: host.unwrap_or_else(|| self.access.host()), reason: error.to_string() }
+        let (host, reason) = (host.unwrap_or_else(|| self.access.host()), error.to_string());
+        // In rustls' words, which come wrapped in several ways.
+        if reason.contains("UnknownIssuer") { HubError::Untrusted { host } } else { HubError::Network { host, reason } }
     }
 }
 

@@ -15,8 +15,9 @@ mod http;
 mod listing;
 mod name;
 mod pace;
+mod trust;
 
-pub use access::{Access, Settings, Token};
+pub use access::{Access, OuterOffline, Settings, Token};
 pub use cancel::Cancel;
 pub use choose::{Selection, choose};
 pub use error::HubError;
@@ -24,3 +25,4 @@ pub use fetch::{Progress, already_there, fetch};
 pub use listing::{Digest, RemoteFile, Repository, look_up};
 pub use name::RepoName;
 pub use pace::Pace;
+pub use trust::Trust;

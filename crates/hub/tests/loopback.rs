@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lorikeet_hub::{
-    Access, Cancel, HubError, Progress, RepoName, Settings, Token, already_there, choose, fetch, look_up,
+    Access, Cancel, HubError, OuterOffline, Progress, RepoName, Settings, Token, already_there, choose, fetch, look_up,
 };
 use server::{COMMIT, EMPTY_JSON, Files, Reply, Request, Server, answer, noise, sha256};
 use tempfile::TempDir;
@@ -272,8 +272,11 @@ fn offline_nothing_is_asked() {
     let error = fetch(&access, &repository, &selection, &Cancel::default(), &mut |_| {}).unwrap_err();
     assert!(matches!(error, HubError::Offline { .. }));
     access.settings.offline = false;
-    access.outer_offline = true;
-    assert!(get(&access, &[]).unwrap_err().to_string().contains("HF_HUB_OFFLINE"));
+    for (outer, told) in [(OuterOffline::Variable, "HF_HUB_OFFLINE"), (OuterOffline::Flag, "--offline")] {
+        access.outer_offline = Some(outer);
+        let error = get(&access, &[]).unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    }
     assert_eq!(server.seen().len(), asked);
 }
 

@@ -10,6 +10,9 @@ use lorikeet_recipe::Preset;
 #[derive(Debug, Parser)]
 #[command(name = "lorikeet", version, about, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// Use no network: nothing is fetched from the Hugging Face hub
+    #[arg(long, global = true)]
+    pub offline: bool,
     #[command(subcommand)]
     pub task: Option<Task>,
 }

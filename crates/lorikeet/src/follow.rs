@@ -1,8 +1,8 @@
 //! Watching a worker from a terminal, and Ctrl-C.
 
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
 use lorikeet_protocol::{Command, Engine, Event};
 use lorikeet_session::ThreadEngine;

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Trouble> {
     match cli.task {
-        None => commands::studio::open(),
+        None => commands::studio::open(cli.offline),
         Some(Task::Train(args)) => commands::train::train(&args),
         Some(Task::Plan(args)) => commands::train::plan(&args),
         Some(Task::Resume(args)) => commands::train::resume(&args),
@@ -38,7 +38,7 @@ fn run(cli: Cli) -> Result<(), Trouble> {
         Some(Task::Export(args)) => commands::files::export(&args),
         Some(Task::Inspect { path }) => commands::files::inspect(&path),
         Some(Task::Models { folders }) => commands::files::models(folders),
-        Some(Task::Download(args)) => commands::download::download(&args),
+        Some(Task::Download(args)) => commands::download::download(&args, cli.offline),
         Some(Task::New(args)) => commands::files::new_recipe(&args),
         Some(Task::Settings { filter }) => commands::settings::print(filter.as_deref()),
         Some(Task::Devices) => {

@@ -31,7 +31,8 @@ impl QueueFile {
 
     /// The one that the window shows. `None` where no home folder is known.
     pub fn of_this_user() -> Option<QueueFile> {
-        directories::ProjectDirs::from("", "", "lorikeet").map(|dirs| QueueFile::new(dirs.data_dir().join("queue.json")))
+        directories::ProjectDirs::from("", "", "lorikeet")
+            .map(|dirs| QueueFile::new(dirs.data_dir().join("queue.json")))
     }
 
     pub fn path(&self) -> &Path {
@@ -48,8 +49,9 @@ impl QueueFile {
         // Looked at first: whoever begins or ends meanwhile changes the file after that.
         let worked = is_held(&self.working_path());
         let queue = match fs::read_to_string(&self.path) {
-            Ok(text) => Queue::parse(&text)
-                .map_err(|problem| QueueError::Foreign { path: self.path.clone(), problem })?,
+            Ok(text) => {
+                Queue::parse(&text).map_err(|problem| QueueError::Foreign { path: self.path.clone(), problem })?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Queue::default(),
             // Bytes that are no text.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -183,7 +185,14 @@ mod tests {
         assert!(one.stamp() != stamp);
         let seen = other.change([QueueChange::Move(2, 0), add("c")]).unwrap();
         assert_eq!(names(&seen), ["b", "a", "c"]);
-        let many: Vec<_> = (0..8).map(|_| std::thread::spawn({ let file = one.clone(); move || file.change([add("d")]).unwrap() })).collect();
+        let many: Vec<_> = (0..8)
+            .map(|_| {
+                std::thread::spawn({
+                    let file = one.clone();
+                    move || file.change([add("d")]).unwrap()
+                })
+            })
+            .collect();
         many.into_iter().for_each(|thread| drop(thread.join().unwrap()));
         let seen = one.read().unwrap();
         let mut ids: Vec<u64> = seen.queue.waiting.iter().map(|run| run.id).collect();

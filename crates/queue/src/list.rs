@@ -50,7 +50,10 @@ pub struct Ended {
 pub enum Task {
     Start(QueuedRun),
     /// One that was interrupted goes on from its last save.
-    Resume { name: String, run_dir: PathBuf },
+    Resume {
+        name: String,
+        run_dir: PathBuf,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,7 +72,11 @@ pub struct Queue {
 /// A change of the queue. Each is small, so that programs can make theirs one after another.
 #[derive(Clone, Debug, PartialEq)]
 pub enum QueueChange {
-    Add { name: String, about: String, recipe: Box<Recipe> },
+    Add {
+        name: String,
+        about: String,
+        recipe: Box<Recipe>,
+    },
     Remove(u64),
     /// Before what stands at that place now.
     Move(u64, usize),
@@ -80,7 +87,9 @@ pub enum QueueChange {
     /// The run that was taken was not begun.
     GiveBack,
     /// How runs ended; and a run that was interrupted, if nobody works the queue.
-    Forget { interrupted: bool },
+    Forget {
+        interrupted: bool,
+    },
 }
 
 impl Queue {

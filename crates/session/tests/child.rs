@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use lorikeet_protocol::{
-    Command, DrawEnd, DrawRequest, Drawn, Engine as _, Event, ExportRequest, Failure, LOCK_FILE, PAUSE_FILE, STOP_FILE, Step,
-    in_use,
+    Command, DrawEnd, DrawRequest, Drawn, Engine as _, Event, ExportRequest, Failure, LOCK_FILE, PAUSE_FILE, STOP_FILE,
+    Step, in_use,
 };
 use lorikeet_recipe::{Plan, Preset, Recipe, Value, example, plan};
 use lorikeet_session::{ChildEngine, Done, Exported, Host, Jobs, WorkerProgram, serve};
@@ -52,7 +52,11 @@ fn until_stopped(run_dir: &Path, host: &mut dyn Host) -> Result<Done, Failure> {
             Some(Command::Pause) => {
                 host.event(Event::Paused { step: 3 });
                 let next = host.wait();
-                host.event(if next == Some(Command::Resume) { Event::Resumed { step: 3 } } else { return done(run_dir, 3) });
+                host.event(if next == Some(Command::Resume) {
+                    Event::Resumed { step: 3 }
+                } else {
+                    return done(run_dir, 3);
+                });
             }
             _ => std::thread::yield_now(),
         }

@@ -1,7 +1,9 @@
 //! Painting a mask over a picture: what is on the canvas, with its own undo, and how it gets into its file.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use egui::{Pos2, TextureHandle};
@@ -12,11 +14,16 @@ use crate::draft::Load;
 use crate::edits::FileJob;
 use crate::pages::Page;
 
-/// Longest side that is painted on: latents are an eighth of a picture, so finer strokes would not show.
-const LONGEST: u32 = 1024;
-/// Strokes that can be taken back, a megabyte each at most.
+/// A mask is painted in its picture's own size, unless that has more pixels: a byte each.
+const MOST_PIXELS: u64 = 40_000_000;
+/// Longest side of what is shown of a mask, and the side that the size of the brush is told for.
+const SHOWN: u32 = 1024;
+/// What can be taken back, at most: strokes, and bytes of them.
 const MOST: usize = 40;
-/// Radius of the brush, pixels of the canvas.
+const MOST_BYTES: usize = 128 << 20;
+/// Side of the squares that a stroke remembers, pixels.
+const TILE: u32 = 256;
+/// Radius of the brush on a picture whose longest side is [`SHOWN`]; on a larger one it is larger.
 pub(crate) const SIZES: std::ops::RangeInclusive<f32> = 2.0..=200.0;
 
 /// What is done with masks.
@@ -58,18 +65,23 @@ pub(crate) struct Canvas {
     pub(crate) mask: Mask,
     /// The file as it was read.
     seen: Option<Vec<u8>>,
-    undo: Vec<Vec<u8>>,
-    redo: Vec<Vec<u8>>,
+    undo: Vec<Before>,
+    redo: Vec<Before>,
     /// Where the pointer was, within a stroke.
     pub(crate) last: Option<Pos2>,
     /// Counts changes, for the texture.
     pub(crate) version: u64,
     changed: bool,
+    /// The part that is learned, of that version.
+    learned: Option<(u64, f32)>,
 }
+
+/// Squares of a mask as they were, by column and row of squares.
+type Before = BTreeMap<(u32, u32), Vec<u8>>;
 
 impl Canvas {
     pub(crate) fn new((mask, seen): ReadMask) -> Self {
-        Self { mask, seen, undo: Vec::new(), redo: Vec::new(), last: None, version: 0, changed: false }
+        Self { mask, seen, undo: Vec::new(), redo: Vec::new(), last: None, version: 0, changed: false, learned: None }
     }
 
     /// Whether there is a file to take away.
@@ -81,14 +93,44 @@ impl Canvas {
         !if redo { &self.redo } else { &self.undo }.is_empty()
     }
 
+    /// How much larger the brush is on this canvas than on a small one.
+    pub(crate) fn scale(&self) -> f32 {
+        (self.mask.width.max(self.mask.height) as f32 / SHOWN as f32).max(1.0)
+    }
+
     /// Before a change: what it can be taken back to.
-    fn remember(&mut self) {
-        self.undo.push(self.mask.grey.clone());
-        if self.undo.len() > MOST {
-            self.undo.remove(0);
-        }
+    fn begin(&mut self) {
+        self.undo.push(Before::new());
         self.redo.clear();
         self.touched();
+    }
+
+    /// Before pixels in these columns and rows change, within what was begun.
+    fn remember(&mut self, columns: &Range<usize>, rows: &Range<usize>) {
+        if columns.is_empty() || rows.is_empty() {
+            return;
+        }
+        let tiles = |range: &Range<usize>| range.start as u32 / TILE..=(range.end - 1) as u32 / TILE;
+        let Some(mut step) = self.undo.pop() else { return };
+        for row in tiles(rows) {
+            for column in tiles(columns) {
+                step.entry((column, row)).or_insert_with(|| self.lines((column, row)).flatten().copied().collect());
+            }
+        }
+        self.undo.push(step);
+        let bytes = |steps: &[Before]| steps.iter().flat_map(BTreeMap::values).map(Vec::len).sum::<usize>();
+        while self.undo.len() > 1 && (self.undo.len() > MOST || bytes(&self.undo) > MOST_BYTES) {
+            self.undo.remove(0);
+        }
+    }
+
+    fn lines(&self, tile: (u32, u32)) -> impl Iterator<Item = &[u8]> {
+        places(tile, (self.mask.width, self.mask.height)).map(|line| &self.mask.grey[line])
+    }
+
+    fn remember_all(&mut self) {
+        self.begin();
+        self.remember(&(0..self.mask.width as usize), &(0..self.mask.height as usize));
     }
 
     fn touched(&mut self) {
@@ -97,38 +139,48 @@ impl Canvas {
     }
 
     pub(crate) fn step(&mut self, redo: bool) {
-        let (from, to) = if redo { (&mut self.redo, &mut self.undo) } else { (&mut self.undo, &mut self.redo) };
-        if let Some(grey) = from.pop() {
-            to.push(std::mem::replace(&mut self.mask.grey, grey));
-            self.touched();
+        let Some(mut step) = (if redo { &mut self.redo } else { &mut self.undo }).pop() else { return };
+        let size = (self.mask.width, self.mask.height);
+        for (tile, before) in &mut step {
+            let mut rest = before.as_mut_slice();
+            for line in places(*tile, size) {
+                let (here, behind) = rest.split_at_mut(line.len().min(rest.len()));
+                self.mask.grey[line].swap_with_slice(here);
+                rest = behind;
+            }
         }
+        (if redo { &mut self.undo } else { &mut self.redo }).push(step);
+        self.touched();
     }
 
     pub(crate) fn fill(&mut self, value: u8) {
-        self.remember();
+        self.remember_all();
         self.mask.grey.fill(value);
     }
 
     pub(crate) fn invert(&mut self) {
-        self.remember();
+        self.remember_all();
         self.mask.grey.iter_mut().for_each(|value| *value = 255 - *value);
     }
 
     /// The pointer at a place of the canvas, in its pixels: begins a stroke or goes on with it.
     pub(crate) fn stroke(&mut self, at: Pos2, brush: &Brush) {
         let from = self.last.replace(at).unwrap_or_else(|| {
-            self.remember();
+            self.begin();
             at
         });
         self.version += 1;
-        let (width, radius) = (self.mask.width as usize, brush.radius);
+        let (width, radius) = (self.mask.width as usize, brush.radius * self.scale());
         let reach = |low: f32, high: f32, most: u32| {
             let least = (low - radius - 1.0).max(0.0) as usize;
             least..((high + radius + 2.0).max(0.0) as usize).min(most as usize)
         };
         let line = at - from;
-        for y in reach(from.y.min(at.y), from.y.max(at.y), self.mask.height) {
-            for x in reach(from.x.min(at.x), from.x.max(at.x), self.mask.width) {
+        let columns = reach(from.x.min(at.x), from.x.max(at.x), self.mask.width);
+        let rows = reach(from.y.min(at.y), from.y.max(at.y), self.mask.height);
+        self.remember(&columns, &rows);
+        for y in rows {
+            for x in columns.clone() {
                 let place = egui::pos2(x as f32 + 0.5, y as f32 + 0.5);
                 let along = ((place - from).dot(line) / line.length_sq().max(1e-6)).clamp(0.0, 1.0);
                 // The edge is a pixel soft.
@@ -141,10 +193,35 @@ impl Canvas {
     }
 
     /// The part that is learned, 0 to 1.
-    pub(crate) fn learned(&self) -> f32 {
-        let sum: u64 = self.mask.grey.iter().map(|value| u64::from(*value)).sum();
-        sum as f32 / (255 * self.mask.grey.len()).max(1) as f32
+    pub(crate) fn learned(&mut self) -> f32 {
+        let known = self.learned.filter(|(version, _)| *version == self.version);
+        let (_, part) = *self.learned.insert(known.unwrap_or_else(|| {
+            let sum: u64 = self.mask.grey.iter().map(|value| u64::from(*value)).sum();
+            (self.version, (sum as f64 / (255 * self.mask.grey.len()).max(1) as f64) as f32)
+        }));
+        part
     }
+
+    /// The mask as large as it is shown, row by row: its size, and every so many of its pixels.
+    pub(crate) fn shown(&self) -> ([usize; 2], impl Iterator<Item = u8>) {
+        let (width, height) = (self.mask.width as usize, self.mask.height as usize);
+        let (across, down) = scaled((self.mask.width, self.mask.height), SHOWN);
+        let (across, down) = (across as usize, down as usize);
+        let middle = |at: usize, shown: usize, whole: usize| (2 * at + 1) * whole / (2 * shown);
+        let rows = (0..down).map(move |y| middle(y, down, height) * width);
+        let grey = &self.mask.grey;
+        ([across, down], rows.flat_map(move |row| (0..across).map(move |x| grey[row + middle(x, across, width)])))
+    }
+}
+
+/// Where the lines of a square lie in a mask of that size.
+fn places((column, row): (u32, u32), (width, height): (u32, u32)) -> impl Iterator<Item = Range<usize>> {
+    let (left, top) = (column * TILE, row * TILE);
+    let length = TILE.min(width.saturating_sub(left)) as usize;
+    (top..height.min(top + TILE)).map(move |y| {
+        let start = y as usize * width as usize + left as usize;
+        start..start + length
+    })
 }
 
 #[derive(Default)]
@@ -169,9 +246,22 @@ impl Masks {
 
 /// Of the canvas for a picture of that size.
 fn canvas_size((width, height): (u32, u32)) -> (u32, u32) {
-    let longest = width.max(height).max(1);
-    let scaled = |side: u32| if longest <= LONGEST { side } else { (side * LONGEST).div_ceil(longest) };
-    (scaled(width).max(1), scaled(height).max(1))
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels <= MOST_PIXELS {
+        return (width.max(1), height.max(1));
+    }
+    let longest = f64::from(width.max(height)) * (MOST_PIXELS as f64 / pixels as f64).sqrt();
+    scaled((width, height), longest as u32)
+}
+
+/// The same shape, with no side longer than that.
+fn scaled((width, height): (u32, u32), most: u32) -> (u32, u32) {
+    let longest = u64::from(width.max(height).max(1));
+    let side = |side: u32| {
+        let scaled = (u64::from(side) * u64::from(most)).div_ceil(longest) as u32;
+        if longest <= u64::from(most) { side } else { scaled }
+    };
+    (side(width).max(1), side(height).max(1))
 }
 
 /// On the work thread. Without a file nothing is learned yet: the first stroke says what is.
@@ -241,48 +331,5 @@ impl StudioApp {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use egui::pos2;
-
-    fn canvas() -> Canvas {
-        Canvas::new((Mask::filled(64, 32, 0), None))
-    }
-
-    #[test]
-    fn strokes_are_painted_erased_and_taken_back() {
-        let mut canvas = canvas();
-        let brush = Brush { radius: 4.0, ..Brush::default() };
-        canvas.stroke(pos2(10.0, 16.0), &brush);
-        canvas.stroke(pos2(50.0, 16.0), &brush);
-        canvas.last = None;
-        let at = |canvas: &Canvas, x: usize, y: usize| canvas.mask.grey[y * 64 + x];
-        assert_eq!(
-            (at(&canvas, 30, 16), at(&canvas, 30, 25), at(&canvas, 60, 16)),
-            (255, 0, 0),
-            "a line, not two dots"
-        );
-        canvas.stroke(pos2(30.0, 16.0), &Brush { erase: true, ..brush });
-        canvas.last = None;
-        assert_eq!((at(&canvas, 30, 16), at(&canvas, 12, 16)), (0, 255));
-        canvas.step(false);
-        assert_eq!(at(&canvas, 30, 16), 255);
-        canvas.step(false);
-        assert!(canvas.learned() == 0.0 && !canvas.can_step(false), "a stroke is one step");
-        canvas.step(true);
-        assert_eq!(at(&canvas, 30, 16), 255);
-        canvas.invert();
-        assert!(!canvas.can_step(true) && at(&canvas, 30, 16) == 0);
-        canvas.fill(255);
-        assert_eq!(canvas.learned(), 1.0);
-        canvas.stroke(pos2(-90.0, 500.0), &brush);
-        assert_eq!(canvas.learned(), 1.0, "beside the canvas is nothing");
-    }
-
-    #[test]
-    fn the_canvas_has_the_shape_of_the_picture() {
-        assert_eq!(canvas_size((640, 480)), (640, 480));
-        assert_eq!(canvas_size((4000, 1000)), (1024, 256));
-        assert_eq!(canvas_size((1, 32_768)), (1, 1024));
-    }
-}
+#[path = "masks_tests.rs"]
+mod tests;

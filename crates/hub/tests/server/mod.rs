@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, dead_code, reason = "a failed unwrap is a failed test; each test uses what it needs")]
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -63,6 +63,11 @@ impl Reply {
     }
 }
 
+/// What is said goes through it.
+pub(crate) trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
 type Answering = dyn Fn(&Request) -> Reply + Send + Sync;
 
 pub(crate) struct Server {
@@ -74,6 +79,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
+        Server::over(|stream| Box::new(stream), answer)
+    }
+
+    /// With something between the network and what is said.
+    pub(crate) fn over(
+        wrap: impl Fn(TcpStream) -> Box<dyn Stream> + Send + 'static,
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, ending) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(false)));
@@ -86,7 +99,8 @@ impl Server {
                 }
                 let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
                 // One that hangs must not keep the next from being answered.
-                std::thread::spawn(move || serve(stream.unwrap(), &log, &answer));
+                let stream = wrap(stream.unwrap());
+                std::thread::spawn(move || serve(stream, &log, &answer));
             }
         });
         Server { address, seen, ending, thread: Some(thread) }
@@ -110,8 +124,8 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: TcpStream, log: &Mutex<Vec<Request>>, answer: &Arc<Answering>) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+fn serve(mut stream: Box<dyn Stream>, log: &Mutex<Vec<Request>>, answer: &Arc<Answering>) {
+    let mut lines = BufReader::new(&mut stream).lines();
     let Some(Ok(first)) = lines.next() else { return };
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
     let headers = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).filter_map(|line| {
@@ -130,7 +144,7 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Request>>, answer: &Arc<Answerin
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&reply.body[..sent])).ok();
     stream.flush().ok();
     if reply.then_silent {
-        std::io::Read::read(&mut stream, &mut [0]).ok();
+        stream.read(&mut [0]).ok();
     }
 }
 

@@ -10,8 +10,8 @@ use crate::args::DownloadArgs;
 use crate::face::duration;
 use crate::trouble::Trouble;
 
-pub(crate) fn download(args: &DownloadArgs) -> Result<(), Trouble> {
-    let access = Access::of_this_computer();
+pub(crate) fn download(args: &DownloadArgs, offline: bool) -> Result<(), Trouble> {
+    let access = Access::of_this_computer(offline);
     if let Some(problem) = &access.problem {
         eprintln!("Warning: {problem}");
     }

@@ -42,7 +42,8 @@ pub(crate) fn queue(args: &QueueArgs) -> Result<(), Trouble> {
 fn trouble(error: QueueError) -> Trouble {
     let text = error.to_string();
     // The last sentence of most says what to do.
-    let (why, todo) = text.rsplit_once(". ").unwrap_or((&text, "Make room on the disk, or name another file with --file"));
+    let (why, todo) =
+        text.rsplit_once(". ").unwrap_or((&text, "Make room on the disk, or name another file with --file"));
     Trouble::failed("The queue cannot be used", why, todo)
 }
 
@@ -91,7 +92,11 @@ fn remove(file: &QueueFile, number: usize) -> Result<(), Trouble> {
     let seen = file.read().map_err(trouble)?;
     let Some(run) = number.checked_sub(1).and_then(|at| seen.queue.waiting.get(at)) else {
         let why = format!("there is no number {number}, for {} wait", seen.queue.waiting.len());
-        return Err(Trouble::usage("Nothing was taken out of the queue", why, "`lorikeet queue list` shows the numbers"));
+        return Err(Trouble::usage(
+            "Nothing was taken out of the queue",
+            why,
+            "`lorikeet queue list` shows the numbers",
+        ));
     };
     file.change([QueueChange::Remove(run.id)]).map_err(trouble)?;
     println!("{} is taken out of the queue", run.name);
@@ -129,7 +134,11 @@ fn work(file: &QueueFile, args: &QueueRunArgs) -> Result<(), Trouble> {
     }
     if !failed.is_empty() {
         let why = format!("{} failed: {}", failed.len(), failed.join(", "));
-        return Err(Trouble::failed("Not every run of the queue is done", why, "See log.txt in the folders of these runs"));
+        return Err(Trouble::failed(
+            "Not every run of the queue is done",
+            why,
+            "See log.txt in the folders of these runs",
+        ));
     }
     face.note(&format!("Done: {done}"));
     Ok(())
@@ -142,7 +151,8 @@ fn one(working: &Working, task: Task, face: &mut dyn Face) -> Result<(String, En
         Task::Resume { name, run_dir } => (name, Command::ResumeRun { run_dir }),
     };
     face.note(&format!("Next: {name}"));
-    let mut engine = WorkerProgram::this().and_then(ChildEngine::new).map_err(|error| Trouble::from(error.failure()))?;
+    let mut engine =
+        WorkerProgram::this().and_then(ChildEngine::new).map_err(|error| Trouble::from(error.failure()))?;
     let mut began = Began { face, working, problem: None };
     let end = follow_in(&mut engine, command, &mut began);
     if let Some(problem) = began.problem {
@@ -260,6 +270,9 @@ mod tests {
     #[test]
     fn what_to_do_about_a_queue_stands_apart() {
         let told = trouble(QueueError::Busy { path: "q.json".into(), process: Some(3) }).to_string();
-        assert!(told.contains("(process 3) works this queue already: q.json\n") && told.contains("do:  Wait for it"), "{told}");
+        assert!(
+            told.contains("(process 3) works this queue already: q.json\n") && told.contains("do:  Wait for it"),
+            "{told}"
+        );
     }
 }

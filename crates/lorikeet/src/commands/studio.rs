@@ -8,9 +8,9 @@ use lorikeet_studio::{DeviceChoice, Elsewhere, Example, StartUp, StudioError};
 use crate::shipped::{self, EXAMPLES};
 use crate::trouble::Trouble;
 
-pub(crate) fn open() -> Result<(), Trouble> {
+pub(crate) fn open(offline: bool) -> Result<(), Trouble> {
     let fixed = wanted_workplace()?;
-    let start = start_up(fixed);
+    let start = start_up(fixed, offline);
     // `auto` takes the first device that works.
     let has_card = start.devices.iter().find(|device| device.available).is_some_and(|device| device.id != "cpu");
     let engine = WorkerProgram::this().and_then(|program| RoutingEngine::new(program, fixed, has_card));
@@ -37,7 +37,7 @@ fn wanted_workplace() -> Result<Option<Workplace>, Trouble> {
     })
 }
 
-fn start_up(workplace: Option<Workplace>) -> StartUp {
+fn start_up(workplace: Option<Workplace>, offline: bool) -> StartUp {
     let examples = EXAMPLES.iter().filter_map(|shipped| {
         Some(Example {
             title: shipped.title.to_owned(),
@@ -59,7 +59,7 @@ fn start_up(workplace: Option<Workplace>) -> StartUp {
         devices: devices.collect(),
         workplace,
         go_on: Some(super::queue::go_on_after),
-        hub: lorikeet_hub::Access::of_this_computer(),
+        hub: lorikeet_hub::Access::of_this_computer(offline),
         elsewhere: Elsewhere::of_this_computer(),
         runs_folder: std::path::absolute("runs").unwrap_or_else(|_| "runs".into()),
     }

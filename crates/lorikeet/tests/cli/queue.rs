@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lorikeet_protocol::{Event, LOCK_FILE};
 use lorikeet_queue::{End, QueueChange, QueueFile};
 
-use crate::common::{Bench, Running, failed, losses, lorikeet, program, stdout, succeeded, text};
+use crate::common::{Bench, Running, failed, lorikeet, losses, program, stdout, succeeded, text};
 
 struct Queued {
     bench: Bench,

@@ -13,9 +13,9 @@ use std::thread::{self, JoinHandle};
 use lorikeet_protocol::{Command, DrawEnd, Event, Failure};
 use serde::Serialize;
 
-use super::{WorkerProgram, apart};
 use super::crash::{Lost, failure};
 use super::pending::Pending;
+use super::{WorkerProgram, apart};
 use crate::error::SessionError;
 use crate::queue::EventQueue;
 use crate::recorder::Recorder;

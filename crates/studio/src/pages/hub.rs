@@ -1,6 +1,7 @@
 //! The card that fetches a model from the hub, and what Settings say of the hub.
 
 use egui::{RichText, TextEdit, Ui};
+use lorikeet_hub::OuterOffline;
 
 use super::sentence;
 use crate::actions::Action;
@@ -23,12 +24,9 @@ const NAMED: usize = 6;
 pub(super) fn download(app: &mut StudioApp, ui: &mut Ui) {
     card(ui, "Download from the hub", |ui| {
         if app.hub.access.is_offline() {
-            let why = if app.hub.access.settings.offline {
-                "Lorikeet is set to stay offline: nothing goes to the network"
-            } else {
-                "HF_HUB_OFFLINE is set: nothing goes to the network"
-            };
-            notice(ui, Tone::Info, why);
+            let outer = app.hub.access.outer_offline.filter(|_| !app.hub.access.settings.offline);
+            let why = outer.map_or("Lorikeet is set to stay offline", OuterOffline::why);
+            notice(ui, Tone::Info, format!("{why}: nothing goes to the network"));
             if app.hub.access.settings.offline && row_button(ui, Icon::Settings, "Open Settings").clicked() {
                 app.actions.push(Action::Go(Page::Settings));
             }
@@ -180,8 +178,8 @@ pub(super) fn settings(app: &mut StudioApp, ui: &mut Ui) {
         if checkbox(ui, &mut offline, "Stay offline: never use the network").changed() {
             app.actions.push(Action::Hub(HubAction::Offline(offline)));
         }
-        if app.hub.access.outer_offline {
-            hint(ui, "HF_HUB_OFFLINE is set, so that the network is not used either way");
+        if let Some(outer) = app.hub.access.outer_offline {
+            hint(ui, format!("{}, so that the network is not used either way", outer.why()));
         }
         let own = !app.hub.access.settings.token.is_empty();
         let whose = match (own, &app.hub.access.outer_token) {

@@ -141,8 +141,8 @@ fn canvas(app: &mut StudioApp, ui: &mut Ui, path: &std::path::Path, name: &str) 
     if overlay.as_ref().is_none_or(|(made_of, _)| *made_of != key) {
         let shades: Vec<Color32> =
             (0..=255).map(|value| t.error.gamma_multiply(brush.opacity * (255 - value) as f32 / 255.0)).collect();
-        let pixels = canvas.mask.grey.iter().map(|value| shades[usize::from(*value)]).collect();
-        let image = ColorImage::new([canvas.mask.width as usize, canvas.mask.height as usize], pixels);
+        let (size, shown) = canvas.shown();
+        let image = ColorImage::new(size, shown.map(|value| shades[usize::from(value)]).collect());
         match overlay {
             Some((made_of, texture)) => {
                 texture.set(image, TextureOptions::LINEAR);
@@ -157,7 +157,8 @@ fn canvas(app: &mut StudioApp, ui: &mut Ui, path: &std::path::Path, name: &str) 
     if let Some(pointer) = pointer.filter(|pointer| at.contains(*pointer)) {
         let painter = ui.painter_at(at);
         for (more, color) in [(0.0, t.on_accent), (1.0, Tokens::DARK.bg)] {
-            painter.circle_stroke(pos2(pointer.x, pointer.y), brush.radius * scale + more, Stroke::new(1.0, color));
+            let radius = brush.radius * canvas.scale() * scale + more;
+            painter.circle_stroke(pos2(pointer.x, pointer.y), radius, Stroke::new(1.0, color));
         }
     }
 }
