@@ -76,7 +76,7 @@ impl<'a> Loader<'a> {
     }
 
     /// # Errors
-    /// When the tensor is missing, unreadable, or of another shape.
+    /// When the tensor is missing, unreadable, or of another shape, or when a number of it is not finite.
     pub fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>, NnError> {
         Ok(self.upload(self.values(name, &shape)?, shape))
     }
@@ -152,7 +152,7 @@ impl<'a> Loader<'a> {
     /// The weight of a linear layer, stored `[outputs, inputs]`, kept as the policy says.
     ///
     /// # Errors
-    /// As [`Self::tensor`], and when a number is not finite, but where it stays in its file.
+    /// As [`Self::tensor`].
     pub(crate) fn matrix(&self, name: &str, outputs: usize, inputs: usize) -> Result<FrozenMatrix, NnError> {
         let plain = || Ok(FrozenMatrix::Plain(self.transposed(name, outputs, inputs)?));
         if outputs * inputs < Storage::SMALLEST || self.storage == Storage::Resident {
@@ -165,10 +165,18 @@ impl<'a> Loader<'a> {
         let full = self.check(name, &[outputs, inputs])?;
         let raw = self.raw(&full, [outputs, inputs])?;
         if self.storage == Storage::Streamed {
-            return match raw {
-                Some(raw) => Ok(FrozenMatrix::Packed(Packed::File { raw, shape: [outputs, inputs] })),
-                None => plain(),
-            };
+            let Some(raw) = raw else { return plain() };
+            // Looked through once, which reads the file as the first step would.
+            let matrix = Matrix { inputs, kept: raw.kept() };
+            let looked = (0..outputs).into_par_iter().try_for_each_init(
+                || vec![0.0; inputs],
+                |values, row| {
+                    matrix.read(row, 0, values);
+                    finite(row, values)
+                },
+            );
+            looked.map_err(|found| not_finite(&full, found))?;
+            return Ok(FrozenMatrix::Packed(Packed::File { raw, shape: [outputs, inputs] }));
         }
         let values = if raw.is_some() { Vec::new() } else { self.plain(&full)? };
         let kept = raw.as_ref().map_or(Kept::Values(&values), RawTensor::kept);

@@ -306,6 +306,15 @@ fn small_matrices_stay_plain_and_bad_ones_are_named() {
         }
     }
 
+    for storage in PACKED {
+        let mut bytes = File::bf16(260, 300).bytes.to_vec();
+        let at = 2 * (259 * 300 + 8);
+        bytes[at..at + 2].copy_from_slice(&bf16::NAN.to_le_bytes());
+        let bad = File { bytes: Arc::new(bytes), ..File::bf16(260, 300) };
+        let message = bad.layer(storage).unwrap_err().to_string();
+        assert!(message.contains("`proj.weight`") && message.contains("row 259, column 8"), "{storage:?}: {message}");
+    }
+
     let file = File::bf16(260, 300);
     for storage in [Storage::Int4 { block: 48 }, Storage::Int4 { block: 0 }, Storage::Int8 { block: Some(0) }] {
         assert!(matches!(file.layer(storage), Err(NnError::Block { .. })), "{storage:?}");
