@@ -1,7 +1,7 @@
 //! What the curves of a run say, in words, with what to do about it.
 
-use crate::format;
 use crate::state::State;
+use crate::texts;
 
 /// A remark on the run.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,14 +40,8 @@ fn diverging(state: &State) -> Option<Advice> {
     let best = settled.iter().min_by(|a, b| a.smoothed.total_cmp(&b.smoothed))?;
     let earlier = settled[settled.len() * 9 / 10].smoothed;
     (last.smoothed > DIVERGED * best.smoothed && last.smoothed >= earlier).then(|| Advice {
-        what: format!(
-            "The loss is rising: it was {} at step {} and is {} now",
-            format::loss(best.smoothed),
-            format::count(best.step),
-            format::loss(last.smoothed)
-        ),
-        todo: "The learning rate is too high for this LoRA. Stop, halve it, and start again or export an earlier save"
-            .to_owned(),
+        what: texts::monitor::loss_rises(best.smoothed, best.step, last.smoothed),
+        todo: texts::monitor::RATE_TOO_HIGH.to_owned(),
     })
 }
 
@@ -61,16 +55,10 @@ fn over_fitting(state: &State) -> Option<Advice> {
     }
     let save = state.saves.keys().copied().min_by_key(|step| step.abs_diff(best.step));
     let todo = match save {
-        Some(step) => format!("Export the save at step {}, where validation was best", format::count(step)),
-        None => "Stop here, or train fewer steps next time".to_owned(),
+        Some(step) => texts::monitor::export_save_at(step),
+        None => texts::monitor::STOP_HERE.to_owned(),
     };
-    Some(Advice {
-        what: format!(
-            "Over-fitting since step {}: on held-out pictures the loss grows, as the LoRA learns the pictures by heart",
-            format::count(best.step)
-        ),
-        todo,
-    })
+    Some(Advice { what: texts::monitor::over_fitting(best.step), todo })
 }
 
 fn spilling(state: &State) -> Option<Advice> {
@@ -81,23 +69,11 @@ fn spilling(state: &State) -> Option<Advice> {
         None => (state.step.as_ref()?.device_memory_bytes?, state.plan.as_ref()?.memory_bytes, None),
     };
     let full = total > 0 && used as f64 > FULL * total as f64;
-    let lower = "Lower the batch size or the resolution, or set memory use to low";
     let todo = match others.filter(|others| *others as f64 > MUCH * total as f64) {
-        Some(others) => {
-            format!("Other programs have {} of it: close them. Or {}", format::bytes(others), lowercased(lower))
-        }
-        None => lower.to_owned(),
+        Some(others) => texts::monitor::memory_of_others(others),
+        None => texts::monitor::MEMORY_SPILLS.to_owned(),
     };
-    full.then(|| Advice {
-        what: format!("The device is full: {}", format::memory_of(used, total)),
-        todo: format!("Steps become very slow when memory spills. {todo}"),
-    })
-}
-
-/// For the middle of a sentence.
-fn lowercased(sentence: &str) -> String {
-    let mut letters = sentence.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    full.then(|| Advice { what: texts::monitor::device_full(used, total), todo })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::draft::{Draft, Load};
 use crate::kit::Tone;
 use crate::pages::Page;
 use crate::state::{Phase, State};
+use crate::texts;
 use crate::work::{Answer, Dropped, Read};
 
 /// What decides which base it is.
@@ -54,7 +55,7 @@ impl StudioApp {
             Answer::Dropped(dropped) => self.dropped(dropped),
             Answer::RecipeRead(Ok(Read::Recipe(recipe))) => self.use_recipe(*recipe),
             Answer::RecipeRead(Ok(Read::Import(import))) => self.imported = Some(*import),
-            Answer::RecipeSaved(Ok(path)) => self.toasts.add(Tone::Ok, format!("Saved {}", path.display())),
+            Answer::RecipeSaved(Ok(path)) => self.toasts.add(Tone::Ok, texts::common::saved(path.display())),
             Answer::RecipeRead(Err(error)) | Answer::RecipeSaved(Err(error)) => self.toasts.add(Tone::Error, error),
             Answer::RunRead { path, result: Ok(told) } => self.look_back(path, told),
             Answer::Deleted(Ok(path)) => {
@@ -63,10 +64,10 @@ impl StudioApp {
                     self.draft.touch();
                 }
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                self.toasts.add(Tone::Ok, format!("{name} is in the trash"));
+                self.toasts.add(Tone::Ok, texts::runs::in_trash(&name));
                 self.perform(Action::ListRuns);
             }
-            Answer::Written(Ok(path)) => self.toasts.add(Tone::Ok, format!("Saved {}", path.display())),
+            Answer::Written(Ok(path)) => self.toasts.add(Tone::Ok, texts::common::saved(path.display())),
             Answer::RunRead { result: Err(error), .. } | Answer::Deleted(Err(error)) | Answer::Written(Err(error)) => {
                 self.toasts.add(Tone::Error, error);
             }
@@ -132,7 +133,7 @@ impl StudioApp {
 
     fn dropped(&mut self, dropped: Vec<Dropped>) {
         if self.state.active() {
-            self.toasts.add(Tone::Warn, "A run is going on. Stop it, or wait for it, before changing pictures or base");
+            self.toasts.add(Tone::Warn, texts::dataset::RUN_GOES_ON);
             return;
         }
         for one in dropped {
@@ -146,9 +147,7 @@ impl StudioApp {
                     self.page = Page::Model;
                 }
                 Dropped::Recipe(path) => self.work.read_recipe(path),
-                Dropped::Unknown(path) => self
-                    .toasts
-                    .add(Tone::Warn, format!("{} is no folder of pictures, no model and no recipe", path.display())),
+                Dropped::Unknown(path) => self.toasts.add(Tone::Warn, texts::dataset::dropped_unknown(path.display())),
             }
         }
     }
@@ -258,7 +257,7 @@ impl StudioApp {
             return;
         }
         if self.draft.is_demo() && self.start.demo_base.as_os_str().is_empty() {
-            let told = "The demo base did not come with this program. Choose a model of your own, or install again";
+            let told = texts::model::DEMO_IS_MISSING;
             self.draft.base = Load::Failed(told.to_owned());
             return;
         }

@@ -6,6 +6,7 @@ use lorikeet_checkpoint::{Family, Found, Part, PartFiles, Prediction};
 use lorikeet_recipe::BaseClass;
 
 use crate::format;
+use crate::texts;
 
 /// A base that was looked at.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,34 +56,29 @@ pub(crate) const PART_SETTINGS: [(Part, &str); 3] =
 pub(crate) fn inspect(path: &Path, files: &PartFiles) -> Result<Base, String> {
     let found = lorikeet_checkpoint::inspect_with(path, files).map_err(|error| error.to_string())?;
     let title = found.family.map_or_else(|| sentence(&found.what), |family| family.label().to_owned());
-    let mut facts = vec![("Size".to_owned(), format::bytes(found.size))];
+    let mut facts = vec![(texts::model::SIZE.to_owned(), format::bytes(found.size))];
     if let Some(pixels) = found.native_resolution {
-        facts.push(("Made for".to_owned(), format!("{pixels} × {pixels} px")));
+        facts.push((texts::model::MADE_FOR.to_owned(), format::pixels(pixels, pixels)));
     }
     if let Some(prediction) = found.prediction {
         let words = match prediction {
-            Prediction::Epsilon => "Noise (epsilon)",
-            Prediction::V => "Velocity (v)",
-            Prediction::Flow => "Straight to the picture (flow)",
+            Prediction::Epsilon => texts::model::EPSILON,
+            Prediction::V => texts::model::VELOCITY,
+            Prediction::Flow => texts::model::FLOW,
         };
-        facts.push(("Predicts".to_owned(), words.to_owned()));
+        facts.push((texts::model::PREDICTS.to_owned(), words.to_owned()));
     }
     for part in &found.parts {
         let types: Vec<_> = part.dtypes.keys().map(ToString::to_string).collect();
         facts.push((
             sentence(&part.name),
-            format!(
-                "{} parameters, {}, {}",
-                parameters(part.parameters),
-                types.join(" and "),
-                format::bytes(part.bytes)
-            ),
+            texts::model::part(part.parameters, &types.join(texts::model::AND), part.bytes),
         ));
     }
     let inside = lorikeet_checkpoint::find_parts(&found.path);
     let parts = found.family.map(|family| parts(family, inside.as_ref(), files)).unwrap_or_default();
     let licence = found.metadata.get("modelspec.license").filter(|text| !text.is_empty()).cloned();
-    let problem = (!found.trainable).then(|| format!("This is {}. {}", found.what, found.advice));
+    let problem = (!found.trainable).then(|| texts::model::problem(&found.what, &found.advice));
     let class = found.family.and_then(|family| class(family, found.denoiser_parameters));
     Ok(Base { path: found.path, title, facts, class, parts, licence, notes: found.notes, problem })
 }
@@ -124,22 +120,12 @@ fn class(family: Family, denoiser_parameters: Option<u64>) -> Option<BaseClass> 
 fn sentence(name: &str) -> String {
     let name = name.replace('_', " ");
     match name.as_str() {
-        "unet" => "UNet".to_owned(),
-        "vae" => "VAE".to_owned(),
+        "unet" => texts::model::UNET.to_owned(),
+        "vae" => texts::model::VAE.to_owned(),
         _ => {
             let mut chars = name.chars();
             chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
         }
-    }
-}
-
-/// `8.8 M`.
-pub(crate) fn parameters(count: u64) -> String {
-    match count {
-        0..1_000 => count.to_string(),
-        1_000..1_000_000 => format!("{:.0} k", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} M", count as f64 / 1e6),
-        _ => format!("{:.2} G", count as f64 / 1e9),
     }
 }
 
@@ -152,8 +138,6 @@ mod tests {
     fn names_of_parts_become_words() {
         assert_eq!(sentence("text_encoder"), "Text encoder");
         assert_eq!(sentence("unet"), "UNet");
-        assert_eq!(parameters(8_800_000), "8.8 M");
-        assert_eq!(parameters(412_000), "412 k");
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use lorikeet_dataset::{CaptionEdit, Dataset, has_trigger, tag_counts};
 
+use crate::texts;
+
 /// Which pictures are shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Show {
@@ -35,11 +37,11 @@ impl Order {
 
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Order::Name => "By name",
-            Order::Smallest => "Smallest first",
-            Order::Largest => "Largest first",
-            Order::Widest => "Widest first",
-            Order::ShortestCaption => "Shortest caption first",
+            Order::Name => texts::dataset::BY_NAME,
+            Order::Smallest => texts::dataset::SMALLEST_FIRST,
+            Order::Largest => texts::dataset::LARGEST_FIRST,
+            Order::Widest => texts::dataset::WIDEST_FIRST,
+            Order::ShortestCaption => texts::dataset::SHORTEST_CAPTION_FIRST,
         }
     }
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+use crate::texts;
+
 /// What a native dialog is opened for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choose {
@@ -42,52 +44,65 @@ pub(crate) fn native_dialogs() -> Chooser {
     Box::new(|what| {
         let dialog = rfd::AsyncFileDialog::new();
         let future: Pin<Box<dyn Future<Output = Option<rfd::FileHandle>> + Send>> = match what {
-            Choose::DatasetFolder => Box::pin(dialog.set_title("Choose a folder of pictures").pick_folder()),
-            Choose::RunsFolder => Box::pin(dialog.set_title("Choose a folder for runs").pick_folder()),
-            Choose::BaseFolder => Box::pin(dialog.set_title("Choose a model folder").pick_folder()),
-            Choose::SettingFolder(_) => Box::pin(dialog.set_title("Choose a folder").pick_folder()),
+            Choose::DatasetFolder => Box::pin(dialog.set_title(texts::dialogs::DATASET_FOLDER).pick_folder()),
+            Choose::RunsFolder => Box::pin(dialog.set_title(texts::dialogs::RUNS_FOLDER).pick_folder()),
+            Choose::BaseFolder => Box::pin(dialog.set_title(texts::dialogs::MODEL_FOLDER).pick_folder()),
+            Choose::SettingFolder(_) => Box::pin(dialog.set_title(texts::dialogs::FOLDER).pick_folder()),
             Choose::BaseFile | Choose::SettingFile(_) => Box::pin(
                 dialog
-                    .set_title("Choose a model file")
-                    .add_filter("Models", &["safetensors"])
-                    .add_filter("All files", &["*"])
+                    .set_title(texts::dialogs::MODEL_FILE)
+                    .add_filter(texts::dialogs::MODELS, &["safetensors"])
+                    .add_filter(texts::dialogs::ALL_FILES, &["*"])
                     .pick_file(),
             ),
             Choose::RecipeToOpen | Choose::RecipeToCompare => Box::pin(
                 dialog
-                    .set_title(if *what == Choose::RecipeToOpen { "Open or import recipe" } else { "Compare with" })
-                    .add_filter("Recipes, and settings of kohya and OneTrainer", &["toml", "json"])
+                    .set_title(if *what == Choose::RecipeToOpen {
+                        texts::dialogs::OPEN_RECIPE
+                    } else {
+                        texts::dialogs::COMPARE_WITH
+                    })
+                    .add_filter(texts::dialogs::RECIPES_AND_SETTINGS, &["toml", "json"])
                     .pick_file(),
             ),
             Choose::RecipeToSave(name) => Box::pin(
                 dialog
-                    .set_title("Save recipe")
-                    .add_filter("Recipes", &["toml"])
+                    .set_title(texts::dialogs::SAVE_RECIPE)
+                    .add_filter(texts::dialogs::RECIPES, &["toml"])
                     .set_file_name(format!("{name}.toml"))
                     .save_file(),
             ),
-            Choose::PlotPicture(name) => {
-                Box::pin(dialog.set_title("Save plot").add_filter("Pictures", &["png"]).set_file_name(name).save_file())
-            }
-            Choose::LoraFile => {
-                Box::pin(dialog.set_title("Choose a LoRA").add_filter("LoRAs", &["safetensors"]).pick_file())
-            }
+            Choose::PlotPicture(name) => Box::pin(
+                dialog
+                    .set_title(texts::dialogs::SAVE_PLOT)
+                    .add_filter(texts::dialogs::PICTURES, &["png"])
+                    .set_file_name(name)
+                    .save_file(),
+            ),
+            Choose::LoraFile => Box::pin(
+                dialog.set_title(texts::dialogs::LORA).add_filter(texts::dialogs::LORAS, &["safetensors"]).pick_file(),
+            ),
             Choose::Workflow(picture) => {
                 let name = picture.with_extension("json");
                 let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 Box::pin(
                     dialog
-                        .set_title("Save workflow for ComfyUI")
-                        .add_filter("Workflows", &["json"])
+                        .set_title(texts::dialogs::SAVE_WORKFLOW)
+                        .add_filter(texts::dialogs::WORKFLOWS, &["json"])
                         .set_file_name(name)
                         .save_file(),
                 )
             }
             Choose::PlotTable(name) => Box::pin(
-                dialog.set_title("Save numbers").add_filter("Tables", &["csv"]).set_file_name(name).save_file(),
+                dialog
+                    .set_title(texts::dialogs::SAVE_TABLE)
+                    .add_filter(texts::dialogs::TABLES, &["csv"])
+                    .set_file_name(name)
+                    .save_file(),
             ),
             Choose::ExportFile(suggestion) => {
-                let mut dialog = dialog.set_title("Export LoRA").add_filter("LoRA", &["safetensors"]);
+                let mut dialog =
+                    dialog.set_title(texts::dialogs::EXPORT).add_filter(texts::dialogs::LORAS, &["safetensors"]);
                 if let Some(folder) = suggestion.parent() {
                     dialog = dialog.set_directory(folder);
                 }

@@ -4,11 +4,11 @@ use egui::{Context, Label, RichText, ViewportCommand};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
-use crate::format;
 use crate::kit::{
     Icon, Tokens, Tone, card::hint, modal, modal::actions, modal::title, primary_button, progress, text_button,
 };
 use crate::state::Phase;
+use crate::texts;
 
 /// Whether the window is about to close.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,44 +104,36 @@ pub(crate) fn dialog(app: &mut StudioApp, ctx: &Context) {
         ui.set_width(440.0);
         let t = Tokens::get(ui);
         if stopping {
-            title(ui, "Saving before the window closes");
-            ui.label(RichText::new("The step that is under way is done first").color(t.dim));
-            progress::labelled(ui, "Stopping", "", None);
+            title(ui, texts::closing::SAVING);
+            ui.label(RichText::new(texts::closing::SAVING_HELP).color(t.dim));
+            progress::labelled(ui, texts::monitor::STOPPING, "", None);
             let mut decided = None;
             actions(ui, |ui| {
-                if text_button(ui, Icon::X, "Keep the window open", true).clicked() {
+                if text_button(ui, Icon::X, texts::closing::KEEP_OPEN, true).clicked() {
                     decided = Some(Close::Stay);
                 }
             });
             return decided;
         }
-        title(ui, "Training is going on");
-        let text = if can_leave {
-            "The run can be stopped with a save, and continued later. Or it goes on in the background: the next time \
-             this window is opened, it shows the run again"
-        } else {
-            "The run is stopped with a save first, and can be continued later from there"
-        };
+        title(ui, texts::closing::TITLE);
+        let text = if can_leave { texts::closing::HELP } else { texts::closing::HELP_WITHOUT_BACKGROUND };
         ui.add(Label::new(RichText::new(text).color(t.dim)).wrap());
         if waiting > 0 {
-            let runs = format::plural(waiting, "run", "runs");
-            hint(
-                ui,
-                match goes_on {
-                    true => format!("The queue ({runs}) goes on in the background too"),
-                    false => format!("The queue ({runs}) waits until it is started again"),
-                },
-            );
+            let told = match goes_on {
+                true => texts::closing::queue_goes_on(waiting),
+                false => texts::closing::queue_waits(waiting),
+            };
+            hint(ui, told);
         }
         let mut decided = None;
         actions(ui, |ui| {
-            if primary_button(ui, Icon::Square, "Stop and save", true).clicked() {
+            if primary_button(ui, Icon::Square, texts::common::STOP_AND_SAVE, true).clicked() {
                 decided = Some(Close::StopFirst);
             }
-            if can_leave && text_button(ui, Icon::Activity, "Go on in the background", true).clicked() {
+            if can_leave && text_button(ui, Icon::Activity, texts::closing::IN_BACKGROUND, true).clicked() {
                 decided = Some(Close::LeaveRunning);
             }
-            if text_button(ui, Icon::X, "Cancel", true).clicked() {
+            if text_button(ui, Icon::X, texts::common::CANCEL, true).clicked() {
                 decided = Some(Close::Stay);
             }
         });

@@ -13,6 +13,7 @@ use crate::pages::{Page, settings_in_form};
 use crate::prefs::Theme;
 use crate::queue::QueueAction;
 use crate::state::Phase;
+use crate::texts;
 
 pub(crate) struct Command {
     pub(crate) icon: Icon,
@@ -48,62 +49,78 @@ pub(crate) fn all(app: &StudioApp) -> Vec<Command> {
     let watched = app.watched.is_some();
     let (active, running) = (app.state.active(), *phase == Phase::Running && !watched);
     let held = running || watched || *phase == Phase::Paused;
-    add(Icon::Play, "Train", "", Some(ctrl(Key::Enter)), Action::Train, app.can_train());
+    add(Icon::Play, texts::commands::TRAIN, "", Some(ctrl(Key::Enter)), Action::Train, app.can_train());
     let ready = app.draft.missing().is_none();
     let (waiting, going) = (app.queue.waits(), app.queue.is_going());
-    add(Icon::ListPlus, "Add to queue", "train later", None, Action::Queue(QueueAction::Add), ready);
-    add(Icon::Play, "Start queue", "", None, Action::Queue(QueueAction::Go(true)), waiting && !going);
-    add(Icon::Pause, "Hold queue", "", None, Action::Queue(QueueAction::Go(false)), waiting && going);
-    add(Icon::Pause, "Pause", "", None, Action::Pause, *phase == Phase::Running);
-    add(Icon::Play, "Resume", "", None, Action::Resume, *phase == Phase::Paused);
-    add(Icon::Square, "Stop…", "", None, Action::AskStop, held);
-    add(Icon::Save, "Save now", "", None, Action::SaveNow, running);
-    add(Icon::Camera, "Draw previews now", "", None, Action::SampleNow, running);
+    add(
+        Icon::ListPlus,
+        texts::commands::ADD_TO_QUEUE,
+        texts::commands::ADD_TO_QUEUE_BESIDE,
+        None,
+        Action::Queue(QueueAction::Add),
+        ready,
+    );
+    add(Icon::Play, texts::commands::START_QUEUE, "", None, Action::Queue(QueueAction::Go(true)), waiting && !going);
+    add(Icon::Pause, texts::commands::HOLD_QUEUE, "", None, Action::Queue(QueueAction::Go(false)), waiting && going);
+    add(Icon::Pause, texts::commands::PAUSE, "", None, Action::Pause, *phase == Phase::Running);
+    add(Icon::Play, texts::commands::RESUME, "", None, Action::Resume, *phase == Phase::Paused);
+    add(Icon::Square, texts::commands::STOP, "", None, Action::AskStop, held);
+    add(Icon::Save, texts::commands::SAVE_NOW, "", None, Action::SaveNow, running);
+    add(Icon::Camera, texts::commands::DRAW_PREVIEWS, "", None, Action::SampleNow, running);
     let draw = Action::Drawing(crate::drawing::DrawAction::Open(true));
-    add(Icon::Sparkles, "Draw with LoRAs…", "strength sweep", None, draw, !active);
-    add(Icon::Share, "Export LoRA…", "", Some(ctrl(Key::E)), Action::OpenExport, app.state.can_export());
+    add(Icon::Sparkles, texts::commands::DRAW, texts::commands::DRAW_BESIDE, None, draw, !active);
+    add(Icon::Share, texts::commands::EXPORT, "", Some(ctrl(Key::E)), Action::OpenExport, app.state.can_export());
     for (page, key) in Page::ALL.into_iter().zip(PAGE_KEYS) {
-        add(page.icon(), &format!("Go to {}", page.label()), "", Some(ctrl(key)), Action::Go(page), true);
+        add(page.icon(), &texts::commands::go_to(page.label()), "", Some(ctrl(key)), Action::Go(page), true);
     }
-    for (redo, word, icon, shortcut) in [(false, "Undo", Icon::Undo, UNDO), (true, "Redo", Icon::Redo, REDO)] {
+    for (redo, word, icon, shortcut) in
+        [(false, texts::commands::UNDO, Icon::Undo, UNDO), (true, texts::commands::REDO, Icon::Redo, REDO)]
+    {
         let next = app.history.next(redo);
         let action = if redo { Action::Redo } else { Action::Undo };
         add(icon, word, next.as_deref().unwrap_or(""), Some(shortcut), action, next.is_some());
     }
     add(
         Icon::FolderOpen,
-        "Add folder of pictures…",
+        texts::commands::ADD_FOLDER,
         "",
         Some(ctrl(Key::O)),
         Action::Choose(Choose::DatasetFolder),
         !active,
     );
-    add(Icon::Refresh, "Look at the folder again", "", None, Action::Rescan, !active && app.draft.folder().is_some());
-    add(Icon::File, "Choose model file…", "", None, Action::Choose(Choose::BaseFile), !active);
-    add(Icon::FolderOpen, "Choose model folder…", "", None, Action::Choose(Choose::BaseFolder), !active);
-    add(Icon::Download, "Download model…", "Hugging Face hub", None, Action::Go(Page::Model), true);
+    add(Icon::Refresh, texts::commands::LOOK_AGAIN, "", None, Action::Rescan, !active && app.draft.folder().is_some());
+    add(Icon::File, texts::commands::CHOOSE_MODEL_FILE, "", None, Action::Choose(Choose::BaseFile), !active);
+    add(Icon::FolderOpen, texts::commands::CHOOSE_MODEL_FOLDER, "", None, Action::Choose(Choose::BaseFolder), !active);
+    add(Icon::Download, texts::commands::DOWNLOAD_MODEL, texts::commands::HUB, None, Action::Go(Page::Model), true);
     for base in &BUILT_IN {
-        add(Icon::Bird, "Use a demo base", base.title, None, Action::UseBase(base.name.to_owned()), !active);
+        add(
+            Icon::Bird,
+            texts::commands::USE_DEMO_BASE,
+            base.title,
+            None,
+            Action::UseBase(base.name.to_owned()),
+            !active,
+        );
     }
     add(
         Icon::FolderOpen,
-        "Open or import recipe…",
-        "kohya, OneTrainer",
+        texts::commands::OPEN_RECIPE,
+        texts::commands::OPEN_RECIPE_BESIDE,
         None,
         Action::Choose(Choose::RecipeToOpen),
         !active,
     );
     let pick = Action::Compare(CompareAction::Pick);
-    add(Icon::Columns, "Compare with another recipe…", "", None, pick, app.page == Page::Training);
+    add(Icon::Columns, texts::commands::COMPARE_RECIPE, "", None, pick, app.page == Page::Training);
     let save = Action::Choose(Choose::RecipeToSave(app.draft.name()));
-    add(Icon::Save, "Save recipe…", "", Some(ctrl(Key::S)), save, true);
+    add(Icon::Save, texts::commands::SAVE_RECIPE, "", Some(ctrl(Key::S)), save, true);
     let changed = app.draft.recipe.typed().next().is_some();
-    add(Icon::Reset, "Reset all settings to their defaults", "", None, Action::ResetRecipe, changed);
+    add(Icon::Reset, texts::commands::RESET_ALL, "", None, Action::ResetRecipe, changed);
     for preset in Preset::ALL {
         let other = app.draft.recipe.preset() != preset;
         add(
             Icon::Sliders,
-            &format!("Preset: {}", preset.label()),
+            &texts::commands::preset(preset.label()),
             preset.help(),
             None,
             Action::SetPreset(preset),
@@ -111,29 +128,43 @@ pub(crate) fn all(app: &StudioApp) -> Vec<Command> {
         );
     }
     for (index, example) in app.start.examples.iter().enumerate() {
-        add(Icon::Images, &example.title, "example", None, Action::UseExample(index), !active);
+        add(Icon::Images, &example.title, texts::commands::EXAMPLE_BESIDE, None, Action::UseExample(index), !active);
     }
     let has_pictures = matches!(&app.draft.data, Load::Ready(data) if !data.images.is_empty());
-    add(Icon::Stethoscope, "Check pictures", "dataset doctor", None, Action::CheckPictures, has_pictures);
-    add(Icon::Images, "Select all pictures", "", None, Action::SelectAll, has_pictures);
+    add(
+        Icon::Stethoscope,
+        texts::commands::CHECK_PICTURES,
+        texts::commands::CHECK_PICTURES_BESIDE,
+        None,
+        Action::CheckPictures,
+        has_pictures,
+    );
+    add(Icon::Images, texts::commands::SELECT_ALL, "", None, Action::SelectAll, has_pictures);
     for (theme, word, icon) in [
-        (Theme::Dark, "dark", Icon::Moon),
-        (Theme::Light, "light", Icon::Sun),
-        (Theme::System, "as the system", Icon::Monitor),
+        (Theme::Dark, texts::commands::DARK, Icon::Moon),
+        (Theme::Light, texts::commands::LIGHT, Icon::Sun),
+        (Theme::System, texts::commands::AS_SYSTEM, Icon::Monitor),
     ] {
-        add(icon, &format!("Theme: {word}"), "", None, Action::Theme(theme), app.prefs.theme != theme);
+        add(icon, &texts::commands::theme(word), "", None, Action::Theme(theme), app.prefs.theme != theme);
     }
     for device in app.start.devices.iter().filter(|device| device.available) {
         let other = app.prefs.device != device.id && !active;
-        add(Icon::Settings, &format!("Device: {}", device.label), "", None, Action::Device(device.id.clone()), other);
+        add(
+            Icon::Settings,
+            &texts::commands::device(&device.label),
+            "",
+            None,
+            Action::Device(device.id.clone()),
+            other,
+        );
     }
     for setting in SETTINGS.iter().filter(|setting| settings_in_form(setting)) {
-        let label = format!("Setting: {}", setting.label);
+        let label = texts::commands::setting(setting.label);
         add(Icon::Sliders, &label, section_label(setting.section()), None, Action::ShowSetting(setting.id), true);
     }
     for (id, page) in [("base.path", Page::Model), ("dataset.folder", Page::Dataset), ("run.device", Page::Settings)] {
         if let Some(setting) = setting(id) {
-            add(Icon::Sliders, &format!("Setting: {}", setting.label), page.label(), None, Action::Go(page), true);
+            add(Icon::Sliders, &texts::commands::setting(setting.label), page.label(), None, Action::Go(page), true);
         }
     }
     list

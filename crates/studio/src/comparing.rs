@@ -7,6 +7,7 @@ use lorikeet_recipe::{BaseClass, Preset, Recipe, SETTINGS, Setting, Value, built
 use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::pages::setting_in_words;
+use crate::texts;
 use crate::work::{Read, read_recipe};
 
 /// What is done with another recipe.
@@ -79,7 +80,12 @@ fn differences(draft: &Recipe, class: BaseClass, other: &Other) -> Vec<Row> {
     let there_class = class_of(other, draft, class);
     let preset = (draft.preset() != other.recipe.preset()).then(|| {
         let side = |preset: Preset| Side { value: preset.label().to_owned(), why: preset.help().to_owned() };
-        Row { id: "preset", label: "What to teach", here: side(draft.preset()), there: side(other.recipe.preset()) }
+        Row {
+            id: "preset",
+            label: texts::recipes::WHAT_TO_TEACH,
+            here: side(draft.preset()),
+            there: side(other.recipe.preset()),
+        }
     });
     let row = |setting: &'static Setting| {
         let values = (draft.get_on(setting.id, class), other.recipe.get_on(setting.id, there_class));
@@ -95,10 +101,10 @@ fn differences(draft: &Recipe, class: BaseClass, other: &Other) -> Vec<Row> {
 
 fn side(setting: &'static Setting, recipe: &Recipe, class: BaseClass, value: &Value) -> Side {
     let why = if recipe.is_set(setting.id) {
-        "Set in the recipe".to_owned()
+        texts::recipes::SET_IN_RECIPE.to_owned()
     } else {
         let reason = setting.default_row(recipe.preset(), class).reason;
-        format!("Default for {} on {}: {}", recipe.preset().label(), class.label(), reason.trim_end_matches('.'))
+        texts::recipes::default_for(recipe.preset().label(), class.label(), reason.trim_end_matches('.'))
     };
     Side { value: setting_in_words(setting, value), why }
 }

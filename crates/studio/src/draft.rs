@@ -9,6 +9,7 @@ use lorikeet_dataset::{Dataset, Folder};
 use lorikeet_recipe::{BaseClass, BuiltIn, Preset, Recipe, Setting, Value, built_in};
 
 use crate::base::Base;
+use crate::texts;
 
 /// Something that a thread reads.
 #[derive(Debug, Default)]
@@ -202,7 +203,7 @@ impl Draft {
         }
         self.folder()
             .and_then(|folder| folder.file_name().map(|name| name.to_string_lossy().into_owned()))
-            .unwrap_or_else(|| "Untitled".to_owned())
+            .unwrap_or_else(|| texts::common::UNTITLED.to_owned())
     }
 
     /// Why training cannot start yet, as what to do about it.
@@ -211,17 +212,17 @@ impl Draft {
             return Some(error);
         }
         match &self.data {
-            Load::Nothing => return Some("Choose a folder of pictures first".to_owned()),
-            Load::Loading(_) => return Some("Still looking at the pictures".to_owned()),
+            Load::Nothing => return Some(texts::training::CHOOSE_PICTURES.to_owned()),
+            Load::Loading(_) => return Some(texts::training::STILL_LOOKING_AT_PICTURES.to_owned()),
             Load::Failed(error) => return Some(error.clone()),
             Load::Ready(data) if data.images.is_empty() => {
-                return Some("No picture in the folder can be used".to_owned());
+                return Some(texts::training::NO_PICTURE.to_owned());
             }
             Load::Ready(_) => {}
         }
         match &self.base {
-            Load::Nothing => Some("Choose a base model first".to_owned()),
-            Load::Loading(_) => Some("Still looking at the base model".to_owned()),
+            Load::Nothing => Some(texts::training::CHOOSE_BASE.to_owned()),
+            Load::Loading(_) => Some(texts::training::STILL_LOOKING_AT_BASE.to_owned()),
             Load::Failed(error) => Some(error.clone()),
             Load::Ready(base) => base.problem.clone(),
         }

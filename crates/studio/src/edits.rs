@@ -9,9 +9,9 @@ use lorikeet_dataset::{CaptionEdit, Dataset, Fix, Mask, Picture, ScanOptions};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
-use crate::format;
 use crate::history::{FileChange, Step};
 use crate::kit::Tone;
+use crate::texts;
 
 /// What is to be done to files.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +63,7 @@ impl StudioApp {
 
     pub(crate) fn set_aside(&mut self, paths: Vec<PathBuf>) {
         if self.state.active() {
-            self.toasts.add(Tone::Warn, "A run is going on with these pictures. Wait for it, or stop it first");
+            self.toasts.add(Tone::Warn, texts::dataset::PICTURES_IN_USE);
             return;
         }
         // With what was painted.
@@ -90,23 +90,21 @@ impl StudioApp {
         if done.is_step && !done.changes.is_empty() {
             let captions = done.changes.len() - moved;
             let what = match (captions, moved) {
-                _ if masked => "change of a mask".to_owned(),
-                (1, 0) => "change of a caption".to_owned(),
-                (n, 0) => format!("change of {} captions", format::count(n as u64)),
-                (_, n) => format!("setting aside of {}", format::plural(n as u64, "picture", "pictures")),
+                _ if masked => texts::dataset::CHANGE_OF_MASK.to_owned(),
+                (n, 0) => texts::dataset::change_of_captions(n as u64),
+                (_, n) => texts::dataset::setting_aside(n as u64),
             };
             if moved > 0 {
-                let pictures = format::plural(moved as u64, "picture", "pictures");
-                self.toasts.add(Tone::Ok, format!("Set aside {pictures}. Undo brings them back"));
+                self.toasts.add(Tone::Ok, texts::dataset::set_aside(moved as u64));
             } else if captions > 1 {
-                self.toasts.add(Tone::Ok, format!("Changed {} captions", format::count(captions as u64)));
+                self.toasts.add(Tone::Ok, texts::dataset::changed(captions as u64));
             }
             self.history.files(what, done.changes);
         }
         if let Some(error) = done.failures.first() {
-            let more = done.failures.len() - 1;
-            let more = if more > 0 { format!(" ({} more)", format::count(more as u64)) } else { String::new() };
-            self.toasts.add(Tone::Error, format!("{}{more}", crate::pages::sentence(error)));
+            let error = crate::pages::sentence(error);
+            let more = done.failures.len() as u64 - 1;
+            self.toasts.add(Tone::Error, if more > 0 { texts::common::and_more(&error, more) } else { error });
         }
         if moved > 0 || masked || !done.is_step || !done.failures.is_empty() {
             self.refresh();

@@ -8,6 +8,7 @@ use lorikeet_recipe::PictureFolder;
 use crate::app::StudioApp;
 use crate::draft::{Draft, Load};
 use crate::kit::Tone;
+use crate::texts;
 
 /// What is done to the list of folders. Numbers are places in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl StudioApp {
             return self.use_folder(path);
         }
         if folders.iter().any(|folder| Path::new(&folder.path) == path) {
-            self.toasts.add(Tone::Info, format!("{} is in the list already", path.display()));
+            self.toasts.add(Tone::Info, texts::dataset::in_list_already(path.display()));
             return self.refresh();
         }
         folders.push(PictureFolder { path: path.to_string_lossy().into_owned(), repeats: 1 });

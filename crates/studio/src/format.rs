@@ -1,4 +1,6 @@
-//! Numbers for people: one way to write each, everywhere in the studio.
+//! Numbers for people: one way to write each, everywhere in the studio. The words beside them are in `texts`.
+
+use crate::texts::units;
 
 /// `1,240`.
 pub fn count(n: u64) -> String {
@@ -15,12 +17,34 @@ pub fn count(n: u64) -> String {
 
 /// `1,240 of 2,000`.
 pub fn count_of(done: u64, total: u64) -> String {
-    format!("{} of {}", count(done), count(total))
+    units::of(&count(done), &count(total))
 }
 
-/// `1 picture`, `24 pictures`.
+/// `# picture` and `# pictures` become `1 picture` or `24 pictures`.
 pub fn plural(n: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(n), if n == 1 { one } else { many })
+    let text = if n == 1 { one } else { many };
+    text.replace('#', &count(n))
+}
+
+/// `25 %`, of a part between 0 and 1.
+pub fn percent(part: f64) -> String {
+    format!("{:.0} %", (part * 100.0).round())
+}
+
+/// `212 of 450 W`, or `212 W`.
+pub fn watts(now: f32, limit: Option<f32>) -> String {
+    let now = format!("{now:.0}");
+    units::watts(&limit.map_or(now.clone(), |limit| units::of(&now, &format!("{limit:.0}"))))
+}
+
+/// `640 × 480`.
+pub fn size(width: u32, height: u32) -> String {
+    format!("{width} × {height}")
+}
+
+/// `640 × 480 px`.
+pub fn pixels(width: u32, height: u32) -> String {
+    units::pixels(&size(width, height))
 }
 
 /// `45 s`, `10 min`, `1 h 20 min`, `2 d 3 h`.
@@ -30,18 +54,18 @@ pub fn duration(seconds: f64) -> String {
     }
     let whole = seconds.round() as u64;
     match whole {
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{} min", (whole + 30) / 60),
+        0..60 => units::seconds(whole),
+        60..3600 => units::minutes((whole + 30) / 60),
         3600..86_400 => {
             let minutes = (whole + 30) / 60;
             match minutes % 60 {
-                0 => format!("{} h", minutes / 60),
-                rest => format!("{} h {rest} min", minutes / 60),
+                0 => units::hours(minutes / 60),
+                rest => units::hours_minutes(minutes / 60, rest),
             }
         }
         _ => match (whole % 86_400) / 3600 {
-            0 => format!("{} d", whole / 86_400),
-            hours => format!("{} d {hours} h", whole / 86_400),
+            0 => units::days(whole / 86_400),
+            hours => units::days_hours(whole / 86_400, hours),
         },
     }
 }
@@ -52,9 +76,14 @@ pub fn time_left(seconds: f64) -> String {
         return String::new();
     }
     if seconds < 1.0 {
-        return "almost done".to_owned();
+        return units::ALMOST_DONE.to_owned();
     }
-    format!("{} left", duration(seconds))
+    units::left(&duration(seconds))
+}
+
+/// `2 h ago`.
+pub fn ago(seconds: f64) -> String {
+    if seconds < 60.0 { units::JUST_NOW.to_owned() } else { units::ago(&duration(seconds)) }
 }
 
 /// `1.9 it/s`, or `4.2 s/it` when a step takes longer than a second. Empty when nothing is known.
@@ -62,22 +91,26 @@ pub fn pace(seconds_per_step: f64) -> String {
     if !seconds_per_step.is_finite() || seconds_per_step <= 0.0 {
         String::new()
     } else if seconds_per_step <= 1.0 {
-        format!("{} it/s", short(1.0 / seconds_per_step))
+        units::steps_a_second(&short(1.0 / seconds_per_step))
     } else {
-        format!("{} s/it", short(seconds_per_step))
+        units::seconds_a_step(&short(seconds_per_step))
     }
 }
 
 /// `9.3 GB`, `37 MB`: binary units under the names that graphics cards are sold by.
 pub fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
     let mut value = bytes as f64;
     let mut unit = 0;
-    while value >= 1023.5 && unit + 1 < UNITS.len() {
+    while value >= 1023.5 && unit + 1 < units::BYTES.len() {
         value /= 1024.0;
         unit += 1;
     }
-    format!("{} {}", if unit == 0 { format!("{value:.0}") } else { short(value) }, UNITS[unit])
+    format!("{} {}", if unit == 0 { format!("{value:.0}") } else { short(value) }, units::BYTES[unit])
+}
+
+/// `37 MB/s`.
+pub fn bytes_a_second(a_second: f64) -> String {
+    units::a_second(&bytes(a_second as u64))
 }
 
 /// `9.3 of 24 GB`, or `130 MB of 16 GB`.
@@ -86,8 +119,8 @@ pub fn memory_of(used: u64, total: u64) -> String {
         return bytes(used);
     }
     let mut unit = 1.0;
-    let mut name = "B";
-    for next in ["KB", "MB", "GB", "TB"] {
+    let mut name = units::BYTES[0];
+    for next in &units::BYTES[1..] {
         if total as f64 / unit < 1023.5 {
             break;
         }
@@ -97,20 +130,15 @@ pub fn memory_of(used: u64, total: u64) -> String {
     let total = format!("{} {name}", short(total as f64 / unit));
     // Less than one of the unit would lose its digits.
     if (used as f64) < 0.95 * unit {
-        return format!("{} of {total}", bytes(used));
+        return units::of(&bytes(used), &total);
     }
-    format!("{} of {total}", short(used as f64 / unit))
-}
-
-/// `97 %` of a share from 0 to 1.
-pub fn share(share: f32) -> String {
-    format!("{:.0} %", 100.0 * share)
+    units::of(&short(used as f64 / unit), &total)
 }
 
 /// Four significant digits: `0.08231`.
 pub fn loss(value: f32) -> String {
     if !value.is_finite() {
-        return "not a number".to_owned();
+        return units::NOT_A_NUMBER.to_owned();
     }
     significant(f64::from(value), 4)
 }
@@ -134,6 +162,16 @@ pub fn change(value: f32, reference: f32) -> Option<String> {
     } else {
         format!("+{whole:.0} %")
     })
+}
+
+/// `8.8 M`: how many numbers a model has.
+pub fn parameters(count: u64) -> String {
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..1_000_000 => format!("{:.0} k", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} M", count as f64 / 1e6),
+        _ => format!("{:.2} G", count as f64 / 1e9),
+    }
 }
 
 /// A number without needless digits: `0.5`, `16`, `1e-8`.
@@ -185,8 +223,8 @@ mod tests {
         assert_eq!(count(1_240), "1,240");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count_of(1_240, 2_000), "1,240 of 2,000");
-        assert_eq!(plural(1, "picture", "pictures"), "1 picture");
-        assert_eq!(plural(0, "picture", "pictures"), "0 pictures");
+        assert_eq!(plural(1, "# picture", "# pictures"), "1 picture");
+        assert_eq!(plural(0, "# picture", "# pictures"), "0 pictures");
     }
 
     #[test]
@@ -199,6 +237,8 @@ mod tests {
         assert_eq!(duration(7_199.0), "2 h");
         assert_eq!(duration(86_400.0 * 2.0 + 3.0 * 3600.0), "2 d 3 h");
         assert_eq!(time_left(f64::NAN), "");
+        assert_eq!(ago(59.0), "just now");
+        assert_eq!(ago(7_200.0), "2 h ago");
         assert_eq!(duration(f64::INFINITY), "—");
     }
 
@@ -238,6 +278,10 @@ mod tests {
         assert_eq!(plain(0.05), "0.05");
         assert_eq!(plain(1e-8), "1e-8");
         assert_eq!(plain(2.5e-4), "2.5e-4");
+        assert_eq!(parameters(8_800_000), "8.8 M");
+        assert_eq!(parameters(412_000), "412 k");
+        assert_eq!(percent(0.254), "25 %");
+        assert_eq!(pixels(640, 480), "640 × 480 px");
     }
 
     #[test]

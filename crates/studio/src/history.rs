@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use lorikeet_dataset::CaptionChange;
 use lorikeet_recipe::{Recipe, SETTINGS};
 
+use crate::texts;
+
 /// Steps that are remembered. Captions of thousands of pictures may be in one.
 const MOST: usize = 200;
 /// Seconds within which changes of one setting are one step: a slider that is dragged, a name that is typed.
@@ -98,7 +100,7 @@ impl History {
 
 /// Labels of the settings that differ; the preset counts as one.
 fn changed(a: &Recipe, b: &Recipe) -> Vec<&'static str> {
-    let preset = (a.preset() != b.preset()).then_some("preset");
+    let preset = (a.preset() != b.preset()).then_some(texts::training::PRESET);
     let typed = |recipe: &Recipe, id: &str| recipe.is_set(id).then(|| recipe.get(id));
     let settings = SETTINGS.iter().filter(|setting| typed(a, setting.id) != typed(b, setting.id));
     preset.into_iter().chain(settings.map(|setting| setting.label)).collect()
@@ -108,8 +110,8 @@ fn describe(step: &Step) -> String {
     match step {
         Step::Files { what, .. } => what.clone(),
         Step::Recipe { before, after } => match changed(before, after).as_slice() {
-            [one] => format!("change of {}", one.to_lowercase()),
-            many => format!("change of {} settings", many.len()),
+            [one] => texts::training::change_of(&one.to_lowercase()),
+            many => texts::training::change_of_settings(many.len() as u64),
         },
     }
 }

@@ -12,6 +12,7 @@ use lorikeet_hub::{
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::kit::Tone;
+use crate::texts;
 use crate::work::{Answer, Work};
 
 /// Between two frames that show progress.
@@ -166,8 +167,7 @@ impl StudioApp {
                     self.hub.access.settings.token = token;
                     self.work.keep(self.hub.access.clone());
                 } else {
-                    self.toasts
-                        .add(Tone::Error, "A token has letters, digits and signs only, without spaces. Copy it again");
+                    self.toasts.add(Tone::Error, texts::hub::TOKEN_UNSOUND);
                 }
             }
         }
@@ -198,7 +198,7 @@ impl StudioApp {
                 Ok(path) if self.state.active() => self.hub.stage = Stage::Ready(path),
                 Ok(path) => {
                     self.hub.stage = Stage::Idle;
-                    self.toasts.add(Tone::Ok, format!("{} is here and chosen", self.hub.typed.trim()));
+                    self.toasts.add(Tone::Ok, texts::hub::here_and_chosen(self.hub.typed.trim()));
                     self.use_fetched(path);
                 }
                 Err(error) => {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use lorikeet_checkpoint::write_atomically;
 
+use crate::texts;
+
 /// What came of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Placed {
@@ -29,8 +31,7 @@ pub(crate) fn place(lora: &Path, folder: &Path, replace: bool) -> Result<Placed,
 
 fn copy(file: &Path, folder: &Path, replace: bool) -> Result<Placed, String> {
     let to = folder.join(file.file_name().unwrap_or_default());
-    let failed =
-        |error: &dyn std::fmt::Display| format!("{} cannot be copied ({error}): {}", file.display(), to.display());
+    let failed = |error: &dyn std::fmt::Display| texts::export::cannot_copy(file.display(), error, to.display());
     if to.exists() {
         match same(file, &to) {
             Ok(true) => return Ok(Placed::There(to)),

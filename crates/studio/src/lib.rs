@@ -38,6 +38,7 @@ mod run_work;
 pub mod series;
 mod shell;
 pub mod state;
+mod texts;
 mod watching;
 mod work;
 
@@ -123,9 +124,9 @@ pub struct DeviceChoice {
 /// Why there is no window.
 #[derive(Debug, thiserror::Error)]
 pub enum StudioError {
-    #[error("there is no display to open a window on. Set DISPLAY or WAYLAND_DISPLAY, or use the command line")]
+    #[error("{}", texts::shell::NO_DISPLAY)]
     NoDisplay,
-    #[error("the window cannot be opened: {0}. Update the graphics driver, or use the command line")]
+    #[error("{}", texts::shell::no_window(.0))]
     Window(String),
 }
 
@@ -137,7 +138,7 @@ pub fn run(engine: Box<dyn Engine>, start: StartUp) -> Result<(), StudioError> {
         return Err(StudioError::NoDisplay);
     }
     let viewport = egui::ViewportBuilder::default()
-        .with_title("Lorikeet")
+        .with_title(texts::shell::LORIKEET)
         .with_app_id("lorikeet")
         .with_inner_size([1280.0, 800.0])
         .with_min_inner_size([880.0, 560.0])

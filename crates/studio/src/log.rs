@@ -2,7 +2,7 @@
 
 use lorikeet_protocol::{Event, Stage};
 
-use crate::format;
+use crate::texts;
 
 /// Older lines go. A run of a day with previews every minute has fewer.
 const MOST: usize = 4_000;
@@ -70,30 +70,19 @@ impl Log {
 fn in_words(event: &Event) -> Option<(Level, String)> {
     let info = |text| Some((Level::Info, text));
     match event {
-        Event::Started { resumed_at: 0, .. } => info("Started".to_owned()),
-        Event::Started { resumed_at, .. } => info(format!("Goes on from step {}", format::count(*resumed_at))),
-        Event::Sample(sample) if sample.prompt_index == 0 => {
-            info(format!("Previews at step {}", format::count(sample.step)))
-        }
-        Event::Validation { step, loss, base_loss } => info(format!(
-            "Validation loss {} at step {} (base {})",
-            format::loss(*loss),
-            format::count(*step),
-            format::loss(*base_loss)
-        )),
-        Event::Saved { step, .. } => info(format!("Saved step {}", format::count(*step))),
-        Event::Paused { .. } => info("Paused".to_owned()),
-        Event::Resumed { .. } => info("Resumed".to_owned()),
-        Event::Exported { path, modules } => info(format!("Exported {modules} layers: {}", path.display())),
+        Event::Started { resumed_at: 0, .. } => info(texts::monitor::STARTED.to_owned()),
+        Event::Started { resumed_at, .. } => info(texts::monitor::goes_on_from(*resumed_at)),
+        Event::Sample(sample) if sample.prompt_index == 0 => info(texts::monitor::previews_at(sample.step)),
+        Event::Validation { step, loss, base_loss } => info(texts::monitor::validation_at(*loss, *step, *base_loss)),
+        Event::Saved { step, .. } => info(texts::monitor::saved_step(*step)),
+        Event::Paused { .. } => info(texts::monitor::PAUSED.to_owned()),
+        Event::Resumed { .. } => info(texts::monitor::RESUMED.to_owned()),
+        Event::Exported { path, modules } => info(texts::monitor::exported_layers(*modules as u64, path.display())),
         Event::Note { message } => info(message.clone()),
-        Event::Memory { measured_bytes, planned_bytes } => info(format!(
-            "Memory: {} at most, {} planned",
-            format::bytes(*measured_bytes),
-            format::bytes(*planned_bytes)
-        )),
-        Event::Finished { step, seconds, .. } => {
-            info(format!("Finished at step {} after {}", format::count(*step), format::duration(*seconds)))
+        Event::Memory { measured_bytes, planned_bytes } => {
+            info(texts::monitor::memory_at_most(*measured_bytes, *planned_bytes))
         }
+        Event::Finished { step, seconds, .. } => info(texts::monitor::finished_at(*step, *seconds)),
         Event::Warning { message } => Some((Level::Warning, message.clone())),
         Event::Failed(failure) => Some((Level::Error, failure.to_string())),
         _ => None,

@@ -13,6 +13,7 @@ use crate::app::StudioApp;
 use crate::draft::Load;
 use crate::edits::FileJob;
 use crate::pages::Page;
+use crate::texts;
 
 /// A mask is painted in its picture's own size, unless that has more pixels: a byte each.
 const MOST_PIXELS: u64 = 40_000_000;
@@ -273,7 +274,7 @@ pub(crate) fn read(picture: &Path, size: (u32, u32)) -> Result<ReadMask, String>
             Ok((mask.resized(width, height), Some(bytes)))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Mask::filled(width, height, 0), None)),
-        Err(error) => Err(format!("the mask cannot be read ({error}): {}. Check its permissions", path.display())),
+        Err(error) => Err(texts::dataset::mask_unreadable(error, path.display())),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::commands::{self, Command};
 use crate::kit::{Icon, Tokens, card::hint, modal, tokens};
+use crate::texts;
 
 const WIDTH: f32 = 560.0;
 const ROW: f32 = 30.0;
@@ -44,18 +45,18 @@ pub(crate) fn show(app: &mut StudioApp, ctx: &Context) {
             let t = Tokens::get(ui);
             Icon::Search.show(ui, 16.0, t.mute);
             let edit = TextEdit::singleline(&mut palette.query)
-                .hint_text("Type an action or a setting")
+                .hint_text(texts::commands::PALETTE_FIELD)
                 .desired_width(f32::INFINITY)
                 .margin(egui::Margin::symmetric(8, 6));
             let field = ui.add(edit);
-            field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Type an action or a setting"));
+            field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, texts::commands::PALETTE_FIELD));
             field.request_focus();
         });
         if before != palette.query {
             palette.at = 0;
         }
         if found.is_empty() {
-            hint(ui, "Nothing is called that");
+            hint(ui, texts::commands::NOTHING_FOUND);
         }
         ScrollArea::vertical().max_height(ROW * ROWS).auto_shrink([false, true]).show(ui, |ui| {
             ui.spacing_mut().item_spacing.y = 0.0;

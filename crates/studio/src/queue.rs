@@ -15,10 +15,10 @@ use lorikeet_queue::{End, Queue, QueueChange, QueueFile, Seen, Task, Working};
 use crate::app::StudioApp;
 use crate::closing::Closing;
 use crate::draft::Load;
-use crate::format;
 use crate::kit::Tone;
 use crate::pages::sentence;
 use crate::state::Phase;
+use crate::texts;
 
 /// How often the file is looked at for what other programs did.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -210,9 +210,7 @@ impl StudioApp {
             && let Some(file) = file
             && !std::mem::replace(&mut self.queue.told, true)
         {
-            let runs = format::plural(unreadable, "queued run", "queued runs");
-            let path = file.path().display();
-            let told = format!("{runs} cannot be read by this version. They stay in the file and are not done: {path}");
+            let told = texts::queue::unreadable(unreadable, file.path().display());
             self.toasts.add(Tone::Warn, told);
         }
     }
@@ -267,9 +265,9 @@ impl StudioApp {
         let base = match &self.draft.base {
             _ if self.draft.is_demo() => self.draft.built_in().map_or("", |base| base.title),
             Load::Ready(base) => base.title.as_str(),
-            _ => "Base",
+            _ => texts::common::BASE,
         };
-        format!("{base} · {} · rank {}", self.draft.recipe.preset().label(), self.draft.int("network.rank"))
+        texts::shell::summary(base, self.draft.recipe.preset().label(), self.draft.int("network.rank"))
     }
 
     fn add_to_queue(&mut self) {
@@ -284,11 +282,7 @@ impl StudioApp {
         if self.state.active() && self.watched.is_none() && !self.queue.is_going() {
             self.queue_action(QueueAction::Go(true));
         }
-        let told = if self.queue.is_going() {
-            "Added to the queue, which goes on after this run"
-        } else {
-            "Added to the queue. Start it on the Runs page"
-        };
+        let told = if self.queue.is_going() { texts::queue::ADDED_GOING } else { texts::queue::ADDED };
         self.toasts.add(Tone::Ok, told);
     }
 
@@ -315,7 +309,7 @@ impl StudioApp {
         if let (End::Failed(_), Some(current), true) =
             (&end, &self.queue.list.current, self.queue.going && !self.queue.list.waiting.is_empty())
         {
-            let told = format!("{} failed; the queue goes on with the next run", current.run.name);
+            let told = texts::queue::failed_goes_on(&current.run.name);
             self.toasts.add(Tone::Warn, told);
         }
         self.queue.change(QueueChange::Ended(end));

@@ -8,6 +8,7 @@ use lorikeet_protocol::{Event, Failure, LOAD_FILE, Load, PAUSE_FILE, STOP_FILE, 
 use lorikeet_recipe::Plan;
 
 use crate::state::State;
+use crate::texts;
 
 /// A run folder in the list of runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,10 +41,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<RunEntry>, String> {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => {
-            return Err(format!(
-                "The folder of runs cannot be read ({error}): {}. Check its permissions",
-                folder.display()
-            ));
+            return Err(texts::runs::folder_unreadable(error, folder.display()));
         }
     };
     let mut runs: Vec<_> = entries.flatten().filter_map(|entry| entry_of(&entry.path())).collect();
@@ -150,9 +148,9 @@ pub(crate) fn load(folder: &Path) -> Option<Load> {
 /// How a run ended that did not say so.
 pub(crate) fn interrupted(state: &State) -> Failure {
     Failure {
-        what: "This run was interrupted".to_owned(),
-        why: "The program ended before the run did".to_owned(),
-        todo: "Continue it from its last save, or export that".to_owned(),
+        what: texts::runs::INTERRUPTED.to_owned(),
+        why: texts::runs::INTERRUPTED_WHY.to_owned(),
+        todo: texts::runs::INTERRUPTED_TODO.to_owned(),
         last_save: state.saves.values().next_back().cloned(),
     }
 }
@@ -175,21 +173,21 @@ pub(crate) enum Wish {
 
 /// Asks the program that works on a run, which looks after each step.
 pub(crate) fn ask(folder: &Path, wish: Wish) -> Result<(), String> {
-    let (name, what) = match wish {
-        Wish::Stop => (STOP_FILE, "stop"),
-        Wish::Pause => (PAUSE_FILE, "pause"),
-        Wish::GoOn => (PAUSE_FILE, "go on"),
-    };
+    let name = if wish == Wish::Stop { STOP_FILE } else { PAUSE_FILE };
     let file = folder.join(name);
     let done = if wish == Wish::GoOn { fs::remove_file(&file) } else { fs::write(&file, "") };
-    done.map_err(|error| format!("The run cannot be asked to {what} ({error}): {}", file.display()))
+    done.map_err(|error| match wish {
+        Wish::Stop => texts::runs::cannot_ask_to_stop(error, file.display()),
+        Wish::Pause => texts::runs::cannot_ask_to_pause(error, file.display()),
+        Wish::GoOn => texts::runs::cannot_ask_to_go_on(error, file.display()),
+    })
 }
 
 /// What a run told, to be looked at again: its plan, its steps, then all else.
 pub(crate) fn told(folder: &Path) -> Result<Vec<Event>, String> {
     let all = events(folder);
     if all.is_empty() {
-        return Err(format!("Nothing is written down of this run: {}", folder.display()));
+        return Err(texts::runs::nothing_written(folder.display()));
     }
     let mut told = vec![Event::Started { run_dir: folder.to_owned(), resumed_at: 0 }];
     told.extend(plan(folder).map(|plan| Event::Planned { plan: Box::new(plan) }));
@@ -225,15 +223,13 @@ pub(crate) fn write_csv(folder: &Path, to: PathBuf) -> Result<PathBuf, String> {
             step.memory_bytes
         ));
     }
-    fs::write(&to, text).map_err(|error| format!("The table cannot be written ({error}): {}", to.display()))?;
+    fs::write(&to, text).map_err(|error| texts::runs::table_unwritable(error, to.display()))?;
     Ok(to)
 }
 
 /// To the system's trash, from where it can be got back.
 pub(crate) fn delete(folder: &Path) -> Result<(), String> {
-    trash::delete(folder).map_err(|error| {
-        format!("The run cannot be moved to the trash ({error}); delete its folder yourself: {}", folder.display())
-    })
+    trash::delete(folder).map_err(|error| texts::runs::cannot_delete(error, folder.display()))
 }
 
 #[cfg(test)]

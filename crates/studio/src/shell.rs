@@ -15,6 +15,7 @@ use crate::kit::{Icon, Tokens, buttons::focus_ring, columns, icon_button, primar
 use crate::pages::{self, Page};
 use crate::palette;
 use crate::state::Phase;
+use crate::texts;
 
 pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
     let t = Tokens::get(ui);
@@ -24,7 +25,7 @@ pub(crate) fn show(app: &mut StudioApp, ui: &mut Ui) {
         .show_separator_line(false)
         .frame(Frame::new().fill(t.bg).inner_margin(Margin::symmetric(12, 12)))
         .show(ui, |ui| navigation(app, ui));
-    Panel::top("top bar")
+    Panel::top("top-bar")
         .exact_size(tokens::TOP_BAR_HEIGHT)
         .show_separator_line(false)
         .frame(Frame::new().fill(t.panel).inner_margin(Margin::symmetric(tokens::PAGE_PADDING, 11)))
@@ -86,7 +87,7 @@ fn navigation(app: &mut StudioApp, ui: &mut Ui) {
         ui.set_height(28.0);
         ui.add_space(8.0);
         Icon::Bird.show(ui, 20.0, t.accent);
-        ui.label(RichText::new("Lorikeet").text_style(egui::TextStyle::Heading).color(t.text));
+        ui.label(RichText::new(texts::shell::LORIKEET).text_style(egui::TextStyle::Heading).color(t.text));
     });
     ui.add_space(10.0);
     for page in Page::ALL {
@@ -169,7 +170,7 @@ fn mark(app: &StudioApp, page: Page) -> Mark {
             Phase::Finished(_) => Mark::Icon(Icon::Check, Tone::Ok),
             Phase::Paused => Mark::Icon(Icon::Pause, Tone::Info),
             Phase::Running | Phase::Stopping => {
-                app.state.fraction().map_or(Mark::None, |part| Mark::Text(format!("{:.0} %", part * 100.0)))
+                app.state.fraction().map_or(Mark::None, |part| Mark::Text(format::percent(part.into())))
             }
             Phase::Idle | Phase::Starting => Mark::None,
         },
@@ -186,31 +187,31 @@ fn state_in_words(app: &StudioApp, page: Page) -> String {
                 let first = &app.health.findings[0];
                 match app.health.findings.len() - 1 {
                     0 => first.what.clone(),
-                    more => format!("{}, and {} more to look at", first.what, format::count(more as u64)),
+                    more => texts::shell::more_to_look_at(&first.what, more as u64),
                 }
             }
-            Load::Ready(data) => format::plural(data.images.len() as u64, "picture", "pictures"),
+            Load::Ready(data) => texts::common::pictures(data.images.len() as u64),
             Load::Failed(error) => pages::sentence(error),
             _ => String::new(),
         },
         Page::Model => match &app.draft.base {
-            Load::Ready(base) => base.problem.clone().unwrap_or_else(|| format!("{}, ready", base.title)),
+            Load::Ready(base) => base.problem.clone().unwrap_or_else(|| texts::shell::base_ready(&base.title)),
             Load::Failed(error) => pages::sentence(error),
             _ => String::new(),
         },
         Page::Training => match (&app.state.plan_failure, &app.state.plan) {
             (Some(failure), _) => failure.what.clone(),
             (None, Some(plan)) => match plan.warnings.len() {
-                0 => "The plan is ready".to_owned(),
-                count => format::plural(count as u64, "warning in the plan", "warnings in the plan"),
+                0 => texts::shell::PLAN_READY.to_owned(),
+                count => texts::shell::plan_warnings(count as u64),
             },
             _ => String::new(),
         },
         Page::Monitor => match &app.state.phase {
             Phase::Failed(failure) => failure.what.clone(),
-            Phase::Finished(_) => "The run is done".to_owned(),
-            Phase::Paused => "Paused".to_owned(),
-            Phase::Running => "Running".to_owned(),
+            Phase::Finished(_) => texts::shell::RUN_DONE.to_owned(),
+            Phase::Paused => texts::monitor::PAUSED.to_owned(),
+            Phase::Running => texts::runs::RUNNING.to_owned(),
             _ => String::new(),
         },
         _ => String::new(),
@@ -240,43 +241,44 @@ fn buttons(app: &mut StudioApp, ui: &mut Ui) {
     let running = *phase == Phase::Running;
     match phase {
         Phase::Starting => {
-            primary_button(ui, Icon::Play, "Starting…", false);
+            primary_button(ui, Icon::Play, texts::shell::STARTING, false);
         }
         Phase::Stopping => {
-            primary_button(ui, Icon::Square, "Stopping…", false);
+            primary_button(ui, Icon::Square, texts::shell::STOPPING, false);
         }
         Phase::Running => {
-            if primary_button(ui, Icon::Pause, "Pause", true).clicked() {
+            if primary_button(ui, Icon::Pause, texts::commands::PAUSE, true).clicked() {
                 app.actions.push(Action::Pause);
             }
         }
         Phase::Paused => {
-            if primary_button(ui, Icon::Play, "Resume", true).clicked() {
+            if primary_button(ui, Icon::Play, texts::commands::RESUME, true).clicked() {
                 app.actions.push(Action::Resume);
             }
         }
         Phase::Idle | Phase::Finished(_) | Phase::Failed(_) => {
             let missing = app.draft.missing();
-            let response = primary_button(ui, Icon::Play, "Train", missing.is_none());
+            let response = primary_button(ui, Icon::Play, texts::commands::TRAIN, missing.is_none());
             let clicked = response.clicked();
-            response.on_hover_text("Starts training (Ctrl+Enter)").on_disabled_hover_text(missing.unwrap_or_default());
+            response.on_hover_text(texts::shell::TRAIN_HELP).on_disabled_hover_text(missing.unwrap_or_default());
             if clicked {
                 app.actions.push(Action::Train);
             }
         }
     }
     let held = app.state.active();
-    if held && text_button(ui, Icon::Square, "Stop", running || app.state.phase == Phase::Paused).clicked() {
+    if held && text_button(ui, Icon::Square, texts::shell::STOP, running || app.state.phase == Phase::Paused).clicked()
+    {
         app.confirm_stop = true;
     }
-    if held && text_button(ui, Icon::Save, "Save now", running).clicked() {
+    if held && text_button(ui, Icon::Save, texts::commands::SAVE_NOW, running).clicked() {
         app.actions.push(Action::SaveNow);
     }
     if app.state.has_run() {
         let can = app.state.can_export();
-        let response = text_button(ui, Icon::Share, "Export…", can);
+        let response = text_button(ui, Icon::Share, texts::shell::EXPORT, can);
         let clicked = response.clicked();
-        response.on_disabled_hover_text("Nothing is saved yet");
+        response.on_disabled_hover_text(texts::shell::NOTHING_SAVED);
         if clicked {
             app.actions.push(Action::OpenExport);
         }
@@ -288,19 +290,22 @@ fn buttons(app: &mut StudioApp, ui: &mut Ui) {
 fn watched_buttons(app: &mut StudioApp, ui: &mut Ui) {
     let stopping = app.state.phase == Phase::Stopping;
     if stopping {
-        primary_button(ui, Icon::Square, "Stopping…", false);
+        primary_button(ui, Icon::Square, texts::shell::STOPPING, false);
     } else {
         let paused = app.state.phase == Phase::Paused;
-        let (icon, word, action) =
-            if paused { (Icon::Play, "Resume", Action::Resume) } else { (Icon::Pause, "Pause", Action::Pause) };
+        let (icon, word, action) = if paused {
+            (Icon::Play, texts::commands::RESUME, Action::Resume)
+        } else {
+            (Icon::Pause, texts::commands::PAUSE, Action::Pause)
+        };
         if primary_button(ui, icon, word, true).clicked() {
             app.actions.push(action);
         }
     }
-    if text_button(ui, Icon::Square, "Stop", !stopping).clicked() {
+    if text_button(ui, Icon::Square, texts::shell::STOP, !stopping).clicked() {
         app.confirm_stop = true;
     }
-    if text_button(ui, Icon::X, "Stop watching", true).clicked() {
+    if text_button(ui, Icon::X, texts::shell::UNWATCH, true).clicked() {
         app.actions.push(Action::Unwatch);
     }
 }
@@ -308,14 +313,18 @@ fn watched_buttons(app: &mut StudioApp, ui: &mut Ui) {
 /// Search, undo and redo, as icons.
 fn edits(app: &mut StudioApp, ui: &mut Ui) {
     ui.spacing_mut().item_spacing.x = 2.0;
-    if icon_button(ui, Icon::Search, "Find an action or a setting (Ctrl+K)").clicked() {
+    if icon_button(ui, Icon::Search, texts::shell::FIND).clicked() {
         app.actions.push(Action::Palette(true));
     }
-    for (redo, icon, word, keys) in [(true, Icon::Redo, "Redo", "Ctrl+Shift+Z"), (false, Icon::Undo, "Undo", "Ctrl+Z")]
-    {
+    for (redo, icon) in [(true, Icon::Redo), (false, Icon::Undo)] {
         let next = app.history.next(redo);
         ui.add_enabled_ui(next.is_some(), |ui| {
-            let name = next.map_or_else(|| word.to_owned(), |next| format!("{word} {next} ({keys})"));
+            let name = match (redo, next) {
+                (true, Some(next)) => texts::shell::redo(&next),
+                (true, None) => texts::commands::REDO.to_owned(),
+                (false, Some(next)) => texts::shell::undo(&next),
+                (false, None) => texts::commands::UNDO.to_owned(),
+            };
             if icon_button(ui, icon, &name).clicked() {
                 app.actions.push(if redo { Action::Redo } else { Action::Undo });
             }
@@ -332,7 +341,7 @@ fn drop_overlay(ctx: &Context) {
     }
     let t = Tokens::of(ctx.theme());
     let rect = ctx.content_rect();
-    let painter = ctx.layer_painter(LayerId::new(Order::Tooltip, Id::unique("drop overlay")));
+    let painter = ctx.layer_painter(LayerId::new(Order::Tooltip, Id::unique("drop-overlay")));
     painter.rect_filled(rect, 0.0, t.bg.gamma_multiply(0.92));
     let frame = rect.shrink(24.0);
     painter.rect_stroke(frame, tokens::WINDOW_RADIUS, Stroke::new(2.0, t.accent), StrokeKind::Inside);
@@ -340,14 +349,14 @@ fn drop_overlay(ctx: &Context) {
     painter.text(
         frame.center() - vec2(0.0, 14.0),
         Align2::CENTER_CENTER,
-        "Drop to use",
+        texts::shell::DROP,
         theme::figure().resolve(&style),
         t.text,
     );
     painter.text(
         frame.center() + vec2(0.0, 16.0),
         Align2::CENTER_CENTER,
-        "A folder of pictures, a base model, or a recipe",
+        texts::shell::DROP_HELP,
         egui::TextStyle::Body.resolve(&style),
         t.dim,
     );

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use lorikeet_protocol::{Event, Failure, Load, Sample, Stage, Step};
 use lorikeet_recipe::Plan;
 
-use crate::format;
 use crate::log::Log;
 use crate::series::Series;
+use crate::texts;
 
 /// Where the run is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -165,7 +165,7 @@ impl State {
                 self.validation.retain(|point| point.step <= resumed_at);
                 self.samples.retain(|sample| sample.step <= resumed_at);
                 if resumed_at > 0 {
-                    self.messages.push(Message::Good(format!("Going on from step {}", format::count(resumed_at))));
+                    self.messages.push(Message::Good(texts::monitor::going_on_from(resumed_at)));
                 }
             }
             Event::Stage { stage, done, total } => self.stage = Some(StageProgress { stage, done, total }),
@@ -190,7 +190,7 @@ impl State {
             }
             Event::Saved { step, path } => {
                 self.saves.insert(step, path);
-                self.messages.push(Message::Good(format!("Saved at step {}", format::count(step))));
+                self.messages.push(Message::Good(texts::runs::saved_at(step, None)));
             }
             Event::Paused { .. } => self.phase = Phase::Paused,
             Event::Resumed { .. } => self.phase = Phase::Running,
@@ -203,17 +203,13 @@ impl State {
                     self.phase = Phase::Failed(failure);
                 }
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-                self.messages.push(Message::Good(format!(
-                    "Exported {name} with {}",
-                    format::plural(modules as u64, "trained layer", "trained layers")
-                )));
+                self.messages.push(Message::Good(texts::monitor::exported(&name, modules as u64)));
                 self.exported = Some(path);
             }
             Event::Memory { measured_bytes, planned_bytes } => self.memory = Some((measured_bytes, planned_bytes)),
             // For the panel that draws.
             Event::Prompts { prompts } => {
-                let count = format::plural(prompts.len() as u64, "prompt", "prompts");
-                self.messages.push(Message::Good(format!("The next previews are of {count} as you wrote")));
+                self.messages.push(Message::Good(texts::monitor::new_prompts(prompts.len() as u64)));
                 self.prompts = Some(prompts);
             }
             Event::Drawn(_) | Event::DrawEnded(_) => {}

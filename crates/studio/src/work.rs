@@ -25,6 +25,7 @@ use crate::masks::{self, ReadMask};
 use crate::pages::Copies;
 use crate::run_files::{self, RunEntry};
 use crate::run_work::RunAnswer;
+use crate::texts;
 
 /// What a dropped path is to the studio.
 #[derive(Clone, Debug, PartialEq)]
@@ -302,16 +303,14 @@ impl Work {
             let folder = if path.is_file() { path.parent().unwrap_or(&path) } else { &path };
             match open::that_detached(folder) {
                 Ok(()) => Answer::Done,
-                Err(error) => {
-                    Answer::NotOpened(format!("No file manager answered ({error}). The folder is {}", folder.display()))
-                }
+                Err(error) => Answer::NotOpened(texts::monitor::no_file_manager(error, folder.display())),
             }
         });
     }
 }
 
 fn write_png(picture: &egui::ColorImage, to: PathBuf) -> Result<PathBuf, String> {
-    let told = |error: &dyn std::fmt::Display| format!("The picture cannot be written ({error}): {}", to.display());
+    let told = |error: &dyn std::fmt::Display| texts::monitor::picture_unwritable(error, to.display());
     let file = fs::File::create(&to).map_err(|error| told(&error))?;
     let [width, height] = picture.size.map(|side| side as u32);
     let mut encoder = png::Encoder::new(std::io::BufWriter::new(file), width, height);

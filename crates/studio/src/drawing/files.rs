@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{Kept, Material};
+use crate::texts;
 
 /// In a run folder.
 pub(super) const FOLDER: &str = "drawings";
@@ -52,10 +53,8 @@ pub(crate) fn write_favourite(run_dir: &Path, step: Option<u64>) -> Result<(), S
 
 /// Saves what a picture was drawn with as a workflow of ComfyUI. For a thread.
 pub(crate) fn write_workflow(picture: &Path, to: PathBuf) -> Result<PathBuf, String> {
-    let settings = lorikeet_picture::read_settings(picture).ok_or_else(|| {
-        let path = picture.display();
-        format!("The picture does not tell what it was drawn with: {path}. Draw it again with this version")
-    })?;
+    let settings =
+        lorikeet_picture::read_settings(picture).ok_or_else(|| texts::draw::workflow_unknown(picture.display()))?;
     let text = format!("{:#}", lorikeet_picture::workflow(&settings));
     let written = lorikeet_checkpoint::write_atomically(&to, |out| out.write_all(text.as_bytes()));
     written.map(|()| to).map_err(|error| error.to_string())

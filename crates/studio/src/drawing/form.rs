@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use lorikeet_recipe::{SampleSettings, Sampler};
 
+use crate::texts;
+
 /// Pictures of one request: more is a mistake of typing rather than a wish.
 pub(crate) const MOST: usize = 200;
 
@@ -80,10 +82,10 @@ impl Form {
         let words = self.strengths.split([',', ';', ' ']).map(str::trim).filter(|word| !word.is_empty());
         let strengths = words.map(|word| {
             let number = word.parse::<f32>().ok().filter(|number| number.is_finite());
-            number.ok_or_else(|| format!("\"{word}\" is no strength. Write numbers with commas between: 0, 0.5, 1"))
+            number.ok_or_else(|| texts::draw::no_strength(word))
         });
         let strengths = strengths.collect::<Result<Vec<_>, _>>()?;
-        if strengths.is_empty() { Err("Write at least one strength, such as 1".to_owned()) } else { Ok(strengths) }
+        if strengths.is_empty() { Err(texts::draw::NO_STRENGTH.to_owned()) } else { Ok(strengths) }
     }
 
     /// What a sweep goes through.
@@ -113,7 +115,7 @@ impl Form {
             }
         }
         if all.len() > MOST {
-            return Err(format!("{} pictures are more than {MOST}. Choose fewer saves or strengths", all.len()));
+            return Err(texts::draw::too_many(all.len() as u64, MOST as u64));
         }
         Ok(all)
     }

@@ -11,6 +11,7 @@ use lorikeet_protocol::{BaseParts, DrawEnd, DrawRequest, Drawn, Event, Failure, 
 use lorikeet_recipe::{BaseSettings, Plan, SampleSettings};
 
 use crate::state::StageProgress;
+use crate::texts;
 
 use files::FOLDER;
 pub(crate) use files::{material, write_favourite, write_workflow};
@@ -131,7 +132,7 @@ impl Drawing {
         device: String,
         folder: &Path,
     ) -> Result<DrawRequest, String> {
-        let Some(form) = &self.form else { return Err("There is nothing to draw yet".to_owned()) };
+        let Some(form) = &self.form else { return Err(texts::draw::NOTHING_TO_DRAW.to_owned()) };
         let variants = form.variants()?;
         let picture = |rows: Vec<Row>| {
             let loras = rows.into_iter().map(|row| self.lora(row)).collect::<Result<Vec<_>, String>>()?;
@@ -167,7 +168,7 @@ impl Drawing {
             Source::File(path) => Ok(LoraUse { path, strength, name: String::new() }),
             Source::Save(step) => {
                 let found = self.material.saves.iter().find(|(other, _)| *other == step);
-                let (_, path) = found.ok_or_else(|| format!("The save of step {step} is gone. Choose another"))?;
+                let (_, path) = found.ok_or_else(|| texts::draw::save_gone(step))?;
                 Ok(LoraUse { path: path.clone(), strength, name: self.save_name(step) })
             }
         }

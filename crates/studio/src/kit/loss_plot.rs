@@ -7,6 +7,7 @@ use super::Tokens;
 use crate::format;
 use crate::overlay::Overlay;
 use crate::state::State;
+use crate::texts;
 
 /// `log`: losses as powers of ten.
 /// Drag to move, Ctrl and the wheel or a drag with the right button to zoom, a double click for all of it again.
@@ -38,9 +39,7 @@ pub(crate) fn show(ui: &mut Ui, state: &State, overlays: &[Overlay], height: f32
             (other.name.clone(), t.curves[other.color % t.curves.len()], line, held)
         })
         .collect();
-    let label = move |name: &str, x: f64, value: f64| {
-        format!("{name}\nStep {}\nLoss {}", format::count(x.max(0.0) as u64), format::loss(back(value)))
-    };
+    let label = move |name: &str, x: f64, value: f64| texts::monitor::point(name, x.max(0.0) as u64, back(value));
 
     Plot::new("loss")
         .height(height)
@@ -98,21 +97,21 @@ pub(crate) fn show(ui: &mut Ui, state: &State, overlays: &[Overlay], height: f32
                 plot.points(held.radius(3.0).shape(MarkerShape::Diamond));
             }
             plot.line(
-                Line::new("Raw", PlotPoints::from(raw))
+                Line::new(texts::monitor::RAW, PlotPoints::from(raw))
                     .color(t.accent.gamma_multiply(0.25))
                     .width(1.0)
                     .allow_hover(false),
             );
-            plot.line(Line::new("Smoothed", PlotPoints::from(smoothed)).color(t.accent).width(2.0));
+            plot.line(Line::new(texts::monitor::SMOOTHED, PlotPoints::from(smoothed)).color(t.accent).width(2.0));
             if !validation.is_empty() {
                 plot.line(
-                    Line::new("Validation", PlotPoints::from(validation.clone()))
+                    Line::new(texts::monitor::VALIDATION, PlotPoints::from(validation.clone()))
                         .color(t.warn.gamma_multiply(0.6))
                         .width(1.0)
                         .allow_hover(false),
                 );
                 plot.points(
-                    Points::new("Validation", PlotPoints::from(validation))
+                    Points::new(texts::monitor::VALIDATION, PlotPoints::from(validation))
                         .color(t.warn)
                         .radius(3.5)
                         .shape(MarkerShape::Circle),
@@ -146,17 +145,20 @@ enum Mark {
 /// What the lines and marks are, in words.
 pub(crate) fn legend(ui: &mut Ui, state: &State, overlays: &[Overlay]) {
     let t = Tokens::get(ui);
-    let mut entries = vec![("Raw", t.accent.gamma_multiply(0.45), Mark::Line), ("Smoothed", t.accent, Mark::Line)];
+    let mut entries = vec![
+        (texts::monitor::RAW, t.accent.gamma_multiply(0.45), Mark::Line),
+        (texts::monitor::SMOOTHED, t.accent, Mark::Line),
+    ];
     let color = |other: &Overlay| t.curves[other.color % t.curves.len()];
     entries.extend(overlays.iter().map(|other| (other.name.as_str(), color(other), Mark::Line)));
     if !state.validation.is_empty() {
-        entries.push(("Validation", t.warn, Mark::Dot));
+        entries.push((texts::monitor::VALIDATION, t.warn, Mark::Dot));
     }
     if !state.saves.is_empty() {
-        entries.push(("Save", t.mute, Mark::Upright));
+        entries.push((texts::monitor::SAVE, t.mute, Mark::Upright));
     }
     if !state.samples.is_empty() {
-        entries.push(("Preview", t.mute, Mark::Dotted));
+        entries.push((texts::monitor::PREVIEW, t.mute, Mark::Dotted));
     }
     for (name, color, mark) in entries {
         entry(ui, name, color, mark);

@@ -3,6 +3,7 @@
 use egui::{Align2, Area, Context, Id, Order, RichText, vec2};
 
 use super::{Icon, Tokens, Tone, card, icon_button};
+use crate::texts;
 
 /// Seconds that a message stays; errors and warnings stay longer, as they are read twice.
 const SHORT: f64 = 4.0;
@@ -64,7 +65,7 @@ impl Toasts {
                                     ui.add_space(5.0);
                                     ui.add(egui::Label::new(RichText::new(&toast.text).color(t.text)).wrap());
                                 });
-                                if icon_button(ui, Icon::X, "Dismiss message").clicked() {
+                                if icon_button(ui, Icon::X, texts::shell::DISMISS).clicked() {
                                     closed = Some(i);
                                 }
                             });

@@ -10,11 +10,11 @@ use super::picture;
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::drawing::DrawAction;
-use crate::format;
 use crate::kit::{
     Icon, Tokens, buttons::focus_ring, buttons::segmented, card::hint, icon_button, modal, quiet_button, theme, tokens,
 };
 use crate::pictures::{PREVIEW, Picture};
+use crate::texts;
 
 /// How two previews are compared.
 #[derive(Clone, Debug)]
@@ -63,11 +63,9 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context, prompt: usize, step: u64)
             }
         }
         ui.horizontal(|ui| {
-            hint(ui, format!("Seed {} · arrow keys: other steps and prompts", sample.seed));
-            if quiet_button(ui, Icon::Boxes, "Open in ComfyUI…")
-                .on_hover_text(
-                    "Saves a workflow with the same settings. The picture itself can be dropped on ComfyUI too",
-                )
+            hint(ui, texts::compare::seed(sample.seed));
+            if quiet_button(ui, Icon::Boxes, texts::common::OPEN_IN_COMFYUI)
+                .on_hover_text(texts::common::OPEN_IN_COMFYUI_HELP)
                 .clicked()
             {
                 app.actions.push(Action::Drawing(DrawAction::Workflow(sample.path.clone())));
@@ -75,12 +73,12 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context, prompt: usize, step: u64)
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 let at = steps.iter().position(|s| *s == step).unwrap_or(0);
                 ui.add_enabled_ui(at + 1 < steps.len(), |ui| {
-                    if icon_button(ui, Icon::ChevronRight, "Later step").clicked() {
+                    if icon_button(ui, Icon::ChevronRight, texts::compare::LATER).clicked() {
                         next.1 = steps[at + 1];
                     }
                 });
                 ui.add_enabled_ui(at > 0, |ui| {
-                    if icon_button(ui, Icon::ChevronLeft, "Earlier step").clicked() {
+                    if icon_button(ui, Icon::ChevronLeft, texts::compare::EARLIER).clicked() {
                         next.1 = steps[at - 1];
                     }
                 });
@@ -104,7 +102,7 @@ fn heading(ui: &mut Ui, sample: &Sample) -> bool {
     let t = Tokens::get(ui);
     ui.horizontal(|ui| {
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-            let closed = icon_button(ui, Icon::X, "Close preview").clicked();
+            let closed = icon_button(ui, Icon::X, texts::compare::CLOSE).clicked();
             ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
                 let text = RichText::new(&sample.prompt).text_style(theme::section()).color(t.text);
                 ui.add(egui::Label::new(text).truncate());
@@ -119,11 +117,11 @@ fn heading(ui: &mut Ui, sample: &Sample) -> bool {
 fn tools(ui: &mut Ui, compare: &mut Compare, steps: &[u64], step: u64) {
     let t = Tokens::get(ui);
     ui.horizontal(|ui| {
-        let ways = [(None, "Side by side"), (Some(Icon::Columns), "Wipe")];
+        let ways = [(None, texts::compare::SIDE_BY_SIDE), (Some(Icon::Columns), texts::compare::WIPE)];
         if let Some(picked) = segmented(ui, &ways, usize::from(compare.wipe)) {
             compare.wipe = picked == 1;
         }
-        ui.label(RichText::new("against").color(t.dim));
+        ui.label(RichText::new(texts::compare::AGAINST).color(t.dim));
         let combo = ComboBox::from_id_salt("against").selected_text(what(compare.against)).show_ui(ui, |ui| {
             for other in steps.iter().filter(|other| **other != step) {
                 if ui.selectable_label(*other == compare.against, what(*other)).clicked() {
@@ -131,17 +129,17 @@ fn tools(ui: &mut Ui, compare: &mut Compare, steps: &[u64], step: u64) {
                 }
             }
         });
-        combo.response.widget_info(|| WidgetInfo::labeled(egui::Role::ComboBox, true, "Compare with"));
+        combo.response.widget_info(|| WidgetInfo::labeled(egui::Role::ComboBox, true, texts::dialogs::COMPARE_WITH));
     });
 }
 
 /// `Base`, `Step 250`.
 fn what(step: u64) -> String {
-    if step == 0 { "Base".to_owned() } else { format!("Step {}", format::count(step)) }
+    if step == 0 { texts::common::BASE.to_owned() } else { texts::common::step(step) }
 }
 
 fn caption(sample: &Sample) -> String {
-    if sample.step == 0 { "Base".to_owned() } else { format!("With LoRA, step {}", format::count(sample.step)) }
+    if sample.step == 0 { texts::common::BASE.to_owned() } else { texts::compare::with_lora(sample.step) }
 }
 
 fn single(app: &mut StudioApp, ui: &mut Ui, edge: f32, sample: &Sample) {
@@ -159,7 +157,7 @@ fn wipe(app: &mut StudioApp, ui: &mut Ui, edge: f32, compare: &mut Compare, left
     let t = Tokens::get(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(edge, edge), Sense::click_and_drag());
     response.widget_info(|| {
-        let mut info = WidgetInfo::labeled(egui::Role::Slider, true, "Wipe between the two");
+        let mut info = WidgetInfo::labeled(egui::Role::Slider, true, texts::compare::WIPE_BETWEEN);
         info.value = Some(f64::from(compare.at));
         info
     });

@@ -6,6 +6,7 @@ use super::{compare, export, import, longer, runs};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::kit::{Icon, Tokens, modal, modal::actions, modal::title, primary_button, text_button};
+use crate::texts;
 
 pub(crate) fn dialogs(app: &mut StudioApp, ctx: &Context) {
     export::show(app, ctx);
@@ -26,22 +27,16 @@ pub(crate) fn dialogs(app: &mut StudioApp, ctx: &Context) {
 fn stop(app: &mut StudioApp, ctx: &Context) {
     let (decided, close) = modal(ctx, "stop", |ui| {
         ui.set_width(360.0);
-        title(ui, "Stop training?");
+        title(ui, texts::dialogs::STOP_TITLE);
         let t = Tokens::get(ui);
-        ui.add(
-            egui::Label::new(
-                RichText::new("What is learned so far is saved first. The run can be continued later from there")
-                    .color(t.dim),
-            )
-            .wrap(),
-        );
+        ui.add(egui::Label::new(RichText::new(texts::dialogs::STOP_HELP).color(t.dim)).wrap());
         let mut decided = false;
         actions(ui, |ui| {
-            if primary_button(ui, Icon::Square, "Stop and save", true).clicked() {
+            if primary_button(ui, Icon::Square, texts::common::STOP_AND_SAVE, true).clicked() {
                 app.actions.push(Action::Stop);
                 decided = true;
             }
-            decided |= text_button(ui, Icon::X, "Cancel", true).clicked();
+            decided |= text_button(ui, Icon::X, texts::common::CANCEL, true).clicked();
         });
         decided
     });

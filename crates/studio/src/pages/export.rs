@@ -17,14 +17,15 @@ use crate::kit::{
     modal::title, notice, primary_button, progress, row, text_button,
 };
 use crate::state::State;
+use crate::texts;
 
 const FORMATS: [(ExportDtype, &str, u64); 3] = [
-    (ExportDtype::F16, "16 bit (f16)", 2),
-    (ExportDtype::Bf16, "16 bit (bf16)", 2),
-    (ExportDtype::F32, "32 bit (f32)", 4),
+    (ExportDtype::F16, texts::export::F16, 2),
+    (ExportDtype::Bf16, texts::export::BF16, 2),
+    (ExportDtype::F32, texts::export::F32, 4),
 ];
 const NAMES: [(ExportNames, &str); 2] =
-    [(ExportNames::Kohya, "CivitAI, ComfyUI, A1111 (kohya)"), (ExportNames::Diffusers, "diffusers (PEFT)")];
+    [(ExportNames::Kohya, texts::export::KOHYA), (ExportNames::Diffusers, texts::export::DIFFUSERS)];
 
 /// Of the dialog, px: with the two halves beside each other, or one below the other.
 const WIDE: f32 = 1052.0;
@@ -67,7 +68,7 @@ impl ExportForm {
         let step = favourite.filter(|step| steps.contains(step) && *step != newest);
         let wanted = step.unwrap_or(newest);
         let to = run_dir.join(format!("{file}-step{wanted}.safetensors"));
-        let hint = if trigger.is_empty() { String::new() } else { format!("Use \"{trigger}\" in the prompt") };
+        let hint = if trigger.is_empty() { String::new() } else { texts::export::use_trigger(trigger) };
         Self {
             to: to.to_string_lossy().into_owned(),
             dtype: ExportDtype::F16,
@@ -131,7 +132,7 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
         let over = form.sent && !exporting && app.state.export_failure.is_none();
         let window = ui.ctx().content_rect().size();
         ui.set_width(if over || window.x < WIDE + MARGIN { NARROW } else { WIDE });
-        title(ui, "Export LoRA");
+        title(ui, texts::dialogs::EXPORT);
         if over {
             return done(app, ui, &form);
         }
@@ -153,11 +154,11 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
         let mut keep = true;
         actions(ui, |ui| {
             let ready = !form.to.trim().is_empty() && !exporting;
-            let text = if exporting { "Exporting…" } else { "Export" };
+            let text = if exporting { texts::export::EXPORTING } else { texts::export::EXPORT };
             if primary_button(ui, Icon::Share, text, ready).clicked() {
                 app.actions.push(Action::Export);
             }
-            if text_button(ui, Icon::X, "Cancel", true).clicked() {
+            if text_button(ui, Icon::X, texts::common::CANCEL, true).clicked() {
                 keep = false;
             }
         });
@@ -170,24 +171,24 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
 
 /// Which save, where to, in which form.
 fn place(app: &mut StudioApp, ui: &mut Ui, form: &mut ExportForm) {
-    row(ui, "File", "Where the file is written", "", |ui| {
+    row(ui, texts::export::FILE, texts::export::FILE_HELP, "", |ui| {
         let edit = TextEdit::singleline(&mut form.to)
             .desired_width(ui.available_width() - 36.0)
             .margin(Margin::symmetric(8, 5));
         let response = ui.add(edit);
-        if icon_button(ui, Icon::FolderOpen, "Choose file…").clicked() {
+        if icon_button(ui, Icon::FolderOpen, texts::common::CHOOSE_FILE).clicked() {
             app.actions.push(Action::Choose(Choose::ExportFile(PathBuf::from(&form.to))));
         }
         response
     });
     if form.steps.len() > 1 {
         let mut picked = None;
-        row(ui, "Save", "Which save to export; an earlier one may look better", "", |ui| {
+        row(ui, texts::export::SAVE, texts::export::SAVE_HELP, "", |ui| {
             let name = |step: Option<u64>| match step {
-                None => format!("Newest (step {})", format::count(form.steps[0])),
-                Some(step) => format!("Step {}", format::count(step)),
+                None => texts::export::newest(form.steps[0]),
+                Some(step) => texts::common::step(step),
             };
-            ComboBox::from_id_salt("export step")
+            ComboBox::from_id_salt("export-step")
                 .selected_text(name(form.step))
                 .show_ui(ui, |ui| {
                     for step in std::iter::once(None).chain(form.steps.iter().skip(1).copied().map(Some)) {
@@ -202,18 +203,18 @@ fn place(app: &mut StudioApp, ui: &mut Ui, form: &mut ExportForm) {
             form.choose(step, &app.state);
         }
     }
-    row(ui, "For", "What layers are called in the file; kohya's names are read by every program", "", |ui| {
+    row(ui, texts::export::NAMES, texts::export::NAMES_HELP, "", |ui| {
         choice(ui, &NAMES.map(|(_, label)| label), NAMES.iter().position(|(names, _)| *names == form.names), |picked| {
             form.names = NAMES[picked].0;
         })
     });
-    row(ui, "Numbers", "f16 is read by every program and half the size of f32", "", |ui| {
+    row(ui, texts::export::NUMBERS, texts::export::NUMBERS_HELP, "", |ui| {
         let chosen = FORMATS.iter().position(|(dtype, ..)| *dtype == form.dtype);
         choice(ui, &FORMATS.map(|(_, label, _)| label), chosen, |picked| form.dtype = FORMATS[picked].0)
     });
     if let Some(plan) = &app.state.plan {
         let bytes = FORMATS.iter().find(|(dtype, ..)| *dtype == form.dtype).map_or(2, |(_, _, bytes)| *bytes);
-        hint(ui, format!("About {}", format::bytes(plan.trainable_parameters * bytes)));
+        hint(ui, texts::export::about_bytes(plan.trainable_parameters * bytes));
     }
 }
 
@@ -230,14 +231,14 @@ fn choice(ui: &mut Ui, labels: &[&str], chosen: Option<usize>, mut pick: impl Fn
 /// What people are told by the file.
 fn told(ui: &mut Ui, form: &mut ExportForm) {
     ui.add_space(4.0);
-    hint(ui, "Written into the file, for people and for sites such as CivitAI. All of it may stay empty");
+    hint(ui, texts::export::ABOUT_HELP);
     let about = &mut form.about;
-    line(ui, "Name", "", &mut about.title);
-    line(ui, "How to use it", "Trigger word and good strength", &mut about.usage_hint);
-    line(ui, "Description", "What it draws", &mut about.description);
-    line(ui, "Author", "Whom to ask", &mut about.author);
-    line(ui, "Licence", "Such as CC BY 4.0; the base model's licence holds too", &mut about.license);
-    line(ui, "Tags", "Separated by commas", &mut form.tags);
+    line(ui, texts::export::NAME, "", &mut about.title);
+    line(ui, texts::export::USAGE, texts::export::USAGE_HELP, &mut about.usage_hint);
+    line(ui, texts::export::DESCRIPTION, texts::export::DESCRIPTION_HELP, &mut about.description);
+    line(ui, texts::export::AUTHOR, texts::export::AUTHOR_HELP, &mut about.author);
+    line(ui, texts::export::LICENCE, texts::export::LICENCE_HELP, &mut about.license);
+    line(ui, texts::export::TAGS, texts::export::TAGS_HELP, &mut form.tags);
 }
 
 fn line(ui: &mut Ui, name: &str, about: &str, text: &mut String) {
@@ -254,14 +255,13 @@ fn done(app: &mut StudioApp, ui: &mut Ui, form: &ExportForm) -> bool {
     let name = RichText::new(path.display().to_string()).monospace().color(t.dim);
     ui.add(egui::Label::new(name).truncate()).on_hover_text(path.display().to_string());
     match &form.checked {
-        None => progress::labelled(ui, "Reading the file back", "", None),
+        None => progress::labelled(ui, texts::export::READING_BACK, "", None),
         Some(Err(error)) => {
             notice(ui, Tone::Error, super::sentence(error));
         }
         Some(Ok(checked)) => {
-            let layers = format::plural(checked.modules as u64, "layer", "layers");
-            notice(ui, Tone::Ok, format!("Read back: {layers}, every number finite"));
-            fact(ui, "Size", format::bytes(checked.bytes));
+            notice(ui, Tone::Ok, texts::export::read_back(checked.modules as u64));
+            fact(ui, texts::export::SIZE, format::bytes(checked.bytes));
             for (consumer, verdict) in &checked.consumers {
                 verdict_line(ui, *consumer, verdict.as_deref());
             }
@@ -270,10 +270,10 @@ fn done(app: &mut StudioApp, ui: &mut Ui, form: &ExportForm) -> bool {
     export_more::copies(app, ui, form);
     let mut keep = true;
     actions(ui, |ui| {
-        if primary_button(ui, Icon::Check, "Done", true).clicked() {
+        if primary_button(ui, Icon::Check, texts::export::DONE, true).clicked() {
             keep = false;
         }
-        if text_button(ui, Icon::FolderOpen, "Show file", true).clicked() {
+        if text_button(ui, Icon::FolderOpen, texts::common::SHOW_FILE, true).clicked() {
             app.actions.push(Action::Open(path));
         }
     });
@@ -282,8 +282,8 @@ fn done(app: &mut StudioApp, ui: &mut Ui, form: &ExportForm) -> bool {
 
 fn verdict_line(ui: &mut Ui, consumer: Consumer, problem: Option<&str>) {
     match problem {
-        None => notice(ui, Tone::Ok, format!("Good for {}", consumer.label())),
-        Some(problem) => notice(ui, Tone::Warn, format!("Not for {}: {problem}", consumer.label())),
+        None => notice(ui, Tone::Ok, texts::export::good_for(consumer.label())),
+        Some(problem) => notice(ui, Tone::Warn, texts::export::not_for(consumer.label(), problem)),
     };
 }
 

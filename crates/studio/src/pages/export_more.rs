@@ -14,6 +14,7 @@ use crate::kit::{Icon, tokens};
 use crate::kit::{Tokens, Tone, buttons::checkbox, card::hint, notice, quiet_button, row};
 use crate::pictures::THUMBNAIL;
 use crate::state::State;
+use crate::texts;
 
 /// Of the picture in the dialog.
 const EDGE: f32 = 56.0;
@@ -34,23 +35,23 @@ pub(super) fn thumbnail(app: &mut StudioApp, ui: &mut Ui, form: &mut ExportForm)
     if previews.is_empty() {
         return;
     }
-    let help = "Shown with the LoRA by CivitAI, A1111 and others: put into the file, and beside it as .preview.png";
-    row(ui, "Picture", help, "", |ui| {
+    let help = texts::export::PICTURE_HELP;
+    row(ui, texts::export::PICTURE, help, "", |ui| {
         let chosen = previews.iter().find(|(_, path)| Some(path) == form.thumbnail.as_ref());
-        let name = chosen.map_or("None", |(prompt, _)| prompt.as_str());
-        let combo = ComboBox::from_id_salt("export picture")
+        let name = chosen.map_or(texts::export::NO_PICTURE, |(prompt, _)| prompt.as_str());
+        let combo = ComboBox::from_id_salt("export-picture")
             .selected_text(name)
             .width(ui.available_width() - EDGE - 24.0)
             .truncate()
             .show_ui(ui, |ui| {
-                ui.selectable_value(&mut form.thumbnail, None, "None");
+                ui.selectable_value(&mut form.thumbnail, None, texts::export::NO_PICTURE);
                 for (prompt, path) in &previews {
                     ui.selectable_value(&mut form.thumbnail, Some(path.clone()), prompt);
                 }
             });
         if let Some(path) = &form.thumbnail {
             let (rect, response) = ui.allocate_exact_size(vec2(EDGE, EDGE), Sense::hover());
-            response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, "The picture it is shown with"));
+            response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, texts::export::PICTURE_SHOWN));
             picture::cover(ui, rect, &app.pictures.get(path, THUMBNAIL));
         }
         combo.response
@@ -62,7 +63,7 @@ pub(super) fn folders(ui: &mut Ui, form: &mut ExportForm) {
     if form.folders.is_empty() {
         return;
     }
-    hint(ui, "Copy it into the folders of other programs too. Other files of that name are not replaced");
+    hint(ui, texts::export::FOLDERS_HELP);
     for (folder, on) in &mut form.folders {
         checkbox(ui, on, &folder.program).on_hover_text(folder.path.display().to_string());
     }
@@ -74,16 +75,16 @@ pub(super) fn copies(app: &mut StudioApp, ui: &mut Ui, form: &ExportForm) {
     for (folder, result) in &form.copies {
         match result {
             Ok(Placed::Copied(path)) => {
-                notice(ui, Tone::Ok, format!("Copied to {}", path.display()));
+                notice(ui, Tone::Ok, texts::export::copied_to(path.display()));
             }
             Ok(Placed::There(path)) => {
-                notice(ui, Tone::Ok, format!("It is there already: {}", path.display()));
+                notice(ui, Tone::Ok, texts::export::there_already(path.display()));
             }
             Ok(Placed::Taken(path)) => {
-                notice(ui, Tone::Warn, format!("Another file has the name and was left: {}", path.display()));
+                notice(ui, Tone::Warn, texts::export::name_taken(path.display()));
                 ui.horizontal(|ui| {
                     ui.add_space(f32::from(tokens::PAGE_PADDING) + 8.0);
-                    let name = format!("Replace it in {}", program(&form.folders, folder));
+                    let name = texts::export::replace_in(program(&form.folders, folder));
                     if quiet_button(ui, Icon::Copy, &name).clicked() {
                         app.actions.push(Action::CopyLora(vec![folder.clone()], true));
                     }
@@ -96,10 +97,13 @@ pub(super) fn copies(app: &mut StudioApp, ui: &mut Ui, form: &ExportForm) {
     }
     let waiting = form.chosen_folders().len().saturating_sub(form.copies.len());
     if waiting > 0 {
-        ui.label(RichText::new("Copying…").color(t.dim));
+        ui.label(RichText::new(texts::export::COPYING).color(t.dim));
     }
 }
 
 fn program<'a>(folders: &'a [(LoraFolder, bool)], path: &Path) -> &'a str {
-    folders.iter().find(|(folder, _)| folder.path == path).map_or("that folder", |(folder, _)| folder.program.as_str())
+    folders
+        .iter()
+        .find(|(folder, _)| folder.path == path)
+        .map_or(texts::export::THAT_FOLDER, |(folder, _)| folder.program.as_str())
 }

@@ -12,6 +12,7 @@ use crate::draft::{Draft, Typed};
 use crate::format;
 use crate::kit::{Icon, Tokens, Tone, buttons::checkbox, icon_button, notice, row};
 use crate::state::State;
+use crate::texts;
 
 /// These have controls of their own elsewhere.
 const ELSEWHERE: [&str; 9] = [
@@ -44,9 +45,10 @@ pub(super) fn field(ui: &mut Ui, app: &mut StudioApp, setting: &'static Setting)
     let applies = app.draft.recipe.applies_on(setting, class);
     let typed = app.draft.recipe.is_set(setting.id);
     let default = setting.default_row(app.draft.recipe.preset(), class);
-    let mut help = format!("{}\nDefault: {}. {}", setting.help, shown(setting, &default.value.into()), default.reason);
+    let shown_default = shown(setting, &default.value.into());
+    let mut help = texts::training::help_and_default(setting.help, &shown_default, default.reason);
     if let Some(when) = setting.when.describe("").filter(|_| !applies) {
-        help = format!("{help}\nIn effect {when}");
+        help = texts::training::in_effect(&help, &when);
     }
     let value = app.draft.recipe.get_on(setting.id, class);
     let unit = if value.is_zero() && !setting.zero_means.is_empty() { "" } else { setting.unit };
@@ -64,7 +66,8 @@ pub(super) fn field(ui: &mut Ui, app: &mut StudioApp, setting: &'static Setting)
                 }
                 if let Kind::Text(rule) = setting.kind
                     && let Some(choose) = choose(rule, setting.id)
-                    && icon_button(ui, Icon::FolderOpen, &format!("Choose {}", setting.label.to_lowercase())).clicked()
+                    && icon_button(ui, Icon::FolderOpen, &texts::training::choose(&setting.label.to_lowercase()))
+                        .clicked()
                 {
                     app.actions.push(Action::Choose(choose));
                 }
@@ -72,7 +75,7 @@ pub(super) fn field(ui: &mut Ui, app: &mut StudioApp, setting: &'static Setting)
                     ui.add(egui::Label::new(RichText::new(resolved).color(t.mute)).truncate());
                 }
                 if typed {
-                    let name = format!("Reset {} to its default", setting.label.to_lowercase());
+                    let name = texts::training::reset(&setting.label.to_lowercase());
                     reset = icon_button(ui, Icon::Reset, &name).clicked();
                 }
             });
@@ -125,7 +128,7 @@ pub(crate) fn shown(setting: &Setting, value: &Value) -> String {
         return setting.zero_means.to_owned();
     }
     let text = match (value, setting.kind) {
-        (Value::Bool(on), _) => if *on { "on" } else { "off" }.to_owned(),
+        (Value::Bool(on), _) => if *on { texts::training::VALUE_ON } else { texts::training::VALUE_OFF }.to_owned(),
         (Value::Int(number), _) => number.to_string(),
         (Value::Float(number), _) => format::plain(*number),
         (Value::Text(id), Kind::Choice(choices)) => choice_label(choices, id).to_owned(),
@@ -133,7 +136,7 @@ pub(crate) fn shown(setting: &Setting, value: &Value) -> String {
         (Value::List(items), _) => items.join(", "),
     };
     // Units are in the plural.
-    if setting.unit.is_empty() || text == "1" { text } else { format!("{text} {}", setting.unit) }
+    if setting.unit.is_empty() || text == "1" { text } else { texts::training::with_unit(&text, setting.unit) }
 }
 
 fn choice_label<'a>(choices: &[Choice], id: &'a str) -> &'a str {
@@ -177,7 +180,7 @@ fn control(
         }
         (Kind::Bool, value) => {
             let mut on = value == Value::Bool(true);
-            let response = checkbox(ui, &mut on, "On");
+            let response = checkbox(ui, &mut on, texts::training::ON);
             if response.changed() {
                 *new = Some(Value::Bool(on));
             }
@@ -281,7 +284,7 @@ fn text_field(
     // The recipe tidies what it is given; while the field is in use it keeps what was typed, spaces and all.
     let mut typed = draft.typed.get(setting.id).map_or(text, |typed| typed.text.clone());
     let hint = if setting.kind == Kind::List && setting.zero_means == "auto" {
-        "One a line; empty: automatic"
+        texts::training::LIST_HINT
     } else {
         setting.zero_means
     };

@@ -5,24 +5,24 @@ use lorikeet_recipe::{Import, Left, Taken, setting};
 
 use crate::actions::Action;
 use crate::app::StudioApp;
-use crate::format;
 use crate::kit::{
     Icon, Tokens, Tone, card::hint, modal, modal::actions, modal::title, notice, primary_button, text_button, theme,
 };
+use crate::texts;
 
 pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
     let Some(import) = app.imported.take() else { return };
     let mut used = false;
     let (cancelled, close) = modal(ctx, "import", |ui| {
         ui.set_width(620.0);
-        title(ui, &format!("Settings of {}", import.program.label()));
+        title(ui, &texts::import::title(import.program.label()));
         let height = (ui.ctx().content_rect().height() - 240.0).clamp(160.0, 520.0);
         ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| report(ui, &import));
         let mut cancelled = false;
         actions(ui, |ui| {
-            used = primary_button(ui, Icon::Check, "Use these settings", true).clicked();
-            cancelled = text_button(ui, Icon::X, "Cancel", true).clicked();
-            if text_button(ui, Icon::Copy, "Copy report", true).clicked() {
+            used = primary_button(ui, Icon::Check, texts::import::USE, true).clicked();
+            cancelled = text_button(ui, Icon::X, texts::common::CANCEL, true).clicked();
+            if text_button(ui, Icon::Copy, texts::import::COPY, true).clicked() {
                 ui.ctx().copy_text(as_text(&import));
             }
         });
@@ -38,12 +38,12 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
 fn report(ui: &mut Ui, import: &Import) {
     let t = Tokens::get(ui);
     let (taken, left) = (import.taken.len() as u64, import.left.len() as u64);
-    notice(ui, Tone::Ok, format!("{} taken over", format::plural(taken, "setting was", "settings were")));
+    notice(ui, Tone::Ok, texts::import::taken_over(taken));
     ui.spacing_mut().item_spacing.y = 2.0;
     for one in &import.taken {
         pair(ui, label(one), &value(one));
         let from = if one.given.is_empty() {
-            format!("not in the file: what {} does then ({})", import.program.label(), one.key)
+            texts::import::default_of(import.program.label(), &one.key)
         } else {
             format!("{} = {}", one.key, one.given)
         };
@@ -54,7 +54,7 @@ fn report(ui: &mut Ui, import: &Import) {
         return;
     }
     ui.add_space(8.0);
-    notice(ui, Tone::Warn, format!("{} not", format::plural(left, "setting was", "settings were")));
+    notice(ui, Tone::Warn, texts::import::left_out(left));
     for Left { key, given, why } in &import.left {
         ui.add(egui::Label::new(RichText::new(format!("{key} = {given}")).monospace().color(t.text)).truncate());
         hint(ui, super::sentence(why));
@@ -85,5 +85,5 @@ fn pair(ui: &mut Ui, name: &str, value: &str) {
 fn as_text(import: &Import) -> String {
     let taken = import.taken.iter().map(|one| format!("{} -> {} = {}\n", one.key, one.setting, one.value));
     let left = import.left.iter().map(|one| format!("{} = {}: {}\n", one.key, one.given, one.why));
-    format!("Taken over:\n{}\nNot taken over:\n{}", taken.collect::<String>(), left.collect::<String>())
+    texts::import::report(&taken.collect::<String>(), &left.collect::<String>())
 }

@@ -6,8 +6,13 @@ use crate::app::StudioApp;
 use crate::format;
 use crate::kit::{Tokens, buttons::segmented, card::card_with, card::hint};
 use crate::log::Level;
+use crate::texts;
 
-const LEVELS: [(Level, &str); 3] = [(Level::Info, "All"), (Level::Warning, "Warnings"), (Level::Error, "Errors")];
+const LEVELS: [(Level, &str); 3] = [
+    (Level::Info, texts::monitor::ALL),
+    (Level::Warning, texts::monitor::WARNINGS),
+    (Level::Error, texts::monitor::ERRORS),
+];
 const HEIGHT: f32 = 180.0;
 const ROW: f32 = 18.0;
 
@@ -20,13 +25,13 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     let log = &app.state.log;
     card_with(
         ui,
-        "Log",
+        texts::monitor::LOG,
         |ui| picked = segmented(ui, &LEVELS.map(|(_, name)| (None, name)), chosen),
         |ui| {
             let t = Tokens::get(ui);
             let lines = log.lines(LEVELS[chosen].0);
             if lines.is_empty() {
-                hint(ui, "Nothing of that kind was told");
+                hint(ui, texts::monitor::NOTHING_TOLD);
                 return;
             }
             ui.spacing_mut().item_spacing.y = 2.0;

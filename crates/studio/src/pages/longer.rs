@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::draft::Load;
-use crate::format;
 use crate::kit::{
     Icon, Tokens, Tone, buttons::checkbox, card::hint, modal, modal::actions, modal::title, notice, primary_button,
     progress, row, text_button,
 };
+use crate::texts;
 
 /// The dialog's state.
 pub(crate) struct LongerForm {
@@ -37,7 +37,7 @@ impl LongerForm {
                 self.steps = plan.steps + more;
                 Load::Ready(Box::new(plan))
             }
-            None => Load::Failed(format!("the run has no plan that can be read: {}", self.path.display())),
+            None => Load::Failed(texts::runs::no_plan(self.path.display())),
         };
     }
 }
@@ -48,21 +48,21 @@ pub(super) fn show(app: &mut StudioApp, ctx: &Context) {
     let mut asked = None;
     let (open, close) = modal(ctx, "longer", |ui| {
         ui.set_width(460.0);
-        title(ui, &format!("Train {name} longer"));
+        title(ui, &texts::runs::longer_title(&name));
         let may = body(ui, &mut form);
         let mut open = true;
         let path = || form.path.clone();
         actions(ui, |ui| {
-            if primary_button(ui, Icon::Play, "Continue", may).clicked() {
+            if primary_button(ui, Icon::Play, texts::common::CONTINUE, may).clicked() {
                 asked = Some(Action::Lengthen { run_dir: path(), steps: form.steps, restart: form.restart });
                 open = false;
             }
             let ready = form.plan.ready().is_some();
-            if text_button(ui, Icon::Plus, "New run of that length…", ready).clicked() {
+            if text_button(ui, Icon::Plus, texts::runs::NEW_RUN, ready).clicked() {
                 asked = Some(Action::NewWithSteps { run_dir: path(), steps: form.steps });
                 open = false;
             }
-            open &= !text_button(ui, Icon::X, "Cancel", true).clicked();
+            open &= !text_button(ui, Icon::X, texts::common::CANCEL, true).clicked();
         });
         open
     });
@@ -81,45 +81,29 @@ fn body(ui: &mut Ui, form: &mut LongerForm) -> bool {
             return false;
         }
         Load::Nothing | Load::Loading(_) => {
-            progress::labelled(ui, "Reading the plan of the run", "", None);
+            progress::labelled(ui, texts::runs::READING_PLAN, "", None);
             return false;
         }
     };
     let per_epoch = plan.steps_per_epoch.max(1);
     let range = plan.steps + 1..=1_000_000;
-    row(ui, "Steps in all", "The run has some already; it does the others", "steps", |ui| {
+    row(ui, texts::runs::STEPS_IN_ALL, texts::runs::STEPS_IN_ALL_HELP, texts::runs::STEPS_UNIT, |ui| {
         ui.add(DragValue::new(&mut form.steps).range(range).speed(per_epoch as f64 / 4.0))
     });
     let more = form.steps.saturating_sub(plan.steps);
-    hint(
-        ui,
-        format!(
-            "{} more than the {} it has: {} epochs instead of {}",
-            format::count(more),
-            format::count(plan.steps),
-            format::count(form.steps.div_ceil(per_epoch)),
-            format::count(plan.epochs)
-        ),
-    );
+    hint(ui, texts::runs::more_steps(more, plan.steps, form.steps.div_ceil(per_epoch), plan.epochs));
     ui.add_space(4.0);
     match longer(plan, form.steps) {
         Longer::Same => {
-            notice(ui, Tone::Ok, "The result is that of a run of this length from the start");
+            notice(ui, Tone::Ok, texts::runs::SAME_RESULT);
             true
         }
         Longer::Restarts { schedule, rate } => {
             let t = Tokens::get(ui);
-            let text = format!(
-                "The learning rate of this run fell to zero by its last step (schedule: {}). It would jump back to {} \
-                 and fall again over the other steps. The LoRA goes on learning, but it will not be that of a run of {} \
-                 steps from the start",
-                schedule.name(),
-                format::learning_rate(rate),
-                format::count(form.steps)
-            );
-            notice(ui, Tone::Warn, "More steps change what this run is");
+            let text = texts::runs::rate_restarts(schedule.name(), rate, form.steps);
+            notice(ui, Tone::Warn, texts::runs::OTHER_RESULT);
             ui.add(Label::new(RichText::new(text).color(t.dim)).wrap());
-            checkbox(ui, &mut form.restart, "Let the learning rate start again");
+            checkbox(ui, &mut form.restart, texts::runs::RESTART_RATE);
             form.restart
         }
     }

@@ -31,6 +31,7 @@ use egui::Ui;
 
 use crate::app::StudioApp;
 use crate::kit::Icon;
+use crate::texts;
 
 pub(crate) use compare::Compare;
 pub(crate) use dataset::sentence;
@@ -60,13 +61,13 @@ impl Page {
 
     pub fn label(self) -> &'static str {
         match self {
-            Page::Dataset => "Dataset",
-            Page::Model => "Model",
-            Page::Training => "Training",
-            Page::Monitor => "Monitor",
-            Page::Samples => "Samples",
-            Page::Runs => "Runs",
-            Page::Settings => "Settings",
+            Page::Dataset => texts::shell::DATASET,
+            Page::Model => texts::shell::MODEL,
+            Page::Training => texts::shell::TRAINING,
+            Page::Monitor => texts::shell::MONITOR,
+            Page::Samples => texts::shell::SAMPLES,
+            Page::Runs => texts::shell::RUNS,
+            Page::Settings => texts::shell::SETTINGS,
         }
     }
 

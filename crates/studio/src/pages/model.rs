@@ -24,14 +24,11 @@ use crate::kit::{
     card::page_title,
     columns, icon_button, notice, progress, row, tokens,
 };
+use crate::texts;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     columns::page(ui, |ui| {
-        page_title(
-            ui,
-            "Base model",
-            "The model that learns. It stays as it is; what is learned goes into a small file beside it",
-        );
+        page_title(ui, texts::model::TITLE, texts::model::HELP);
         let base = |app: &mut StudioApp, ui: &mut Ui| {
             choice(app, ui);
             found(app, ui);
@@ -47,7 +44,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
 fn choice(app: &mut StudioApp, ui: &mut Ui) {
     let t = Tokens::get(ui);
     let held = app.state.active();
-    card(ui, "Which model", |ui| {
+    card(ui, texts::model::WHICH, |ui| {
         if held {
             ui.disable();
         }
@@ -58,9 +55,9 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
             let picked = segmented(
                 ui,
                 &[
-                    (Some(Icon::Bird), "Demo base"),
-                    (Some(Icon::Bird), "Demo base, FLUX layout"),
-                    (Some(Icon::FolderOpen), "My own"),
+                    (Some(Icon::Bird), texts::model::DEMO),
+                    (Some(Icon::Bird), texts::model::DEMO_FLUX),
+                    (Some(Icon::FolderOpen), texts::model::OWN),
                 ],
                 chosen.unwrap_or(BUILT_IN.len()),
             );
@@ -71,19 +68,13 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
             }
         });
         if demo {
-            hint(
-                ui,
-                "Built in, small, and trains in minutes on any machine with no download. It draws everyday things at 128 × 128 px",
-            );
+            hint(ui, texts::model::DEMO_HELP);
         } else {
-            hint(
-                ui,
-                "A .safetensors file of Stable Diffusion 1, 2, XL or FLUX.1, or a diffusers folder. Both can be dropped anywhere",
-            );
+            hint(ui, texts::model::OWN_HELP);
         }
         ui.horizontal(|ui| {
-            let label = ui.label(RichText::new("Path").color(t.dim));
-            let id = ui.make_persistent_id("base path");
+            let label = ui.label(RichText::new(texts::model::PATH).color(t.dim));
+            let id = ui.make_persistent_id("base-path");
             let chosen = if demo { String::new() } else { app.draft.text("base.path") };
             let mut typed = ui.data(|data| data.get_temp::<String>(id)).unwrap_or_else(|| chosen.clone());
             let width = (ui.available_width() - 280.0).max(100.0);
@@ -91,7 +82,7 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
                 .add(
                     TextEdit::singleline(&mut typed)
                         .desired_width(width)
-                        .hint_text(if demo { "Built in" } else { "Path of a file or folder" })
+                        .hint_text(if demo { texts::model::BUILT_IN } else { texts::model::PATH_HINT })
                         .margin(egui::Margin::symmetric(8, 5)),
                 )
                 .labelled_by(label.id);
@@ -103,10 +94,10 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
             if field.lost_focus() && typed.trim() != chosen && !typed.trim().is_empty() {
                 app.actions.push(Action::UseBase(typed.trim().to_owned()));
             }
-            if row_button(ui, Icon::File, "Choose file…").clicked() {
+            if row_button(ui, Icon::File, texts::common::CHOOSE_FILE).clicked() {
                 app.actions.push(Action::Choose(Choose::BaseFile));
             }
-            if row_button(ui, Icon::FolderOpen, "Choose folder…").clicked() {
+            if row_button(ui, Icon::FolderOpen, texts::common::CHOOSE_FOLDER).clicked() {
                 app.actions.push(Action::Choose(Choose::BaseFolder));
             }
         });
@@ -114,29 +105,27 @@ fn choice(app: &mut StudioApp, ui: &mut Ui) {
 }
 
 fn found(app: &StudioApp, ui: &mut Ui) {
-    card(ui, "What it is", |ui| match &app.draft.base {
+    card(ui, texts::model::WHAT_IT_IS, |ui| match &app.draft.base {
         Load::Nothing => {
-            hint(ui, "Nothing is chosen yet");
+            hint(ui, texts::model::NOTHING_CHOSEN);
         }
-        Load::Loading(_) => progress::labelled(ui, "Looking at the model", "", None),
+        Load::Loading(_) => progress::labelled(ui, texts::model::LOOKING, "", None),
         Load::Failed(error) => {
             notice(ui, Tone::Error, sentence(error));
         }
         Load::Ready(base) => {
             match &base.problem {
                 Some(problem) => notice(ui, Tone::Error, problem),
-                None if app.draft.is_demo() => {
-                    notice(ui, Tone::Ok, format!("The demo base, of the {} layout, ready to train", base.title))
-                }
-                None => notice(ui, Tone::Ok, format!("{}, ready to train", base.title)),
+                None if app.draft.is_demo() => notice(ui, Tone::Ok, texts::model::demo_ready(&base.title)),
+                None => notice(ui, Tone::Ok, texts::model::ready(&base.title)),
             };
             for (name, value) in &base.facts {
                 fact(ui, name, value);
             }
             if let Some(licence) = &base.licence {
-                fact(ui, "Licence, as the file says", licence);
+                fact(ui, texts::model::LICENCE, licence);
             } else if !app.draft.is_demo() {
-                hint(ui, "The file names no licence: look where it came from before you share a LoRA made with it");
+                hint(ui, texts::model::NO_LICENCE);
             }
             for note in &base.notes {
                 hint(ui, note);
@@ -154,11 +143,11 @@ fn parts(app: &mut StudioApp, ui: &mut Ui) {
         return;
     };
     let held = app.state.active();
-    card(ui, "Parts", |ui| {
+    card(ui, texts::model::PARTS, |ui| {
         if held {
             ui.disable();
         }
-        hint(ui, "A model is made of several; those its own file lacks can come from others");
+        hint(ui, texts::model::PARTS_HELP);
         for part in &parts {
             one_part(app, ui, part);
         }
@@ -168,20 +157,20 @@ fn parts(app: &mut StudioApp, ui: &mut Ui) {
 fn one_part(app: &mut StudioApp, ui: &mut Ui, part: &BasePart) {
     let given = app.draft.text(part.setting);
     let name = match part.part {
-        Part::Vae => "Autoencoder (VAE)",
-        Part::TextEncoder => "Text encoder",
-        _ => "Second text encoder",
+        Part::Vae => texts::model::AUTOENCODER,
+        Part::TextEncoder => texts::model::TEXT_ENCODER,
+        _ => texts::model::TEXT_ENCODER_2,
     };
     let words = match part.state {
-        PartState::Inside => "In the model's own file".to_owned(),
-        PartState::Missing => "Missing: choose a file".to_owned(),
+        PartState::Inside => texts::model::INSIDE.to_owned(),
+        PartState::Missing => texts::model::MISSING.to_owned(),
         PartState::Given => file_name(&given),
     };
     let mut use_it = None;
     row(ui, name, &part.advice, "", |ui| {
         let combo = ComboBox::from_id_salt(part.setting).selected_text(words).width(270.0).truncate();
         let shown = combo.show_ui(ui, |ui| {
-            if ui.selectable_label(given.is_empty(), "That of the model").clicked() {
+            if ui.selectable_label(given.is_empty(), texts::model::THAT_OF_MODEL).clicked() {
                 use_it = Some(String::new());
             }
             let found = app.models.ready().map(Vec::as_slice).unwrap_or_default();
@@ -193,19 +182,19 @@ fn one_part(app: &mut StudioApp, ui: &mut Ui, part: &BasePart) {
                 }
             }
         });
-        let choose = icon_button(ui, Icon::File, &format!("Choose file for {}", name.to_lowercase()));
+        let choose = icon_button(ui, Icon::File, &texts::model::choose_file_for(&name.to_lowercase()));
         if choose.clicked() {
             app.actions.push(Action::Choose(Choose::SettingFile(part.setting)));
         }
-        if !given.is_empty() && icon_button(ui, Icon::Reset, &format!("Reset {}", name.to_lowercase())).clicked() {
+        if !given.is_empty() && icon_button(ui, Icon::Reset, &texts::model::reset(&name.to_lowercase())).clicked() {
             use_it = Some(String::new());
         }
         shown.response
     });
     if part.state == PartState::Missing {
-        notice(ui, Tone::Warn, format!("Needed: {}", part.advice));
+        notice(ui, Tone::Warn, texts::model::needed(&part.advice));
         if let Some((repository, file)) = part.hub.filter(|_| !app.hub.is_busy() && !app.hub.access.is_offline())
-            && row_button(ui, Icon::Download, &format!("Look up {} on the hub", name.to_lowercase())).clicked()
+            && row_button(ui, Icon::Download, &texts::model::look_up(&name.to_lowercase())).clicked()
         {
             app.actions.push(Action::Hub(HubAction::LookPart(part.setting, repository, file)));
         }
@@ -228,24 +217,20 @@ fn discovered(app: &mut StudioApp, ui: &mut Ui) {
     let held = app.state.active();
     card_with(
         ui,
-        "On this computer",
+        texts::model::ON_THIS_COMPUTER,
         |ui| {
             if !looking {
-                again = icon_button(ui, Icon::Refresh, "Look for models again").clicked();
+                again = icon_button(ui, Icon::Refresh, texts::model::LOOK_AGAIN).clicked();
             }
         },
         |ui| {
             let Some(models) = app.models.ready() else {
-                progress::labelled(ui, "Looking into the folders of ComfyUI, A1111, Forge and the hub", "", None);
+                progress::labelled(ui, texts::model::LOOKING_FOR_MODELS, "", None);
                 return;
             };
             let bases: Vec<&Found> = models.iter().filter(|model| model.family.is_some()).collect();
             if bases.is_empty() {
-                hint(
-                    ui,
-                    "No model was found in the folders of ComfyUI, AUTOMATIC1111, Forge and the Hugging Face hub. \
-                     Choose a file above, or drop one anywhere",
-                );
+                hint(ui, texts::model::NONE_FOUND);
             }
             ui.spacing_mut().item_spacing.y = 2.0;
             for model in bases {
@@ -266,7 +251,7 @@ fn model_row(ui: &mut Ui, model: &Found, on: bool, enabled: bool) -> bool {
     let sense = if enabled { Sense::click() } else { Sense::hover() };
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), HEIGHT), sense);
     let name = file_name(&model.path.to_string_lossy());
-    response.widget_info(|| WidgetInfo::selected(egui::Role::Button, enabled, on, format!("Use {name}")));
+    response.widget_info(|| WidgetInfo::selected(egui::Role::Button, enabled, on, texts::model::use_file(&name)));
     if !ui.is_rect_visible(rect) {
         return false;
     }
@@ -282,7 +267,7 @@ fn model_row(ui: &mut Ui, model: &Found, on: bool, enabled: bool) -> bool {
         about.push(format::bytes(model.bytes));
     }
     if missing > 0 {
-        about.push(format!("without {}", format::plural(missing as u64, "part", "parts")));
+        about.push(texts::model::without_parts(missing as u64));
     }
     about.push(model.path.parent().unwrap_or(&model.path).display().to_string());
     let painter = ui.painter().with_clip_rect(rect.shrink2(vec2(8.0, 0.0)).intersect(ui.clip_rect()));

@@ -16,6 +16,7 @@ use crate::kit::{
 use crate::pages::Page;
 use crate::pictures::PREVIEW;
 use crate::state::{Finish, Phase, State};
+use crate::texts;
 
 const LATEST: usize = 8;
 /// Of a wide page.
@@ -27,17 +28,11 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     if !app.state.has_run() {
         let can = app.can_train();
         let actions = &mut app.actions;
-        empty(
-            ui,
-            Icon::Activity,
-            "Nothing is training yet",
-            "Progress, loss and memory appear here when a run starts",
-            |ui| {
-                if primary_button(ui, Icon::Play, "Start training", can).clicked() {
-                    actions.push(Action::Train);
-                }
-            },
-        );
+        empty(ui, Icon::Activity, texts::monitor::EMPTY, texts::monitor::EMPTY_HELP, |ui| {
+            if primary_button(ui, Icon::Play, texts::monitor::START, can).clicked() {
+                actions.push(Action::Train);
+            }
+        });
         return;
     }
     match app.state.phase.clone() {
@@ -46,12 +41,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         _ => {}
     }
     if let Some(watched) = app.watched.as_ref().filter(|_| app.state.active()) {
-        let process = watched.process.map_or_else(String::new, |process| format!(" (process {process})"));
-        notice(
-            ui,
-            Tone::Info,
-            format!("This run works in the background{process}. It goes on when this window is closed"),
-        );
+        notice(ui, Tone::Info, texts::monitor::in_background(watched.process));
         ui.add_space(4.0);
     }
     remarks(app, ui);
@@ -79,7 +69,7 @@ fn warnings(state: &State, ui: &mut Ui) {
     if state.warnings.is_empty() {
         return;
     }
-    card(ui, "Warnings", |ui| {
+    card(ui, texts::monitor::WARNINGS, |ui| {
         for warning in &state.warnings {
             notice(ui, Tone::Warn, super::dataset::sentence(warning.trim_end_matches('.')));
         }
@@ -104,25 +94,25 @@ pub(crate) fn rail(app: &mut StudioApp, ui: &mut Ui) {
 fn progress_card(app: &mut StudioApp, ui: &mut Ui) {
     let state = &app.state;
     let title = match state.phase {
-        Phase::Paused => "Paused",
-        Phase::Stopping => "Stopping",
-        Phase::Finished(_) => "Finished",
-        Phase::Failed(_) => "Stopped",
-        _ => "Progress",
+        Phase::Paused => texts::monitor::PAUSED,
+        Phase::Stopping => texts::monitor::STOPPING,
+        Phase::Finished(_) => texts::monitor::FINISHED,
+        Phase::Failed(_) => texts::monitor::STOPPED,
+        _ => texts::monitor::PROGRESS,
     };
     card(ui, title, |ui| {
         if let Some(step) = &state.step {
             let pace = format::pace(step.seconds);
             let left = if state.phase == Phase::Running { format::time_left(step.seconds_left) } else { String::new() };
             let beside = [pace, left].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ");
-            let what = format!("Step {}", format::count_of(step.step, step.steps));
+            let what = texts::monitor::step_of(step.step, step.steps);
             progress::labelled(ui, &what, &beside, state.fraction());
-            hint(ui, format!("Epoch {}", format::count_of(step.epoch, step.epochs)));
+            hint(ui, texts::monitor::epoch_of(step.epoch, step.epochs));
         }
         if let Some(stage) = state.stage {
             progress::counted(ui, stage.stage.label(), stage.done, stage.total);
         } else if state.step.is_none() && state.active() {
-            progress::labelled(ui, "Starting", "", None);
+            progress::labelled(ui, texts::monitor::STARTING, "", None);
         }
     });
 }
@@ -133,7 +123,7 @@ fn remarks(app: &StudioApp, ui: &mut Ui) {
     if told.is_empty() {
         return;
     }
-    card(ui, "Advice", |ui| {
+    card(ui, texts::monitor::ADVICE, |ui| {
         for Advice { what, todo } in &told {
             notice(ui, Tone::Warn, what);
             ui.horizontal_top(|ui| {
@@ -148,20 +138,20 @@ fn remarks(app: &StudioApp, ui: &mut Ui) {
 fn figures(state: &State, ui: &mut Ui) {
     let Some(step) = &state.step else { return };
     let mut figures = vec![
-        (format::loss(step.smoothed), "Loss, smoothed".to_owned()),
-        (format::learning_rate(step.learning_rate), "Learning rate".to_owned()),
+        (format::loss(step.smoothed), texts::monitor::LOSS_SMOOTHED.to_owned()),
+        (format::learning_rate(step.learning_rate), texts::monitor::LEARNING_RATE.to_owned()),
     ];
     if let Some(validation) = state.validation.last() {
         let name = match format::change(validation.loss, validation.base_loss) {
-            Some(change) => format!("Validation, {change} to base"),
-            None => "Validation loss".to_owned(),
+            Some(change) => texts::monitor::validation_to_base(&change),
+            None => texts::monitor::VALIDATION_LOSS.to_owned(),
         };
         figures.insert(1, (format::loss(validation.loss), name));
     }
     let total = state.plan.as_ref().map_or(0, |plan| plan.memory_bytes);
     figures.push(match step.device_memory_bytes {
-        Some(bytes) => (format::memory_of(bytes, total), "Device memory".to_owned()),
-        None => (format::bytes(step.memory_bytes), "Memory used".to_owned()),
+        Some(bytes) => (format::memory_of(bytes, total), texts::monitor::DEVICE_MEMORY.to_owned()),
+        None => (format::bytes(step.memory_bytes), texts::monitor::MEMORY_USED.to_owned()),
     });
     card(ui, "", |ui| {
         let width = ui.available_width() / figures.len() as f32;
@@ -189,15 +179,15 @@ fn loss(app: &mut StudioApp, ui: &mut Ui, height: f32) {
     let (curves, runs) = (&app.overlays, app.runs.ready());
     let rect = card_with(
         ui,
-        "Loss",
+        texts::monitor::LOSS,
         |ui| {
-            if icon_button(ui, Icon::Camera, "Save the plot as a picture…").clicked() {
+            if icon_button(ui, Icon::Camera, texts::monitor::SAVE_PICTURE).clicked() {
                 choose = Some(Choose::PlotPicture(format!("{name}-loss.png")));
             }
-            if state.run_dir.is_some() && icon_button(ui, Icon::Download, "Save the numbers as a table…").clicked() {
+            if state.run_dir.is_some() && icon_button(ui, Icon::Download, texts::monitor::SAVE_TABLE).clicked() {
                 choose = Some(Choose::PlotTable(format!("{name}.csv")));
             }
-            checkbox(ui, &mut wanted, "Log scale");
+            checkbox(ui, &mut wanted, texts::monitor::LOG_SCALE);
             asked = overlays::menu(ui, curves, runs, state.run_dir.as_deref());
         },
         |ui| {
@@ -222,14 +212,13 @@ fn latest(app: &mut StudioApp, ui: &mut Ui) {
     let Some(last) = steps.last().copied() else { return };
     let shown: Vec<_> =
         prompts.iter().filter_map(|(index, _)| app.state.sample(*index, last)).take(LATEST).cloned().collect();
-    let title =
-        if last == 0 { "Previews of the base".to_owned() } else { format!("Previews at step {}", format::count(last)) };
+    let title = if last == 0 { texts::monitor::PREVIEWS_OF_BASE.to_owned() } else { texts::monitor::previews_at(last) };
     let mut all = false;
     let covered = app.enlarged.is_some();
     card_with(
         ui,
         &title,
-        |ui| all = quiet_button(ui, Icon::Sparkles, "All").clicked(),
+        |ui| all = quiet_button(ui, Icon::Sparkles, texts::monitor::ALL).clicked(),
         |ui| {
             let width = ui.available_width();
             let most = ((width / 120.0).round() as usize).clamp(2, LATEST);
@@ -241,7 +230,7 @@ fn latest(app: &mut StudioApp, ui: &mut Ui) {
                 for (i, sample) in row.iter().enumerate() {
                     let at =
                         Rect::from_min_size(pos2(rect.left() + i as f32 * (edge + 8.0), rect.top()), vec2(edge, edge));
-                    let name = format!("Preview of {}", sample.prompt);
+                    let name = texts::monitor::preview_of(&sample.prompt);
                     let picture = app.pictures.get(&sample.path, PREVIEW);
                     let response =
                         picture::tile(ui, at, ui.scope_id().with(("latest", sample.prompt_index)), &name, &picture);
@@ -267,24 +256,24 @@ fn finished(app: &mut StudioApp, ui: &mut Ui, finish: &Finish) {
     card(ui, "", |ui| {
         ui.horizontal(|ui| {
             Tone::Ok.icon().show(ui, 20.0, t.ok);
-            let title = if all { "The LoRA is ready" } else { "Stopped and saved" };
+            let title = if all { texts::monitor::READY } else { texts::monitor::STOPPED_AND_SAVED };
             ui.label(RichText::new(title).text_style(theme::title()).color(t.text));
         });
-        let text = format!("{} in {}", format::plural(finish.step, "step", "steps"), format::duration(finish.seconds));
+        let text = texts::monitor::steps_in(finish.step, finish.seconds);
         ui.label(RichText::new(text).color(t.dim));
         if let Some(lora) = &finish.lora {
             ui.add(egui::Label::new(RichText::new(lora.display().to_string()).monospace().color(t.dim)).truncate())
                 .on_hover_text(lora.display().to_string());
         }
         ui.horizontal(|ui| {
-            if text_button(ui, Icon::Share, "Export LoRA…", app.state.can_export()).clicked() {
+            if text_button(ui, Icon::Share, texts::commands::EXPORT, app.state.can_export()).clicked() {
                 app.actions.push(Action::OpenExport);
             }
             if let Some(run_dir) = run_dir {
-                if text_button(ui, Icon::FolderOpen, "Open folder", true).clicked() {
+                if text_button(ui, Icon::FolderOpen, texts::common::OPEN_FOLDER, true).clicked() {
                     app.actions.push(Action::Open(run_dir.clone()));
                 }
-                if !all && text_button(ui, Icon::Play, "Continue", true).clicked() {
+                if !all && text_button(ui, Icon::Play, texts::common::CONTINUE, true).clicked() {
                     app.actions.push(Action::ResumeRun(run_dir));
                 }
             }
@@ -299,20 +288,18 @@ fn failed(app: &mut StudioApp, ui: &mut Ui, failure: &Failure) {
         plan::failure_text(ui, failure);
         if let Some(save) = &failure.last_save {
             ui.add(
-                egui::Label::new(
-                    RichText::new(format!("The last good save is {}", save.display())).small().color(t.mute),
-                )
-                .truncate(),
+                egui::Label::new(RichText::new(texts::monitor::last_save(save.display())).small().color(t.mute))
+                    .truncate(),
             )
             .on_hover_text(save.display().to_string());
         }
         let Some(run_dir) = app.state.run_dir.clone() else { return };
         ui.horizontal(|ui| {
             let resumable = failure.last_save.is_some() || !app.state.saves.is_empty();
-            if resumable && text_button(ui, Icon::Play, "Continue from last save", true).clicked() {
+            if resumable && text_button(ui, Icon::Play, texts::monitor::CONTINUE_FROM_SAVE, true).clicked() {
                 app.actions.push(Action::ResumeRun(run_dir.clone()));
             }
-            if text_button(ui, Icon::FolderOpen, "Open folder", true).clicked() {
+            if text_button(ui, Icon::FolderOpen, texts::common::OPEN_FOLDER, true).clicked() {
                 app.actions.push(Action::Open(run_dir));
             }
         });

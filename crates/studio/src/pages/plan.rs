@@ -5,15 +5,15 @@ use lorikeet_protocol::Failure;
 use lorikeet_recipe::Plan;
 
 use crate::app::StudioApp;
-use crate::base::parameters;
 use crate::format;
 use crate::kit::{Tokens, Tone, card, card::fact, card::hint, notice, progress, theme};
+use crate::texts;
 
 /// From here on reasons start unfolded, px.
 const WIDE: f32 = 440.0;
 
 pub(super) fn show(app: &StudioApp, ui: &mut Ui) {
-    card(ui, "Plan", |ui| {
+    card(ui, texts::training::PLAN, |ui| {
         if let Some(failure) = &app.state.plan_failure {
             failure_text(ui, failure);
         } else if let Some(missing) = app.draft.missing() {
@@ -21,7 +21,7 @@ pub(super) fn show(app: &StudioApp, ui: &mut Ui) {
         } else if let Some(plan) = &app.state.plan {
             planned(ui, plan, &device_label(app, &plan.device));
         } else {
-            progress::labelled(ui, "Working out the plan", "", None);
+            progress::labelled(ui, texts::training::PLANNING, "", None);
         }
     });
 }
@@ -36,34 +36,30 @@ fn planned(ui: &mut Ui, plan: &Plan, device: &str) {
     let t = Tokens::get(ui);
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 28.0;
-        progress::figure(ui, &format::count(plan.steps), if plan.steps == 1 { "step" } else { "steps" });
-        progress::figure(ui, &format::count(plan.epochs), if plan.epochs == 1 { "epoch" } else { "epochs" });
-        progress::figure(ui, &format::count(plan.images), if plan.images == 1 { "picture" } else { "pictures" });
+        progress::figure(ui, &format::count(plan.steps), &texts::training::steps_unit(plan.steps));
+        progress::figure(ui, &format::count(plan.epochs), &texts::training::epochs_unit(plan.epochs));
+        progress::figure(ui, &format::count(plan.images), &texts::training::pictures_unit(plan.images));
     });
     ui.add_space(4.0);
     if plan.validation_images > 0 {
-        fact(ui, "Held out", format::plural(plan.validation_images, "picture", "pictures"));
+        fact(ui, texts::training::HELD_OUT, texts::common::pictures(plan.validation_images));
     }
-    fact(ui, "Runs on", device);
+    fact(ui, texts::training::RUNS_ON, device);
     fact(
         ui,
-        "Learns",
-        format!("{} numbers on {} layers", parameters(plan.trainable_parameters), format::count(plan.adapted_layers)),
+        texts::training::LEARNS,
+        texts::training::numbers_on_layers(plan.trainable_parameters, plan.adapted_layers),
     );
-    fact(ui, "Memory, about", format::memory_of(plan.memory.peak_bytes, plan.memory_bytes));
+    fact(ui, texts::training::MEMORY_ABOUT, format::memory_of(plan.memory.peak_bytes, plan.memory_bytes));
     if plan.memory_bytes > 0 {
         let part = plan.memory.peak_bytes as f32 / plan.memory_bytes as f32;
-        progress::bar(ui, Some(part), "Memory");
+        progress::bar(ui, Some(part), texts::training::MEMORY);
     }
-    fact(
-        ui,
-        "Disk, about",
-        format!("{} of {} free", format::bytes(plan.disk_bytes), format::bytes(plan.disk_free_bytes)),
-    );
+    fact(ui, texts::training::DISK_ABOUT, texts::training::of_free(plan.disk_bytes, plan.disk_free_bytes));
     for warning in &plan.warnings {
         notice(ui, Tone::Warn, super::dataset::sentence(warning.trim_end_matches('.')));
     }
-    let title = RichText::new("Why these values").color(t.dim);
+    let title = RichText::new(texts::training::WHY).color(t.dim);
     // Where there is room for them, reasons are told without being asked for.
     let room = ui.available_width() >= WIDE;
     let reasons = egui::CollapsingHeader::new(title).id_salt(("decisions", room)).default_open(room);
@@ -89,7 +85,7 @@ pub(super) fn failure_text(ui: &mut Ui, failure: &Failure) {
     }
     if !failure.todo.is_empty() {
         ui.add_space(2.0);
-        ui.label(RichText::new("What to do").small().color(t.mute));
+        ui.label(RichText::new(texts::training::WHAT_TO_DO).small().color(t.mute));
         ui.add(egui::Label::new(RichText::new(trim(&failure.todo)).color(t.text)).wrap());
     }
 }

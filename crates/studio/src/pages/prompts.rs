@@ -6,6 +6,7 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::kit::{Icon, buttons::row_button, card, card::hint, quiet_button, text_button};
 use crate::state::Phase;
+use crate::texts;
 
 /// What is being typed.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +23,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         ui.add_enabled_ui(running, |ui| once(app, ui, &mut form));
         match &mut form.list {
             None => {
-                if quiet_button(ui, Icon::Sliders, "Change the prompts of all previews…").clicked() {
+                if quiet_button(ui, Icon::Sliders, texts::samples::CHANGE_PROMPTS).clicked() {
                     form.list = Some(app.state.prompts_now().join("\n"));
                 }
             }
@@ -38,13 +39,14 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
 
 fn once(app: &mut StudioApp, ui: &mut Ui, form: &mut PromptForm) {
     ui.horizontal(|ui| {
-        let label = ui.label("Draw this now").id;
+        let label = ui.label(texts::samples::DRAW_THIS_NOW).id;
         let width = (ui.available_width() - 110.0).max(120.0);
-        let edit = TextEdit::singleline(&mut form.once).hint_text("A prompt, as far as it has learned by now");
+        let edit = TextEdit::singleline(&mut form.once).hint_text(texts::samples::DRAW_THIS_HINT);
         let response = ui.add(edit.desired_width(width).margin(Margin::symmetric(8, 5))).labelled_by(label);
         let entered = response.lost_focus() && ui.input(|i| i.key_pressed(egui::Key::Enter));
         let prompt = form.once.trim().to_owned();
-        let draw = ui.add_enabled_ui(!prompt.is_empty(), |ui| row_button(ui, Icon::Sparkles, "Draw this"));
+        let draw =
+            ui.add_enabled_ui(!prompt.is_empty(), |ui| row_button(ui, Icon::Sparkles, texts::samples::DRAW_THIS));
         let pressed = draw.inner.clicked();
         if (pressed || entered) && !prompt.is_empty() {
             app.actions.push(Action::SampleThese(vec![prompt]));
@@ -54,18 +56,18 @@ fn once(app: &mut StudioApp, ui: &mut Ui, form: &mut PromptForm) {
 
 /// Whether it is done with.
 fn change(app: &mut StudioApp, ui: &mut Ui, list: &mut String, running: bool) -> bool {
-    let label = ui.label("Prompts of the previews, one a line").id;
+    let label = ui.label(texts::samples::PROMPTS).id;
     let edit = TextEdit::multiline(list).desired_rows(4).desired_width(ui.available_width());
     ui.add(edit.margin(Margin::symmetric(8, 5))).labelled_by(label);
-    hint(ui, "They hold from the next preview on. What is new is drawn by the base too, to compare with");
+    hint(ui, texts::samples::PROMPTS_HELP);
     let prompts: Vec<String> = list.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     ui.horizontal(|ui| {
         let mut done = false;
-        if text_button(ui, Icon::Check, "Use these prompts", running && !prompts.is_empty()).clicked() {
+        if text_button(ui, Icon::Check, texts::samples::USE_PROMPTS, running && !prompts.is_empty()).clicked() {
             app.actions.push(Action::SetPrompts(prompts));
             done = true;
         }
-        done |= text_button(ui, Icon::X, "Keep the old ones", true).clicked();
+        done |= text_button(ui, Icon::X, texts::samples::KEEP_PROMPTS, true).clicked();
         done
     })
     .inner

@@ -11,6 +11,7 @@ use crate::kit::{
     tokens,
 };
 use crate::queue::QueueAction;
+use crate::texts;
 
 const ROW: f32 = 40.0;
 
@@ -25,34 +26,34 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     let (mut asked, mut go) = (None, None);
     card_with(
         ui,
-        "Queue",
+        texts::queue::TITLE,
         |ui| {
             if !waits {
                 return;
             }
             if going {
-                if text_button(ui, Icon::Pause, "Hold queue", true).clicked() {
+                if text_button(ui, Icon::Pause, texts::commands::HOLD_QUEUE, true).clicked() {
                     go = Some(QueueAction::Go(false));
                 }
-            } else if text_button(ui, Icon::Play, "Start queue", true).clicked() {
+            } else if text_button(ui, Icon::Play, texts::commands::START_QUEUE, true).clicked() {
                 go = Some(QueueAction::Go(true));
             }
         },
         |ui| {
             if queue.elsewhere {
-                notice(ui, Tone::Info, "Another program works this queue in the background");
+                notice(ui, Tone::Info, texts::queue::ELSEWHERE);
             }
             for Ended { name, end } in &list.ended {
                 match end {
-                    End::Done => notice(ui, Tone::Ok, format!("{name} is done")),
-                    End::Stopped => notice(ui, Tone::Info, format!("{name} was stopped and saved")),
-                    End::Failed(what) => notice(ui, Tone::Error, format!("{name} failed. {what}")),
+                    End::Done => notice(ui, Tone::Ok, texts::queue::done(name)),
+                    End::Stopped => notice(ui, Tone::Info, texts::queue::stopped(name)),
+                    End::Failed(what) => notice(ui, Tone::Error, texts::queue::failed(name, what)),
                 };
             }
             if let Some(name) = interrupted {
-                notice(ui, Tone::Warn, format!("{name} was interrupted. It goes on first when the queue is started"));
+                notice(ui, Tone::Warn, texts::queue::interrupted(name));
             } else if let Some(current) = &list.current {
-                notice(ui, Tone::Info, format!("{} is on", current.run.name));
+                notice(ui, Tone::Info, texts::queue::is_on(&current.run.name));
             }
             for (place, run) in waiting.iter().enumerate() {
                 let asked_here = row(ui, run, place, waiting.len());
@@ -63,7 +64,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
                     hint(ui, state_in_words(going, active, waiting.len() as u64));
                 }
                 if (!list.ended.is_empty() || interrupted.is_some())
-                    && icon_button(ui, Icon::X, "Forget the ended runs of the queue").clicked()
+                    && icon_button(ui, Icon::X, texts::queue::FORGET_ENDED).clicked()
                 {
                     asked = Some(QueueAction::ForgetEnded);
                 }
@@ -74,12 +75,10 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
 }
 
 fn state_in_words(going: bool, active: bool, waiting: u64) -> String {
-    let runs = format::plural(waiting, "run", "runs");
     match (going, active) {
-        (true, true) => format!("{runs} to go, one after another, after the one that is on"),
-        (true, false) => format!("{runs} to go"),
-        (false, _) if waiting == 1 => "1 run waits until the queue is started".to_owned(),
-        (false, _) => format!("{runs} wait until the queue is started"),
+        (true, true) => texts::queue::to_go_after(waiting),
+        (true, false) => texts::queue::to_go(waiting),
+        (false, _) => texts::queue::wait(waiting),
     }
 }
 
@@ -92,7 +91,7 @@ fn row(ui: &mut Ui, run: &QueuedRun, place: usize, count: usize) -> Option<Queue
 
     let grip = Rect::from_min_size(rect.min, vec2(28.0, ROW));
     let handle = ui.interact(grip, ui.scope_id().with(("grip", run.id)), Sense::drag());
-    handle.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, format!("Drag {} to another place", run.name)));
+    handle.widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, texts::queue::drag(&run.name)));
     handle.dnd_set_drag_payload(run.id);
     focus_ring(ui, &handle, tokens::RADIUS);
     let color = if handle.hovered() || handle.dragged() { t.text } else { t.mute };
@@ -103,24 +102,24 @@ fn row(ui: &mut Ui, run: &QueuedRun, place: usize, count: usize) -> Option<Queue
     ui.scope_builder(egui::UiBuilder::new().max_rect(inner).layout(Layout::right_to_left(Align::Center)), |ui| {
         ui.spacing_mut().item_spacing.x = 4.0;
         let name = &run.name;
-        if icon_button(ui, Icon::Trash, &format!("Take {name} out of the queue")).clicked() {
+        if icon_button(ui, Icon::Trash, &texts::queue::take_out(name)).clicked() {
             asked = Some(QueueAction::Remove(run.id));
         }
-        if icon_button(ui, Icon::Sliders, &format!("Take {name} out and change its recipe")).clicked() {
+        if icon_button(ui, Icon::Sliders, &texts::queue::edit(name)).clicked() {
             asked = Some(QueueAction::Edit(run.id));
         }
         ui.add_enabled_ui(place + 1 < count, |ui| {
-            if icon_button(ui, Icon::ChevronDown, &format!("Move {name} down")).clicked() {
+            if icon_button(ui, Icon::ChevronDown, &texts::queue::move_down(name)).clicked() {
                 asked = Some(QueueAction::Move(run.id, place + 2));
             }
         });
         ui.add_enabled_ui(place > 0, |ui| {
-            if icon_button(ui, Icon::ChevronUp, &format!("Move {name} up")).clicked() {
+            if icon_button(ui, Icon::ChevronUp, &texts::queue::move_up(name)).clicked() {
                 asked = Some(QueueAction::Move(run.id, place - 1));
             }
         });
         ui.with_layout(Layout::left_to_right(Align::Center), |ui| {
-            ui.label(RichText::new(format!("{}", place + 1)).small().color(t.mute));
+            ui.label(RichText::new(format::count(place as u64 + 1)).small().color(t.mute));
             ui.add(Label::new(RichText::new(name).text_style(theme::section()).color(t.text)).truncate());
             ui.add(Label::new(RichText::new(&run.about).small().color(t.mute)).truncate());
         });

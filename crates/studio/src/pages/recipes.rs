@@ -6,12 +6,12 @@ use super::sentence;
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
-use crate::comparing::{CompareAction, Row, Side};
+use crate::comparing::{CompareAction, Row};
 use crate::draft::Load;
-use crate::format;
 use crate::kit::{
     Icon, Tokens, Tone, buttons::row_button, card::card_with, card::hint, icon_button, notice, progress, theme,
 };
+use crate::texts;
 
 /// Runs offered; older ones are opened as files.
 const OFFERED: usize = 8;
@@ -22,16 +22,16 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         return;
     }
     let title = match &app.comparing.other {
-        Load::Ready(other) => format!("Compared with {}", other.name),
-        _ => "Compare recipes".to_owned(),
+        Load::Ready(other) => texts::recipes::compared_with(&other.name),
+        _ => texts::recipes::TITLE.to_owned(),
     };
     let (mut asked, mut close) = (None, false);
     card_with(
         ui,
         &title,
-        |ui| close = icon_button(ui, Icon::X, "Close comparison").clicked(),
+        |ui| close = icon_button(ui, Icon::X, texts::recipes::CLOSE).clicked(),
         |ui| match &app.comparing.other {
-            Load::Loading(_) => progress::labelled(ui, "Reading the recipe", "", None),
+            Load::Loading(_) => progress::labelled(ui, texts::recipes::READING, "", None),
             Load::Ready(_) => asked = table(app, ui),
             Load::Failed(error) => {
                 notice(ui, Tone::Error, sentence(error));
@@ -46,7 +46,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
 
 fn choice(app: &StudioApp, ui: &mut Ui) -> Option<Action> {
     let mut asked = None;
-    hint(ui, "Choose what to compare the settings on this page with");
+    hint(ui, texts::recipes::CHOOSE);
     ui.horizontal_wrapped(|ui| {
         if let Load::Ready(runs) = &app.runs {
             for run in runs.iter().take(OFFERED) {
@@ -55,7 +55,7 @@ fn choice(app: &StudioApp, ui: &mut Ui) -> Option<Action> {
                 }
             }
         }
-        if row_button(ui, Icon::FolderOpen, "Recipe file…").clicked() {
+        if row_button(ui, Icon::FolderOpen, texts::recipes::RECIPE_FILE).clicked() {
             asked = Some(Action::Choose(Choose::RecipeToCompare));
         }
     });
@@ -66,16 +66,10 @@ fn table(app: &mut StudioApp, ui: &mut Ui) -> Option<Action> {
     let class = app.draft.class();
     let rows = app.comparing.rows(&app.draft.recipe, class);
     if rows.is_empty() {
-        notice(ui, Tone::Ok, "All settings are the same");
+        notice(ui, Tone::Ok, texts::recipes::ALL_THE_SAME);
         return None;
     }
-    hint(
-        ui,
-        format!(
-            "{}. Undo takes back what is taken over",
-            format::plural(rows.len() as u64, "difference", "differences")
-        ),
-    );
+    hint(ui, texts::recipes::differences(rows.len() as u64));
     let mut asked = None;
     for one in rows {
         if row(ui, one) {
@@ -94,29 +88,28 @@ fn row(ui: &mut Ui, row: &Row) -> bool {
         ui.label(RichText::new(row.label).text_style(theme::section()).color(t.text));
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.set_min_width(BUTTON);
-            let response = row_button(ui, Icon::Download, "Take over");
-            let name = format!("Take over {}: {}", row.label.to_lowercase(), row.there.value);
+            let response = row_button(ui, Icon::Download, texts::recipes::TAKE_OVER);
+            let name = texts::recipes::take_over(&row.label.to_lowercase(), &row.there.value);
             response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, &name));
             take = response.clicked();
         });
     });
     let width = ((ui.available_width() - ui.spacing().item_spacing.x) / 2.0).floor();
     ui.horizontal_top(|ui| {
-        side(ui, "Here", &row.here, width);
-        side(ui, "There", &row.there, width);
+        side(ui, texts::recipes::here(&row.here.value), &row.here.why, width);
+        side(ui, texts::recipes::there(&row.there.value), &row.there.why, width);
     });
     take
 }
 
-fn side(ui: &mut Ui, word: &str, side: &Side, width: f32) {
+fn side(ui: &mut Ui, value: String, why: &str, width: f32) {
     let t = Tokens::get(ui);
     ui.allocate_ui(vec2(width, 0.0), |ui| {
         ui.set_width(width);
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = 2.0;
-            let value = if side.value.is_empty() { "empty" } else { side.value.as_str() };
-            ui.add(egui::Label::new(RichText::new(format!("{word}: {value}")).color(t.text)).wrap());
-            hint(ui, sentence(&side.why));
+            ui.add(egui::Label::new(RichText::new(value).color(t.text)).wrap());
+            hint(ui, sentence(why));
         });
     });
 }

@@ -16,28 +16,29 @@ use crate::kit::{
 };
 use crate::pictures::THUMBNAIL;
 use crate::run_files::RunEntry;
+use crate::texts;
 
 const EDGE: f32 = 52.0;
 /// Of a run's card at least, so that its buttons leave room for its name.
 const ENTRY: f32 = 640.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
-    page_title(ui, "Runs", "Each run has a folder of its own, with its recipe, previews, saves and LoRA");
+    page_title(ui, texts::shell::RUNS, texts::runs::HELP);
     queue::show(app, ui);
     if app.runs.ready().is_some_and(|runs| !runs.is_empty()) {
         search(app, ui);
     }
     let runs = std::mem::take(&mut app.runs);
     match &runs {
-        Load::Nothing | Load::Loading(_) => progress::labelled(ui, "Looking for runs", "", None),
+        Load::Nothing | Load::Loading(_) => progress::labelled(ui, texts::runs::LOOKING, "", None),
         Load::Failed(error) => {
             notice(ui, Tone::Error, sentence(error));
-            if text_button(ui, Icon::Refresh, "Look again", true).clicked() {
+            if text_button(ui, Icon::Refresh, texts::runs::LOOK_AGAIN, true).clicked() {
                 app.actions.push(Action::ListRuns);
             }
         }
         Load::Ready(runs) if runs.is_empty() => {
-            empty(ui, Icon::History, "No runs yet", "What you train appears here", |_| {});
+            empty(ui, Icon::History, texts::runs::EMPTY, texts::runs::EMPTY_HELP, |_| {});
         }
         Load::Ready(runs) => {
             let now = SystemTime::now();
@@ -48,7 +49,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             };
             let shown: Vec<&RunEntry> = runs.iter().filter(fits).collect();
             if shown.is_empty() {
-                hint(ui, "No run is called that");
+                hint(ui, texts::runs::NOTHING_FOUND);
             }
             columns::grid(ui, ENTRY, 3, shown.len(), |ui, at| entry(app, ui, shown[at], now));
         }
@@ -61,12 +62,12 @@ fn search(app: &mut StudioApp, ui: &mut Ui) {
     ui.horizontal(|ui| {
         Icon::Search.show(ui, 16.0, t.mute);
         let search = TextEdit::singleline(&mut app.run_search)
-            .hint_text("Find a run")
+            .hint_text(texts::runs::FIND)
             .desired_width(240.0)
             .margin(egui::Margin::symmetric(8, 5));
         let field = ui.add(search);
-        field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Find a run"));
-        if icon_button(ui, Icon::Refresh, "Look for runs again").clicked() {
+        field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, texts::runs::FIND));
+        if icon_button(ui, Icon::Refresh, texts::runs::LOOK_FOR_RUNS_AGAIN).clicked() {
             app.actions.push(Action::ListRuns);
         }
     });
@@ -83,33 +84,33 @@ fn entry(app: &mut StudioApp, ui: &mut Ui, run: &RunEntry, now: SystemTime) {
             ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
                 ui.spacing_mut().item_spacing.x = 4.0;
                 ui.add_enabled_ui(!(elsewhere || held && mine), |ui| {
-                    if icon_button(ui, Icon::Trash, &format!("Delete {}…", run.name)).clicked() {
+                    if icon_button(ui, Icon::Trash, &texts::runs::delete(&run.name)).clicked() {
                         app.confirm_delete = Some(run.path.clone());
                     }
                 });
-                if icon_button(ui, Icon::FolderOpen, &format!("Open folder of {}", run.name)).clicked() {
+                if icon_button(ui, Icon::FolderOpen, &texts::runs::open_folder_of(&run.name)).clicked() {
                     app.actions.push(Action::Open(run.path.clone()));
                 }
                 let over = run.lora.is_some() && run.saved_step.is_some() && run.saved_step >= run.steps;
                 if over && !elsewhere {
                     ui.add_enabled_ui(!held, |ui| {
-                        if icon_button(ui, Icon::Plus, &format!("Train {} longer…", run.name)).clicked() {
+                        if icon_button(ui, Icon::Plus, &texts::runs::train_longer(&run.name)).clicked() {
                             app.actions.push(Action::AskLonger(run.path.clone()));
                         }
                     });
                 }
-                if icon_button(ui, Icon::Copy, &format!("Use the recipe of {} again", run.name)).clicked() {
+                if icon_button(ui, Icon::Copy, &texts::runs::use_recipe_of(&run.name)).clicked() {
                     app.actions.push(Action::UseRecipeOf(run.path.clone()));
                 }
                 let unfinished = run.saved_step.is_some() && (run.lora.is_none() || run.saved_step < run.steps);
                 if elsewhere {
-                    if text_button(ui, Icon::Activity, "Watch", !held).clicked() {
+                    if text_button(ui, Icon::Activity, texts::runs::WATCH, !held).clicked() {
                         app.actions.push(Action::Watch(run.path.clone()));
                     }
-                } else if unfinished && text_button(ui, Icon::Play, "Continue", !held).clicked() {
+                } else if unfinished && text_button(ui, Icon::Play, texts::common::CONTINUE, !held).clicked() {
                     app.actions.push(Action::ResumeRun(run.path.clone()));
                 }
-                if !elsewhere && text_button(ui, Icon::Activity, "Open", !held).clicked() {
+                if !elsewhere && text_button(ui, Icon::Activity, texts::runs::OPEN, !held).clicked() {
                     app.actions.push(Action::OpenRun(run.path.clone()));
                 }
                 ui.with_layout(Layout::top_down(Align::Min), |ui| {
@@ -131,7 +132,7 @@ fn strip(app: &mut StudioApp, ui: &mut Ui, run: &RunEntry) {
     let count = if ui.available_width() > 560.0 { 3 } else { 1 };
     let width = count as f32 * (EDGE + 4.0);
     let (rect, response) = ui.allocate_exact_size(vec2(width, EDGE), Sense::hover());
-    response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, format!("Previews of {}", run.name)));
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, texts::runs::previews_of(&run.name)));
     if !ui.is_rect_visible(rect) {
         return;
     }
@@ -150,33 +151,28 @@ fn strip(app: &mut StudioApp, ui: &mut Ui, run: &RunEntry) {
 fn progress_of(run: &RunEntry) -> String {
     let mut parts = Vec::new();
     if run.working {
-        parts.push("Running".to_owned());
+        parts.push(texts::runs::RUNNING.to_owned());
     }
-    match (run.saved_step, run.steps) {
-        (Some(step), Some(steps)) => parts.push(format!("Saved at step {}", format::count_of(step, steps))),
-        (Some(step), None) => parts.push(format!("Saved at step {}", format::count(step))),
-        (None, _) => parts.push("Nothing saved".to_owned()),
-    }
+    parts.push(match run.saved_step {
+        Some(step) => texts::runs::saved_at(step, run.steps),
+        None => texts::runs::NOTHING_SAVED.to_owned(),
+    });
     if run.lora.is_some() {
-        parts.push("LoRA ready".to_owned());
+        parts.push(texts::runs::LORA_READY.to_owned());
     }
     parts.join(" · ")
 }
 
 /// `Style · demo base · 2 h ago`.
 fn about(run: &RunEntry, now: SystemTime) -> String {
-    let age = now.duration_since(run.modified).ok().map(|age| match age.as_secs() {
-        0..60 => "just now".to_owned(),
-        _ => format!("{} ago", format::duration(age.as_secs_f64())),
-    });
+    let age = now.duration_since(run.modified).ok().map(|age| format::ago(age.as_secs_f64()));
     let parts = [Some(run.about.clone()).filter(|about| !about.is_empty()), age];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
 /// `Validation 0.1204 at step 200 · 12 MB`.
 fn facts(run: &RunEntry) -> String {
-    let best =
-        run.best.map(|(step, loss)| format!("Validation {} at step {}", format::loss(loss), format::count(step)));
+    let best = run.best.map(|(step, loss)| texts::runs::validation_at(loss, step));
     [best, Some(format::bytes(run.bytes))].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
@@ -185,16 +181,16 @@ pub(super) fn confirm(app: &mut StudioApp, ctx: &Context, path: PathBuf) {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (decided, close) = modal(ctx, "delete", |ui| {
         ui.set_width(400.0);
-        title(ui, "Delete this run?");
+        title(ui, texts::runs::DELETE_TITLE);
         let t = Tokens::get(ui);
-        let text = format!("{name} goes to the trash with its saves, previews and LoRA. It can be got back from there");
+        let text = texts::runs::delete_help(&name);
         ui.add(egui::Label::new(RichText::new(text).color(t.dim)).wrap());
         let mut decided = None;
         actions(ui, |ui| {
-            if primary_button(ui, Icon::Trash, "Delete run", true).clicked() {
+            if primary_button(ui, Icon::Trash, texts::runs::DELETE, true).clicked() {
                 decided = Some(true);
             }
-            if text_button(ui, Icon::X, "Cancel", true).clicked() {
+            if text_button(ui, Icon::X, texts::common::CANCEL, true).clicked() {
                 decided = Some(false);
             }
         });

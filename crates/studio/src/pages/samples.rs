@@ -6,12 +6,12 @@ use super::{draw, picture, prompts};
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::drawing::DrawAction;
-use crate::format;
 use crate::kit::{
     Icon, Tokens, buttons::focus_ring, buttons::segmented, card::empty, card::page_title, text_button, theme,
 };
 use crate::pictures::PREVIEW;
 use crate::state::Phase;
+use crate::texts;
 
 const GAP: f32 = 8.0;
 const SMALL: f32 = 128.0;
@@ -31,18 +31,21 @@ fn head(app: &mut StudioApp, ui: &mut Ui) {
     ui.horizontal(|ui| {
         ui.vertical(|ui| {
             let (title, about) = match app.drawing.open {
-                true => ("Draw", "With any save or LoRA file, at any strength. Nothing is trained"),
-                false => ("Previews", "The same prompts and seeds at each step; choose one to see it beside the base"),
+                true => (texts::draw::DRAW, texts::samples::DRAW_HELP),
+                false => (texts::samples::PREVIEWS, texts::samples::HELP),
             };
             page_title(ui, title, about);
         });
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            let ways = [(Some(Icon::Images), "Previews"), (Some(Icon::Sparkles), "Draw")];
+            let ways = [(Some(Icon::Images), texts::samples::PREVIEWS), (Some(Icon::Sparkles), texts::draw::DRAW)];
             if let Some(picked) = segmented(ui, &ways, usize::from(app.drawing.open)) {
                 app.actions.push(Action::Drawing(DrawAction::Open(picked == 1)));
             }
             let running = app.state.phase == Phase::Running;
-            if app.state.active() && !app.drawing.open && text_button(ui, Icon::Camera, "Draw now", running).clicked() {
+            if app.state.active()
+                && !app.drawing.open
+                && text_button(ui, Icon::Camera, texts::samples::DRAW_NOW, running).clicked()
+            {
                 app.actions.push(Action::SampleNow);
             }
         });
@@ -54,12 +57,8 @@ fn previews(app: &mut StudioApp, ui: &mut Ui) {
         prompts::show(app, ui);
     }
     if app.state.samples.is_empty() {
-        let text = if app.state.active() {
-            "The first previews show the untouched base, to compare with"
-        } else {
-            "Previews appear here while a run goes on, one column for each time they are drawn"
-        };
-        empty(ui, Icon::Sparkles, "No previews yet", text, |_| {});
+        let text = if app.state.active() { texts::samples::BASE_FIRST } else { texts::samples::EMPTY_HELP };
+        empty(ui, Icon::Sparkles, texts::samples::EMPTY, text, |_| {});
         return;
     }
     let t = Tokens::get(ui);
@@ -93,7 +92,7 @@ fn header(app: &mut StudioApp, ui: &mut Ui, steps: &[u64], edge: f32, width: f32
     let (rect, _) = ui.allocate_exact_size(vec2(width, 20.0), Sense::hover());
     for (i, step) in steps.iter().enumerate() {
         let at = pos2(rect.left() + i as f32 * (edge + GAP), rect.center().y);
-        let text = if *step == 0 { "Base".to_owned() } else { format!("Step {}", format::count(*step)) };
+        let text = if *step == 0 { texts::common::BASE.to_owned() } else { texts::common::step(*step) };
         let color = if i + 1 == steps.len() { t.text } else { t.dim };
         let at = ui.painter().text(at, egui::Align2::LEFT_CENTER, text, theme::section().resolve(ui.style()), color);
         let epoch = app.state.samples.iter().find(|sample| sample.step == *step).map_or(0, |sample| sample.epoch);
@@ -106,7 +105,7 @@ fn header(app: &mut StudioApp, ui: &mut Ui, steps: &[u64], edge: f32, width: f32
             ui.painter().text(
                 at.right_center() + vec2(8.0, 0.0),
                 egui::Align2::LEFT_CENTER,
-                format!("epoch {epoch}"),
+                texts::samples::epoch(epoch),
                 small,
                 t.mute,
             );
@@ -119,7 +118,7 @@ fn star(app: &mut StudioApp, ui: &Ui, rect: Rect, step: u64) {
     let t = Tokens::get(ui);
     let on = app.drawing.favourite(app.state.run_dir.as_ref()) == Some(step);
     let response = ui.interact(rect, ui.scope_id().with(("star", step)), Sense::click());
-    let name = format!("Step {} as favourite", format::count(step));
+    let name = texts::samples::as_favourite(step);
     response.widget_info(|| egui::WidgetInfo::selected(egui::Role::CheckBox, true, on, &name));
     let color = match (on, response.hovered()) {
         (true, _) => t.accent,
@@ -134,7 +133,7 @@ fn star(app: &mut StudioApp, ui: &Ui, rect: Rect, step: u64) {
     if response.clicked() {
         app.actions.push(Action::Favourite((!on).then_some(step)));
     }
-    response.on_hover_text("The favourite: the export starts with it");
+    response.on_hover_text(texts::samples::FAVOURITE);
 }
 
 fn row(app: &mut StudioApp, ui: &mut Ui, index: usize, steps: &[u64], edge: f32, width: f32) {
@@ -153,8 +152,7 @@ fn row(app: &mut StudioApp, ui: &mut Ui, index: usize, steps: &[u64], edge: f32,
             continue;
         };
         let picture = app.pictures.get(&sample.path, PREVIEW);
-        let when = if *step == 0 { "the base".to_owned() } else { format!("step {}", format::count(*step)) };
-        let name = format!("{} at {when}", sample.prompt);
+        let name = texts::samples::at(&sample.prompt, *step);
         let response = picture::tile(ui, at, ui.scope_id().with(("sample", index, step)), &name, &picture);
         if response.clicked() {
             app.actions.push(Action::Enlarge(Some((index, *step))));
@@ -164,7 +162,7 @@ fn row(app: &mut StudioApp, ui: &mut Ui, index: usize, steps: &[u64], edge: f32,
         }
         response.on_hover_ui(|ui| {
             ui.label(&sample.prompt);
-            ui.label(RichText::new(format!("{when} · seed {}", sample.seed)).small().color(t.mute));
+            ui.label(RichText::new(texts::samples::step_and_seed(*step, sample.seed)).small().color(t.mute));
         });
     }
 }

@@ -16,25 +16,30 @@ use crate::kit::{
     columns,
 };
 use crate::prefs::Theme;
+use crate::texts;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     columns::page(ui, |ui| {
-        page_title(ui, "Settings", "");
+        page_title(ui, texts::shell::SETTINGS, "");
         let running = |app: &mut StudioApp, ui: &mut Ui| {
-            card(ui, "Look", |ui| look(app, ui));
-            card(ui, "Device", |ui| devices(app, ui));
-            card(ui, "Process", |ui| workplaces(app, ui));
+            card(ui, texts::settings::LOOK, |ui| look(app, ui));
+            card(ui, texts::settings::DEVICE, |ui| devices(app, ui));
+            card(ui, texts::settings::PROCESS, |ui| workplaces(app, ui));
         };
         columns::beside(ui, app, 0.5, running, |app, ui| {
-            card(ui, "Runs", |ui| runs(app, ui));
+            card(ui, texts::shell::RUNS, |ui| runs(app, ui));
             super::hub::settings(app, ui);
-            card(ui, "About", |ui| about(app, ui));
+            card(ui, texts::settings::ABOUT, |ui| about(app, ui));
         });
     });
 }
 
 fn look(app: &mut StudioApp, ui: &mut Ui) {
-    let choices = [(Some(Icon::Monitor), "Follow system"), (Some(Icon::Sun), "Light"), (Some(Icon::Moon), "Dark")];
+    let choices = [
+        (Some(Icon::Monitor), texts::settings::FOLLOW_SYSTEM),
+        (Some(Icon::Sun), texts::settings::LIGHT),
+        (Some(Icon::Moon), texts::settings::DARK),
+    ];
     let themes = [Theme::System, Theme::Light, Theme::Dark];
     let chosen = themes.iter().position(|theme| *theme == app.prefs.theme).unwrap_or(0);
     if let Some(picked) = segmented(ui, &choices, chosen) {
@@ -44,21 +49,21 @@ fn look(app: &mut StudioApp, ui: &mut Ui) {
 
 fn runs(app: &mut StudioApp, ui: &mut Ui) {
     let folder = app.runs_folder();
-    fact(ui, "Kept in", folder.display().to_string());
+    fact(ui, texts::settings::KEPT_IN, folder.display().to_string());
     ui.horizontal(|ui| {
-        if row_button(ui, Icon::FolderOpen, "Choose folder…").clicked() {
+        if row_button(ui, Icon::FolderOpen, texts::common::CHOOSE_FOLDER).clicked() {
             app.actions.push(Action::Choose(Choose::RunsFolder));
         }
-        if row_button(ui, Icon::FolderOpen, "Open folder").clicked() {
+        if row_button(ui, Icon::FolderOpen, texts::common::OPEN_FOLDER).clicked() {
             app.actions.push(Action::Open(folder));
         }
     });
 }
 
 fn about(app: &mut StudioApp, ui: &mut Ui) {
-    fact(ui, "Lorikeet", env!("CARGO_PKG_VERSION"));
+    fact(ui, texts::shell::LORIKEET, env!("CARGO_PKG_VERSION"));
     let mut welcome = app.prefs.welcome;
-    if checkbox(ui, &mut welcome, "Offer examples on the Dataset page").changed() {
+    if checkbox(ui, &mut welcome, texts::settings::OFFER_EXAMPLES).changed() {
         app.actions.push(Action::Welcome(welcome));
     }
 }
@@ -67,7 +72,7 @@ fn devices(app: &mut StudioApp, ui: &mut Ui) {
     let t = Tokens::get(ui);
     let held = app.state.active();
     ui.add_enabled_ui(!held, |ui| {
-        if radio(ui, app.prefs.device == "auto", "Automatic: the fastest one found").clicked() {
+        if radio(ui, app.prefs.device == "auto", texts::settings::DEVICE_AUTO).clicked() {
             app.actions.push(Action::Device("auto".to_owned()));
         }
         for device in &app.start.devices {
@@ -85,7 +90,7 @@ fn devices(app: &mut StudioApp, ui: &mut Ui) {
         }
     });
     if held {
-        hint(ui, "Can be changed when no run is going on");
+        hint(ui, texts::settings::DEVICE_HELD);
     }
 }
 
@@ -96,9 +101,9 @@ fn workplaces(app: &mut StudioApp, ui: &mut Ui) {
     ui.add_enabled_ui(fixed.is_none(), |ui| {
         for workplace in Workplace::ALL {
             let text = match workplace {
-                Workplace::Auto => "Automatic: a process of its own on a graphics card",
-                Workplace::Child => "A process of its own for every run",
-                Workplace::Thread => "The process of this window",
+                Workplace::Auto => texts::settings::PROCESS_AUTO,
+                Workplace::Child => texts::settings::PROCESS_OWN,
+                Workplace::Thread => texts::settings::PROCESS_WINDOW,
             };
             if radio(ui, chosen == workplace, text).clicked() {
                 app.actions.push(Action::Workplace(workplace));
@@ -108,11 +113,8 @@ fn workplaces(app: &mut StudioApp, ui: &mut Ui) {
     hint(
         ui,
         match fixed {
-            Some(_) => "Set by LORIKEET_WORKER in the environment",
-            None => {
-                "A run in a process of its own can crash, or run out of memory, without taking the window along, and \
-                 can go on when the window is closed. Holds from the next run on"
-            }
+            Some(_) => texts::settings::PROCESS_SET,
+            None => texts::settings::PROCESS_HELP,
         },
     );
 }

@@ -8,11 +8,11 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::comparing::CompareAction;
-use crate::format;
 use crate::kit::{
     Icon, Tokens, buttons::focus_ring, card, card::card_with, card::hint, columns, quiet_button, theme, tokens,
 };
 use crate::queue::QueueAction;
+use crate::texts;
 
 /// These stand on the first card.
 const ON_TOP: [&str; 2] = ["dataset.trigger", "save.name"];
@@ -37,7 +37,7 @@ impl AdvancedView {
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     columns::page(ui, |ui| {
         if app.state.active() {
-            hint(ui, "A run is going on with the settings it was started with. Changes here are for the next one");
+            hint(ui, texts::training::RUN_IS_ON);
         }
         let half = SECTIONS.iter().position(|section| section.id == "train").unwrap_or(SECTIONS.len());
         let what = |app: &mut StudioApp, ui: &mut Ui| {
@@ -53,16 +53,16 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             plan::show(app, ui);
         }
         ui.horizontal(|ui| {
-            if quiet_button(ui, Icon::FolderOpen, "Open or import recipe…").clicked() {
+            if quiet_button(ui, Icon::FolderOpen, texts::commands::OPEN_RECIPE).clicked() {
                 app.actions.push(Action::Choose(Choose::RecipeToOpen));
             }
-            if quiet_button(ui, Icon::Columns, "Compare with…").clicked() {
+            if quiet_button(ui, Icon::Columns, texts::training::COMPARE).clicked() {
                 app.actions.push(Action::Compare(CompareAction::Pick));
             }
-            if quiet_button(ui, Icon::Save, "Save recipe…").clicked() {
+            if quiet_button(ui, Icon::Save, texts::commands::SAVE_RECIPE).clicked() {
                 app.actions.push(Action::Choose(Choose::RecipeToSave(app.draft.name())));
             }
-            if quiet_button(ui, Icon::ListPlus, "Add to queue").clicked() {
+            if quiet_button(ui, Icon::ListPlus, texts::commands::ADD_TO_QUEUE).clicked() {
                 app.actions.push(Action::Queue(QueueAction::Add));
             }
         });
@@ -70,7 +70,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
 }
 
 fn teach(app: &mut StudioApp, ui: &mut Ui) {
-    card(ui, "What to teach", |ui| {
+    card(ui, texts::recipes::WHAT_TO_TEACH, |ui| {
         let width = ((ui.available_width() - 16.0) / 3.0).floor();
         let chosen = app.draft.recipe.preset();
         ui.horizontal_top(|ui| {
@@ -129,16 +129,7 @@ fn basic(app: &mut StudioApp, ui: &mut Ui, section: &'static Section) {
         if section.id == "train"
             && let Some(plan) = &app.state.plan
         {
-            hint(
-                ui,
-                format!(
-                    "{}, {} an epoch: {} in {}",
-                    format::plural(plan.images, "picture", "pictures"),
-                    format::plural(plan.steps_per_epoch, "step", "steps"),
-                    format::plural(plan.steps, "step", "steps"),
-                    format::plural(plan.epochs, "epoch", "epochs"),
-                ),
-            );
+            hint(ui, texts::training::length(plan.images, plan.steps_per_epoch, plan.steps, plan.epochs));
         }
     });
 }
@@ -156,7 +147,7 @@ fn scale(app: &StudioApp, ui: &mut Ui) {
         ui.horizontal(|ui| {
             ui.spacing_mut().interact_size.y = 14.0;
             ui.add_space(tokens::LABEL_WIDTH + ui.spacing().item_spacing.x);
-            hint(ui, format!("Scale alpha / rank: {}", format::plain(scale)));
+            hint(ui, texts::training::scale(scale));
         });
     }
 }
@@ -179,15 +170,14 @@ fn advanced(app: &mut StudioApp, ui: &mut Ui) {
         |ui| {
             ui.horizontal(|ui| {
                 let icon = if open { Icon::ChevronDown } else { Icon::ChevronRight };
-                let text = RichText::new("Advanced").text_style(theme::section()).color(t.text);
+                let text = RichText::new(texts::training::ADVANCED).text_style(theme::section()).color(t.text);
                 let button = egui::Button::image_and_text(icon.sized(16.0, t.dim), text).frame(false);
                 let response = ui.add(button);
-                response.widget_info(|| WidgetInfo::selected(egui::Role::DisclosureTriangle, true, open, "Advanced"));
+                response.widget_info(|| {
+                    WidgetInfo::selected(egui::Role::DisclosureTriangle, true, open, texts::training::ADVANCED)
+                });
                 toggled = response.clicked();
-                let about = match changed {
-                    0 => format!("{} settings, all at their defaults", settings.len()),
-                    n => format!("{} settings, {} changed", settings.len(), format::count(n)),
-                };
+                let about = texts::training::settings_changed(settings.len() as u64, changed);
                 ui.add(egui::Label::new(RichText::new(about).color(t.mute)).truncate());
             });
             if !open {
@@ -196,15 +186,15 @@ fn advanced(app: &mut StudioApp, ui: &mut Ui) {
             ui.horizontal(|ui| {
                 Icon::Search.show(ui, 16.0, t.mute);
                 let field = TextEdit::singleline(&mut filter)
-                    .hint_text("Find a setting")
+                    .hint_text(texts::training::FIND)
                     .desired_width(240.0)
                     .margin(egui::Margin::symmetric(8, 5));
                 let response = ui.add(field);
-                response.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Find a setting"));
+                response.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, texts::training::FIND));
             });
             let groups = groups(app, &filter);
             if groups.is_empty() {
-                hint(ui, "No setting is called that");
+                hint(ui, texts::training::NOTHING_FOUND);
             }
             let heights: Vec<usize> = groups.iter().map(|(_, settings)| settings.len() + 1).collect();
             let (left, right) = groups.split_at(columns::middle(&heights));

@@ -8,6 +8,7 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::kit::{Icon, Tokens, buttons::focus_ring, card::card_with, icon_button, theme, tokens};
 use crate::pictures::THUMBNAIL;
+use crate::texts;
 
 const STRIP: usize = 4;
 const GAP: f32 = 8.0;
@@ -17,16 +18,10 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     let mut dismissed = false;
     card_with(
         ui,
-        "Welcome to Lorikeet",
-        |ui| dismissed = icon_button(ui, Icon::X, "Close welcome").clicked(),
+        texts::welcome::TITLE,
+        |ui| dismissed = icon_button(ui, Icon::X, texts::welcome::CLOSE).clicked(),
         |ui| {
-            ui.add(
-                egui::Label::new(
-                    RichText::new("Teach an image model something new from a folder of pictures. Everything is ready for an example: choose one and press Train, or drop a folder of your own anywhere")
-                        .color(t.dim),
-                )
-                .wrap(),
-            );
+            ui.add(egui::Label::new(RichText::new(texts::welcome::TEXT).color(t.dim)).wrap());
             ui.add_space(2.0);
             let count = app.start.examples.len().min(3);
             let width = ((ui.available_width() - GAP * (count.max(1) - 1) as f32) / count.max(1) as f32).floor();

@@ -9,9 +9,9 @@ use super::picture;
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::browse::Show;
-use crate::format;
 use crate::kit::{Icon, Tokens, Tone, buttons::row_button, card::card_with, card::hint, notice, progress};
 use crate::pictures::THUMBNAIL;
+use crate::texts;
 
 const STRIP: usize = 8;
 const EDGE: f32 = 40.0;
@@ -22,24 +22,24 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     let mut check = false;
     card_with(
         ui,
-        "Check-up",
+        texts::dataset::CHECK_UP,
         |ui| {
             if progress.is_none() && !knows {
-                check = row_button(ui, Icon::Stethoscope, "Check pictures").clicked();
+                check = row_button(ui, Icon::Stethoscope, texts::commands::CHECK_PICTURES).clicked();
             }
         },
         |ui| {
             if let Some((done, total)) = progress {
-                progress::counted(ui, "Looking for blur and copies", done, total);
+                progress::counted(ui, texts::dataset::LOOKING_FOR_BLUR, done, total);
                 if app.state.active() {
-                    hint(ui, "Goes on when the run is over");
+                    hint(ui, texts::dataset::GOES_ON_AFTER_RUN);
                 }
             } else if !knows {
-                hint(ui, "Blur and near copies are not looked for yet; that decodes every picture once");
+                hint(ui, texts::dataset::NOT_LOOKED_FOR_BLUR);
             }
             let findings = std::mem::take(&mut app.health.findings);
             if findings.is_empty() && progress.is_none() {
-                notice(ui, Tone::Ok, if knows { "Nothing to mend" } else { "Captions, sizes and shapes are fine" });
+                notice(ui, Tone::Ok, if knows { texts::dataset::NOTHING_TO_MEND } else { texts::dataset::FINE_SO_FAR });
             }
             for finding in &findings {
                 one(app, ui, finding);
@@ -72,12 +72,14 @@ fn one(app: &mut StudioApp, ui: &mut Ui, finding: &Finding) {
             }
             ui.horizontal_wrapped(|ui| {
                 if finding.kind != Kind::Broken
-                    && row_button(ui, Icon::Images, &format!("Show {}", some(finding))).clicked()
+                    && row_button(ui, Icon::Images, &texts::dataset::show_found(count(finding))).clicked()
                 {
                     app.browse.show = Show::These(finding.what.clone(), Arc::new(finding.pictures.clone()));
                     app.browse.search.clear();
                 }
-                if finding.kind == Kind::NoCaption && row_button(ui, Icon::Tag, "Write captions").clicked() {
+                if finding.kind == Kind::NoCaption
+                    && row_button(ui, Icon::Tag, texts::dataset::WRITE_CAPTIONS).clicked()
+                {
                     app.browse.show = Show::NoCaption;
                     app.browse.select(finding.pictures.iter().take(1).cloned());
                     app.browse.focus_caption = true;
@@ -94,8 +96,8 @@ fn one(app: &mut StudioApp, ui: &mut Ui, finding: &Finding) {
     ui.add_space(4.0);
 }
 
-fn some(finding: &Finding) -> &'static str {
-    if finding.pictures.len() == 1 { "it" } else { "them" }
+fn count(finding: &Finding) -> u64 {
+    finding.pictures.len() as u64
 }
 
 fn fix_icon(fix: &Fix) -> Icon {
@@ -109,12 +111,12 @@ fn fix_icon(fix: &Fix) -> Icon {
 fn fix_words(fix: &Fix, finding: &Finding) -> String {
     match fix {
         Fix::SetAside(paths) if finding.kind == Kind::Duplicates => {
-            format!("Set {} aside, keep the largest", format::plural(paths.len() as u64, "copy", "copies"))
+            texts::dataset::set_copies_aside(paths.len() as u64)
         }
-        Fix::SetAside(_) => format!("Set {} aside", some(finding)),
-        Fix::Captions(CaptionEdit::AddTrigger(word)) => format!("Write “{word}” into the captions"),
-        Fix::Captions(CaptionEdit::RemoveTag(tag)) => format!("Remove “{tag}” from the captions"),
-        Fix::Captions(_) => "Change the captions".to_owned(),
+        Fix::SetAside(_) => texts::dataset::set_found_aside(count(finding)),
+        Fix::Captions(CaptionEdit::AddTrigger(word)) => texts::dataset::write_into_captions(word),
+        Fix::Captions(CaptionEdit::RemoveTag(tag)) => texts::dataset::remove_from_captions(tag),
+        Fix::Captions(_) => texts::dataset::CHANGE_CAPTIONS.to_owned(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::kit::{
 };
 use crate::masks::MaskAction;
 use crate::pictures::{PREVIEW, Picture};
+use crate::texts;
 
 const TALLEST: f32 = 300.0;
 /// Suggestions at most.
@@ -43,7 +44,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     card_with(
         ui,
         &name,
-        |ui| close = icon_button(ui, Icon::X, "Close picture").clicked(),
+        |ui| close = icon_button(ui, Icon::X, texts::dataset::CLOSE_PICTURE).clicked(),
         |ui| {
             large(app, ui, entry);
             steps(app, ui, data);
@@ -53,9 +54,9 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     let mut picked = None;
     card_with(
         ui,
-        "Caption",
+        texts::dataset::CAPTION,
         |ui| {
-            let kinds = [(None, "Text"), (Some(Icon::Tag), "Tags")];
+            let kinds = [(None, texts::dataset::AS_TEXT), (Some(Icon::Tag), texts::dataset::AS_TAGS)];
             picked = segmented(ui, &kinds, usize::from(chosen));
         },
         |ui| {
@@ -66,22 +67,17 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
             }
             trigger(app, ui, entry);
             ui.horizontal_wrapped(|ui| {
-                if row_button(ui, Icon::Trash, "Set aside")
-                    .on_hover_text(
-                        "Moves picture and caption to .set-aside in the folder, where training does not look",
-                    )
+                if row_button(ui, Icon::Trash, texts::dataset::SET_ASIDE)
+                    .on_hover_text(texts::dataset::SET_ASIDE_HELP)
                     .clicked()
                 {
                     app.actions.push(Action::SetAside(vec![path.clone()]));
                 }
-                let word = if entry.mask.is_some() { "Change mask" } else { "Paint mask" };
-                if row_button(ui, Icon::Palette, word)
-                    .on_hover_text("Says which part of the picture is learned")
-                    .clicked()
-                {
+                let word = if entry.mask.is_some() { texts::dataset::CHANGE_MASK } else { texts::dataset::PAINT_MASK };
+                if row_button(ui, Icon::Palette, word).on_hover_text(texts::dataset::PAINT_MASK_HELP).clicked() {
                     app.actions.push(Action::Mask(MaskAction::Paint(path.clone())));
                 }
-                if row_button(ui, Icon::FolderOpen, "Show in folder").clicked() {
+                if row_button(ui, Icon::FolderOpen, texts::dataset::SHOW_IN_FOLDER).clicked() {
                     app.actions.push(Action::Open(path.clone()));
                 }
             });
@@ -104,7 +100,7 @@ fn large(app: &mut StudioApp, ui: &mut Ui, entry: &Entry) {
     let aspect = entry.width.max(1) as f32 / entry.height.max(1) as f32;
     let height = (width / aspect).clamp(80.0, TALLEST);
     let (rect, response) = ui.allocate_exact_size(vec2(width, height), Sense::hover());
-    response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, "The picture and what training sees of it"));
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, texts::dataset::PICTURE_AND_CROP));
     let texture = app.pictures.get(&entry.path, PREVIEW);
     picture::contain(ui, rect, &texture);
     let at = Bucketing::new(&app.rules()).assign(entry.width, entry.height);
@@ -129,9 +125,8 @@ fn large(app: &mut StudioApp, ui: &mut Ui, entry: &Entry) {
         ui.painter().rect_stroke(seen, 0, egui::Stroke::new(1.0, t.accent), egui::StrokeKind::Inside);
     }
     let area = |(width, height): (u32, u32)| f64::from(width) * f64::from(height);
-    let cut = ((1.0 - area(at.bucket) / area(at.resized).max(1.0)) * 100.0).round();
-    let cut = if cut >= 1.0 { format!(", {cut:.0} % cut off") } else { String::new() };
-    hint(ui, format!("{} × {} px · trained at {} × {}{cut}", entry.width, entry.height, at.bucket.0, at.bucket.1));
+    let cut = 1.0 - area(at.bucket) / area(at.resized).max(1.0);
+    hint(ui, texts::dataset::trained_at((entry.width, entry.height), at.bucket, cut));
 }
 
 /// Which of the shown pictures it is, and the ways to its neighbours.
@@ -140,14 +135,14 @@ fn steps(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     let mut by = 0;
     ui.horizontal(|ui| {
         if let Some(place) = place {
-            hint(ui, format!("Picture {}", format::count_of(place as u64 + 1, count as u64)));
+            hint(ui, texts::dataset::picture_of(place as u64 + 1, count as u64));
         }
         ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
             ui.add_enabled_ui(place.is_some_and(|place| place + 1 < count), |ui| {
-                by += isize::from(icon_button(ui, Icon::ChevronRight, "Next picture (Enter)").clicked());
+                by += isize::from(icon_button(ui, Icon::ChevronRight, texts::dataset::NEXT_PICTURE).clicked());
             });
             ui.add_enabled_ui(place.is_some_and(|place| place > 0), |ui| {
-                by -= isize::from(icon_button(ui, Icon::ChevronLeft, "Previous picture (Shift+Enter)").clicked());
+                by -= isize::from(icon_button(ui, Icon::ChevronLeft, texts::dataset::PREVIOUS_PICTURE).clicked());
             });
         });
     });
@@ -183,20 +178,13 @@ fn text(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
         .id(id)
         .desired_rows(4)
         .desired_width(f32::INFINITY)
-        .hint_text("What is to be seen, besides what you teach")
+        .hint_text(texts::dataset::CAPTION_HINT)
         .margin(egui::Margin::symmetric(8, 6));
     let field = ui.add(edit);
-    field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Caption"));
+    field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, texts::dataset::CAPTION));
     let caption = &app.browse.typing.text;
     let (words, tag_count) = (caption.split_whitespace().count() as u64, tags(caption).count() as u64);
-    hint(
-        ui,
-        format!(
-            "{} · {} · Enter: next picture",
-            format::plural(words, "word", "words"),
-            format::plural(tag_count, "part between commas", "parts between commas")
-        ),
-    );
+    hint(ui, texts::dataset::caption_length(words, tag_count));
     if next || previous {
         go(app, data, if next { 1 } else { -1 });
         app.browse.focus_caption = true;
@@ -222,23 +210,23 @@ fn chips(app: &mut StudioApp, ui: &mut Ui, data: &Dataset, entry: &Entry) {
                 ui.horizontal(|ui| {
                     ui.spacing_mut().item_spacing.x = 0.0;
                     ui.add(egui::Label::new(RichText::new(tag).color(t.text)).truncate());
-                    if index > 0 && icon_button(ui, Icon::ChevronLeft, &format!("Move {tag} forward")).clicked() {
+                    if index > 0 && icon_button(ui, Icon::ChevronLeft, &texts::dataset::move_forward(tag)).clicked() {
                         let mut order = own.clone();
                         order.swap(index - 1, index);
                         new = Some(CaptionEdit::Set(order.join(", ")));
                     }
-                    if icon_button(ui, Icon::X, &format!("Remove {tag}")).clicked() {
+                    if icon_button(ui, Icon::X, &texts::dataset::remove_tag(tag)).clicked() {
                         new = Some(CaptionEdit::RemoveTag(tag.clone()));
                     }
                 });
             });
         }
     });
-    let added = tag_field(ui, "new tag", "Add a tag", &mut app.browse.new_tag, data, &own);
+    let added = tag_field(ui, "new-tag", texts::dataset::ADD_TAG_FIELD, &mut app.browse.new_tag, data, &own);
     if let Some(tag) = added {
         new = Some(CaptionEdit::AddTag { tag, front: false });
     }
-    hint(ui, format::plural(own.len() as u64, "tag", "tags"));
+    hint(ui, texts::dataset::tags(own.len() as u64));
     if let Some(edit) = new {
         app.actions.push(Action::EditCaptions(edit, vec![entry.path.clone()]));
     }
@@ -282,8 +270,8 @@ fn trigger(app: &mut StudioApp, ui: &mut Ui, entry: &Entry) {
         return;
     }
     ui.horizontal_wrapped(|ui| {
-        notice(ui, Tone::Info, format!("“{}” is not in it; training puts it in front", app.trigger));
-        if row_button(ui, Icon::Plus, "Write it in").clicked() {
+        notice(ui, Tone::Info, texts::dataset::trigger_missing(&app.trigger));
+        if row_button(ui, Icon::Plus, texts::dataset::WRITE_TRIGGER).clicked() {
             app.commit_caption();
             let edit = CaptionEdit::AddTrigger(app.trigger.clone());
             app.actions.push(Action::EditCaptions(edit, vec![entry.path.clone()]));

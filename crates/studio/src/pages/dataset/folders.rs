@@ -10,8 +10,8 @@ use crate::app::StudioApp;
 use crate::browse::Show;
 use crate::choosing::Choose;
 use crate::folders::{FolderChange, name, paths};
-use crate::format;
 use crate::kit::{Icon, Tokens, buttons::row_button, icon_button, tokens};
+use crate::texts;
 
 const REPEATS_WIDTH: f32 = 84.0;
 
@@ -56,7 +56,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         }
         if folders.is_empty() {
             let width = ui.available_width();
-            if let Some(path) = path_field(ui, "Folder", "", width) {
+            if let Some(path) = path_field(ui, texts::dataset::FOLDER, "", width) {
                 app.actions.push(Action::Folders(FolderChange::Add(path)));
             }
         }
@@ -67,13 +67,13 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
 pub(super) fn buttons(ui: &mut Ui, count: usize, held: bool) -> Vec<Action> {
     let mut asked = Vec::new();
     ui.add_enabled_ui(!held, |ui| {
-        let word = if count > 1 { "Look at the folders again" } else { "Look at the folder again" };
+        let word = if count > 1 { texts::dataset::LOOK_AT_FOLDERS_AGAIN } else { texts::commands::LOOK_AGAIN };
         if icon_button(ui, Icon::Refresh, word).clicked() {
             asked.push(Action::Rescan);
         }
-        let word = if count == 0 { "Choose folder…" } else { "Add folder…" };
+        let word = if count == 0 { texts::common::CHOOSE_FOLDER } else { texts::dataset::ADD_FOLDER };
         let button = row_button(ui, Icon::FolderPlus, word);
-        if button.on_hover_text("Folders that are dropped are added too").clicked() {
+        if button.on_hover_text(texts::dataset::ADD_FOLDER_HELP).clicked() {
             asked.push(Action::Choose(Choose::DatasetFolder));
         }
     });
@@ -88,7 +88,7 @@ fn row(app: &mut StudioApp, ui: &mut Ui, folders: &[Folder], index: usize) {
     ui.horizontal(|ui| {
         let buttons = if several { 76.0 } else { 42.0 };
         let width = (ui.available_width() - REPEATS_WIDTH - buttons).max(120.0);
-        let label = if several { format!("Folder {}", index + 1) } else { "Folder".to_owned() };
+        let label = if several { texts::dataset::folder(index + 1) } else { texts::dataset::FOLDER.to_owned() };
         if let Some(path) = path_field(ui, &label, &folder.path.to_string_lossy(), width) {
             app.actions.push(Action::Folders(FolderChange::Path(index, path)));
         }
@@ -96,21 +96,22 @@ fn row(app: &mut StudioApp, ui: &mut Ui, folders: &[Folder], index: usize) {
         let drag = DragValue::new(&mut repeats)
             .range(1..=1000)
             .speed(0.5)
-            .custom_formatter(|number, _| if number == 1.0 { "once".to_owned() } else { format!("{number} times") });
+            .custom_formatter(|number, _| texts::dataset::times(number as u64));
         let drag = drag.custom_parser(|text| {
-            let text = text.trim().trim_end_matches("times").trim();
-            if text == "once" { Some(1.0) } else { text.parse().ok() }
+            let number = text.replace(',', "");
+            let number = number.trim().trim_end_matches(|c: char| !c.is_ascii_digit());
+            if text.trim() == texts::dataset::ONCE { Some(1.0) } else { number.parse().ok() }
         });
         let response = ui.add_sized(vec2(REPEATS_WIDTH, tokens::CONTROL_HEIGHT), drag);
-        response.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, format!("Repeats of {name}")));
-        if response.on_hover_text("How often an epoch shows each picture of this folder").changed() {
+        response.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, texts::dataset::repeats_of(&name)));
+        if response.on_hover_text(texts::dataset::REPEATS_HELP).changed() {
             app.actions.push(Action::Folders(FolderChange::Repeats(index, repeats)));
         }
-        if several && icon_button(ui, Icon::Images, &format!("Show only {name}")).clicked() {
+        if several && icon_button(ui, Icon::Images, &texts::dataset::show_only(&name)).clicked() {
             app.browse.show = Show::Folder(folder.path.clone(), name.clone());
             app.browse.search.clear();
         }
-        if icon_button(ui, Icon::X, &format!("Remove {name} from the list")).clicked() {
+        if icon_button(ui, Icon::X, &texts::dataset::remove_folder(&name)).clicked() {
             app.actions.push(Action::Folders(FolderChange::Remove(index)));
         }
     });
@@ -119,24 +120,20 @@ fn row(app: &mut StudioApp, ui: &mut Ui, folders: &[Folder], index: usize) {
     };
     let mut parts = Vec::new();
     if several {
-        parts.push(format::plural(pictures, "picture", "pictures"));
+        parts.push(texts::common::pictures(pictures));
     }
     if looks != pictures {
-        parts.push(format!("{} an epoch", format::plural(looks, "look", "looks")));
+        parts.push(texts::dataset::looks_an_epoch(looks));
     }
     let own = folder.path.file_name().and_then(|name| repeats_in_name(&name.to_string_lossy()));
     if let Some(number) = own {
-        parts.push(format!("shown {} for its name", times(number)));
+        parts.push(texts::dataset::shown_for_its_name(number.into()));
     } else if looks != pictures * u64::from(folder.repeats) {
-        parts.push("numbers in the names of subfolders count as repeats".to_owned());
+        parts.push(texts::dataset::SUBFOLDERS_REPEAT.to_owned());
     }
     if !parts.is_empty() {
         ui.label(RichText::new(parts.join(" · ")).small().color(t.mute));
     }
-}
-
-fn times(number: u32) -> String {
-    if number == 1 { "once".to_owned() } else { format!("{} times", format::count(number.into())) }
 }
 
 /// A path that can be typed. Returns it when the field is left with another.
@@ -147,7 +144,7 @@ fn path_field(ui: &mut Ui, label: &str, chosen: &str, width: f32) -> Option<Path
         TextEdit::singleline(&mut typed)
             .id(id.with("field"))
             .desired_width(width)
-            .hint_text("Drop a folder anywhere, or type its path")
+            .hint_text(texts::dataset::FOLDER_HINT)
             .margin(egui::Margin::symmetric(8, 5)),
     );
     field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, label));

@@ -16,6 +16,7 @@ use crate::folders::name;
 use crate::format;
 use crate::kit::{Icon, Tokens, buttons::row_button, card::hint, icon_button, tokens};
 use crate::pictures::{Pictures, THUMBNAIL};
+use crate::texts;
 
 /// A tile with its caption.
 const TILE: f32 = 128.0;
@@ -26,7 +27,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     tools(app, ui, data);
     let shown = app.browse.visible(data, app.draft.generation, &app.trigger).len();
     if shown == 0 {
-        hint(ui, "No picture fits. Clear the search and the filter to see all");
+        hint(ui, texts::dataset::NOTHING_FITS);
         return;
     }
     let width = ui.available_width();
@@ -37,7 +38,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     let id = ui.make_persistent_id("pictures");
     let (all, _) = ui.allocate_exact_size(vec2(width, rows as f32 * pitch), Sense::hover());
     let grid = ui.interact(all, id, Sense::focusable_noninteractive());
-    grid.widget_info(|| WidgetInfo::labeled(egui::Role::List, true, "Pictures"));
+    grid.widget_info(|| WidgetInfo::labeled(egui::Role::List, true, texts::dataset::PICTURES));
     keyboard(app, ui, data, id, columns);
 
     if std::mem::take(&mut app.browse.scroll)
@@ -81,25 +82,25 @@ fn tools(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     ui.horizontal_wrapped(|ui| {
         Icon::Search.show(ui, 16.0, t.mute);
         let search = TextEdit::singleline(&mut app.browse.search)
-            .hint_text("Find in captions and names")
+            .hint_text(texts::dataset::FIND)
             .desired_width(190.0)
             .margin(egui::Margin::symmetric(8, 5));
         let field = ui.add(search);
-        field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, "Find in captions and names"));
+        field.widget_info(|| WidgetInfo::labeled(egui::Role::TextInput, true, texts::dataset::FIND));
 
         let label = match &app.browse.show {
-            Show::All => "All pictures".to_owned(),
-            Show::NoCaption => "Without caption".to_owned(),
-            Show::NoTrigger => "Without trigger word".to_owned(),
+            Show::All => texts::dataset::ALL_PICTURES.to_owned(),
+            Show::NoCaption => texts::dataset::NO_CAPTION_FILTER.to_owned(),
+            Show::NoTrigger => texts::dataset::NO_TRIGGER_FILTER.to_owned(),
             Show::Folder(_, name) => name.clone(),
             Show::These(words, _) => words.clone(),
         };
-        let combo = ComboBox::from_id_salt("show pictures").selected_text(label).width(170.0).truncate();
+        let combo = ComboBox::from_id_salt("show-pictures").selected_text(label).width(170.0).truncate();
         let combo = combo.show_ui(ui, |ui| {
             let choices = [
-                (Show::All, "All pictures"),
-                (Show::NoCaption, "Without caption"),
-                (Show::NoTrigger, "Without trigger word"),
+                (Show::All, texts::dataset::ALL_PICTURES),
+                (Show::NoCaption, texts::dataset::NO_CAPTION_FILTER),
+                (Show::NoTrigger, texts::dataset::NO_TRIGGER_FILTER),
             ];
             for (show, label) in choices {
                 if ui.selectable_label(app.browse.show == show, label).clicked() {
@@ -111,13 +112,13 @@ fn tools(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
                 let show = Show::Folder((*folder).to_owned(), name(folder, &folders));
                 let on = app.browse.show == show;
                 if let Show::Folder(_, name) = &show
-                    && ui.selectable_label(on, format!("In {name}")).clicked()
+                    && ui.selectable_label(on, texts::dataset::in_folder(name)).clicked()
                 {
                     app.browse.show = show;
                 }
             }
         });
-        combo.response.widget_info(|| WidgetInfo::labeled(egui::Role::ComboBox, true, "Which pictures"));
+        combo.response.widget_info(|| WidgetInfo::labeled(egui::Role::ComboBox, true, texts::dataset::WHICH_PICTURES));
 
         let combo = ComboBox::from_id_salt("order").selected_text(app.browse.order.label()).width(160.0);
         let combo = combo.show_ui(ui, |ui| {
@@ -127,20 +128,21 @@ fn tools(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
                 }
             }
         });
-        combo.response.widget_info(|| WidgetInfo::labeled(egui::Role::ComboBox, true, "Order"));
+        combo.response.widget_info(|| WidgetInfo::labeled(egui::Role::ComboBox, true, texts::dataset::ORDER));
 
         if app.browse.show != Show::All || !app.browse.search.is_empty() {
             let shown = app.browse.visible(data, app.draft.generation, &app.trigger).len() as u64;
-            if icon_button(ui, Icon::X, "Show all pictures").clicked() {
+            if icon_button(ui, Icon::X, texts::dataset::SHOW_ALL).clicked() {
                 app.browse.search.clear();
                 app.browse.show = Show::All;
             }
-            hint(ui, format!("{} shown", format::count_of(shown, data.images.len() as u64)));
+            hint(ui, texts::dataset::shown(shown, data.images.len() as u64));
         }
-        if app.browse.count() != data.images.len() && row_button(ui, Icon::Images, "Select all").clicked() {
+        if app.browse.count() != data.images.len() && row_button(ui, Icon::Images, texts::dataset::SELECT_ALL).clicked()
+        {
             app.actions.push(Action::SelectAll);
         }
-        if app.browse.count() > 1 && row_button(ui, Icon::X, "Clear selection").clicked() {
+        if app.browse.count() > 1 && row_button(ui, Icon::X, texts::dataset::CLEAR_SELECTION).clicked() {
             app.browse.select([]);
         }
     });
@@ -193,15 +195,16 @@ fn one(ui: &Ui, cell: Rect, entry: &Entry, pictures: &mut Pictures, browse: &Bro
     let t = Tokens::get(ui);
     let image = Rect::from_min_size(cell.min, vec2(cell.width(), cell.width()));
     picture::cover(ui, image, &pictures.get(&entry.path, THUMBNAIL));
-    let repeats = (entry.repeats > 1).then(|| format!("{} times", entry.repeats));
-    let marks = repeats.into_iter().chain(entry.mask.as_ref().map(|_| "mask".to_owned())).collect::<Vec<_>>();
+    let repeats = (entry.repeats > 1).then(|| texts::dataset::times(entry.repeats.into()));
+    let marks =
+        repeats.into_iter().chain(entry.mask.as_ref().map(|_| texts::dataset::HAS_MASK.to_owned())).collect::<Vec<_>>();
     if !marks.is_empty() {
         badge(ui, image, &marks.join(" · "));
     }
     let selected = browse.is_selected(&entry.path);
     let file = entry.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let bare = entry.caption.is_empty();
-    let (caption, color) = if bare { ("No caption", t.warn) } else { (entry.caption.as_str(), t.dim) };
+    let (caption, color) = if bare { (texts::dataset::NO_CAPTION, t.warn) } else { (entry.caption.as_str(), t.dim) };
     let font = egui::TextStyle::Small.resolve(ui.style());
     let mut job = egui::text::LayoutJob::simple(caption.to_owned(), font, color, cell.width());
     job.wrap.max_rows = 2;
@@ -211,7 +214,9 @@ fn one(ui: &Ui, cell: Rect, entry: &Entry, pictures: &mut Pictures, browse: &Bro
     ui.painter().with_clip_rect(clip).galley(pos2(cell.left(), image.bottom() + 4.0), galley, color);
     // Not a stop of the Tab key: the grid is one.
     let response = ui.interact(cell, ui.scope_id().with(&entry.path), Sense::CLICK);
-    response.widget_info(|| WidgetInfo::selected(egui::Role::ListItem, true, selected, format!("{file}: {caption}")));
+    response.widget_info(|| {
+        WidgetInfo::selected(egui::Role::ListItem, true, selected, texts::dataset::picture_with(&file, caption))
+    });
     if selected {
         ui.painter().rect_stroke(image, tokens::RADIUS, Stroke::new(2.0, t.accent), StrokeKind::Inside);
         let at = Rect::from_min_size(image.left_top() + vec2(6.0, 6.0), vec2(18.0, 18.0));
@@ -232,7 +237,7 @@ fn one(ui: &Ui, cell: Rect, entry: &Entry, pictures: &mut Pictures, browse: &Bro
     response.on_hover_ui(|ui| {
         ui.label(RichText::new(&file).strong());
         ui.label(caption);
-        ui.label(RichText::new(format!("{} × {} px", entry.width, entry.height)).color(t.mute).small());
+        ui.label(RichText::new(format::pixels(entry.width, entry.height)).color(t.mute).small());
     });
     clicked
 }

@@ -18,6 +18,7 @@ use crate::kit::{
 };
 use crate::masks::{Canvas, MaskAction, Masks, SIZES};
 use crate::pictures::PREVIEW;
+use crate::texts;
 
 /// Room for what stands above and below the picture.
 const AROUND: f32 = 310.0;
@@ -35,8 +36,8 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) -> bool {
     let (mut asked, mut close) = (None, false);
     card_with(
         ui,
-        &format!("Mask of {name}"),
-        |ui| close = icon_button(ui, Icon::X, "Save mask and close").clicked(),
+        &texts::dataset::mask_of(&name),
+        |ui| close = icon_button(ui, Icon::X, texts::dataset::SAVE_MASK_CLOSE).clicked(),
         |ui| {
             match app.masks.painting.as_ref().map(|painting| &painting.canvas) {
                 Some(Load::Ready(_)) => {
@@ -46,9 +47,9 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) -> bool {
                 }
                 Some(Load::Failed(error)) => {
                     notice(ui, Tone::Error, super::sentence(error));
-                    hint(ui, "Repair the file, or move it away, and paint again");
+                    hint(ui, texts::dataset::REPAIR_MASK);
                 }
-                _ => progress::labelled(ui, "Looking at the mask", "", None),
+                _ => progress::labelled(ui, texts::dataset::LOOKING_AT_MASK, "", None),
             };
         },
     );
@@ -68,30 +69,29 @@ fn tools(app: &mut StudioApp, ui: &mut Ui) {
     brush.radius = (brush.radius * 1.2_f32.powi(by)).clamp(*SIZES.start(), *SIZES.end());
     let mut change = None;
     ui.horizontal_wrapped(|ui| {
-        if let Some(picked) = segmented(ui, &[(None, "Brush"), (None, "Eraser")], usize::from(brush.erase)) {
+        if let Some(picked) =
+            segmented(ui, &[(None, texts::dataset::BRUSH), (None, texts::dataset::ERASER)], usize::from(brush.erase))
+        {
             brush.erase = picked == 1;
         }
         ui.spacing_mut().slider_width = 110.0;
-        slider(ui, "Brush size", Slider::new(&mut brush.radius, SIZES).logarithmic(true).integer());
-        slider(ui, "Overlay", Slider::new(&mut brush.opacity, 0.1..=1.0).show_value(false));
+        slider(ui, texts::dataset::BRUSH_SIZE, Slider::new(&mut brush.radius, SIZES).logarithmic(true).integer());
+        slider(ui, texts::dataset::OVERLAY, Slider::new(&mut brush.opacity, 0.1..=1.0).show_value(false));
     });
     ui.horizontal_wrapped(|ui| {
-        for (word, act) in [
-            ("Fill", (|canvas| canvas.fill(255)) as fn(&mut Canvas)),
-            ("Clear", |canvas| canvas.fill(0)),
-            ("Invert", Canvas::invert),
+        for (icon, word, act) in [
+            (Icon::Square, texts::dataset::FILL, (|canvas| canvas.fill(255)) as fn(&mut Canvas)),
+            (Icon::X, texts::dataset::CLEAR, |canvas| canvas.fill(0)),
+            (Icon::Refresh, texts::dataset::INVERT, Canvas::invert),
         ] {
-            let icon = match word {
-                "Fill" => Icon::Square,
-                "Clear" => Icon::X,
-                _ => Icon::Refresh,
-            };
             if row_button(ui, icon, word).clicked() {
                 change = Some(act);
             }
         }
         if let Some(canvas) = app.masks.canvas() {
-            for (redo, icon, word) in [(false, Icon::Undo, "Undo stroke"), (true, Icon::Redo, "Redo stroke")] {
+            for (redo, icon, word) in
+                [(false, Icon::Undo, texts::dataset::UNDO_STROKE), (true, Icon::Redo, texts::dataset::REDO_STROKE)]
+            {
                 ui.add_enabled_ui(canvas.can_step(redo), |ui| {
                     if icon_button(ui, icon, word).clicked() {
                         canvas.step(redo);
@@ -120,7 +120,7 @@ fn canvas(app: &mut StudioApp, ui: &mut Ui, path: &std::path::Path, name: &str) 
     let room = vec2(ui.available_width(), (ui.ctx().content_rect().height() - AROUND).max(200.0));
     let scale = (room.x / size.x).min(room.y / size.y);
     let (area, response) = ui.allocate_exact_size(vec2(room.x, size.y * scale), Sense::click_and_drag());
-    response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, format!("What is learned of {name}")));
+    response.widget_info(|| WidgetInfo::labeled(egui::Role::Image, true, texts::dataset::learned_of(name)));
     let at = Rect::from_center_size(area.center(), size * scale).round_to_pixels(ui.pixels_per_point());
     picture::contain(ui, at, &texture);
 
@@ -167,23 +167,18 @@ fn below(app: &mut StudioApp, ui: &mut Ui, asked: &mut Option<MaskAction>) {
     let outside = app.draft.float("dataset.mask_weight");
     let used = app.draft.recipe.get("dataset.masks") == lorikeet_recipe::Value::Bool(true);
     let Some(canvas) = app.masks.canvas() else { return };
-    let learned = (canvas.learned() * 100.0).round();
-    let outside = if outside == 0.0 { "is not learned".to_owned() } else { format!("counts {outside} times") };
-    hint(
-        ui,
-        format!("{learned} % is learned, what is red {outside}. [ and ] change the brush, the other button erases"),
-    );
+    hint(ui, texts::dataset::learned(f64::from(canvas.learned()), outside));
     if !used {
-        notice(ui, Tone::Warn, "Masks are switched off in the settings: Training, Advanced, Masks");
+        notice(ui, Tone::Warn, texts::dataset::MASKS_ARE_OFF);
     }
     ui.horizontal_wrapped(|ui| {
-        if primary_button(ui, Icon::Save, "Save mask", true).clicked() {
+        if primary_button(ui, Icon::Save, texts::dataset::SAVE_MASK, true).clicked() {
             *asked = Some(MaskAction::Close);
         }
-        if text_button(ui, Icon::X, "Discard changes", true).clicked() {
+        if text_button(ui, Icon::X, texts::dataset::DISCARD_MASK, true).clicked() {
             *asked = Some(MaskAction::Discard);
         }
-        if canvas.has_file() && text_button(ui, Icon::Trash, "Remove mask", true).clicked() {
+        if canvas.has_file() && text_button(ui, Icon::Trash, texts::dataset::REMOVE_MASK, true).clicked() {
             *asked = Some(MaskAction::Remove);
         }
     });

@@ -19,8 +19,8 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::draft::Load;
-use crate::format;
 use crate::kit::{Icon, Tokens, Tone, card::card_with, card::empty, notice, progress, text_button, tokens};
+use crate::texts;
 
 /// More left-out files than this are only counted.
 const NAMED: usize = 5;
@@ -38,13 +38,13 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     let (count, held, mut asked) = (app.draft.recipe.folders().len(), app.state.active(), Vec::new());
     card_with(
         ui,
-        "Pictures",
+        texts::dataset::PICTURES,
         |ui| asked = folders::buttons(ui, count, held),
         |ui| {
             folders::show(app, ui);
             match &app.draft.data {
                 Load::Nothing => {}
-                Load::Loading(_) => progress::labelled(ui, "Looking at the pictures", "", None),
+                Load::Loading(_) => progress::labelled(ui, texts::dataset::LOOKING, "", None),
                 Load::Failed(error) => {
                     notice(ui, Tone::Error, sentence(error));
                 }
@@ -64,17 +64,11 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
         }
         Load::Nothing => {
             let actions = &mut app.actions;
-            empty(
-                ui,
-                Icon::FolderPlus,
-                "Drop a folder of pictures here",
-                "10 to 50 pictures are a good start. A .txt file beside a picture is its caption",
-                |ui| {
-                    if text_button(ui, Icon::FolderOpen, "Choose folder…", true).clicked() {
-                        actions.push(Action::Choose(Choose::DatasetFolder));
-                    }
-                },
-            );
+            empty(ui, Icon::FolderPlus, texts::dataset::EMPTY, texts::dataset::EMPTY_HELP, |ui| {
+                if text_button(ui, Icon::FolderOpen, texts::common::CHOOSE_FOLDER, true).clicked() {
+                    actions.push(Action::Choose(Choose::DatasetFolder));
+                }
+            });
         }
         _ => {}
     }
@@ -105,18 +99,18 @@ fn selection(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
 
 fn facts(ui: &mut Ui, data: &Dataset, trigger: &str) {
     let t = Tokens::get(ui);
-    let mut parts = vec![format::plural(data.images.len() as u64, "picture", "pictures")];
+    let mut parts = vec![texts::common::pictures(data.images.len() as u64)];
     let shown = data.shown_per_epoch();
     if shown != data.images.len() as u64 {
-        parts.push(format!("{} looks an epoch with repeats", format::count(shown)));
+        parts.push(texts::dataset::looks_with_repeats(shown));
     }
     parts.push(match data.captions_missing() {
-        0 => "all with captions".to_owned(),
-        missing if missing == data.images.len() => "none with a caption".to_owned(),
-        missing => format!("{} without caption", format::count(missing as u64)),
+        0 => texts::dataset::ALL_WITH_CAPTIONS.to_owned(),
+        missing if missing == data.images.len() => texts::dataset::NONE_WITH_CAPTION.to_owned(),
+        missing => texts::dataset::without_caption(missing as u64),
     });
     if !trigger.is_empty() {
-        parts.push(format!("trigger word “{trigger}”"));
+        parts.push(texts::dataset::trigger_word(trigger));
     }
     ui.add(egui::Label::new(RichText::new(parts.join(" · ")).color(t.dim)).wrap());
     for warning in data.warnings.iter().take(NAMED) {

@@ -11,6 +11,7 @@ use crate::app::StudioApp;
 use crate::browse::Show;
 use crate::format;
 use crate::kit::{Tokens, card, card::hint, tokens};
+use crate::texts;
 
 /// Pictures by the size they are trained at. Made anew when pictures or rules change.
 #[derive(Default)]
@@ -39,13 +40,13 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui, data: &Dataset) {
     app.shapes.update(data, app.draft.generation, app.rules());
     let most = app.shapes.buckets.values().map(|pictures| pictures.len()).max().unwrap_or(1) as f32;
     let mut chosen = None;
-    card(ui, "Shapes", |ui| {
-        hint(ui, "Pictures are sorted by shape into sizes that the model can take");
+    card(ui, texts::dataset::SHAPES, |ui| {
+        hint(ui, texts::dataset::SHAPES_HELP);
         ui.spacing_mut().item_spacing.y = 2.0;
         for (&(width, height), pictures) in &app.shapes.buckets {
             let count = pictures.len();
             if bar(ui, width, height, count, count as f32 / most) {
-                chosen = Some(Show::These(format!("{width} × {height}"), Arc::clone(pictures)));
+                chosen = Some(Show::These(format::size(width, height), Arc::clone(pictures)));
             }
         }
     });
@@ -59,9 +60,9 @@ fn bar(ui: &mut Ui, width: u32, height: u32, count: usize, part: f32) -> bool {
     const NAME: f32 = 112.0;
     let t = Tokens::get(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 24.0), Sense::click());
-    let pictures = format::plural(count as u64, "picture", "pictures");
+    let name = format::size(width, height);
     response
-        .widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, format!("Show {width} × {height}, {pictures}")));
+        .widget_info(|| WidgetInfo::labeled(egui::Role::Button, true, texts::dataset::show_size(&name, count as u64)));
     if !ui.is_rect_visible(rect) {
         return false;
     }
@@ -71,7 +72,6 @@ fn bar(ui: &mut Ui, width: u32, height: u32, count: usize, part: f32) -> bool {
     let at = Rect::from_center_size(rect.left_center() + vec2(10.0, 0.0), form);
     ui.painter().rect_stroke(at, 1, egui::Stroke::new(1.0, color), egui::StrokeKind::Inside);
     let font = egui::TextStyle::Body.resolve(ui.style());
-    let name = format!("{width} × {height}");
     ui.painter().text(rect.left_center() + vec2(28.0, 0.0), Align2::LEFT_CENTER, name, font.clone(), color);
     let room = (rect.width() - NAME - 48.0).max(10.0);
     let bar = Rect::from_min_size(rect.left_center() + vec2(NAME, -5.0), vec2((room * part).max(3.0), 10.0));

@@ -8,14 +8,18 @@ use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::choosing::Choose;
 use crate::drawing::{DrawAction, Drawing, Form, Row, Source, stem};
-use crate::format;
 use crate::kit::{
     Icon, Tone, buttons::checkbox, card, card::hint, icon_button, notice, primary_button, progress, quiet_button,
     text_button, tokens,
 };
+use crate::texts;
 
-const SAMPLERS: [(Sampler, &str); 4] =
-    [(Sampler::DpmPp2m, "DPM++ 2M"), (Sampler::Euler, "Euler"), (Sampler::EulerA, "Euler a"), (Sampler::Ddim, "DDIM")];
+const SAMPLERS: [(Sampler, &str); 4] = [
+    (Sampler::DpmPp2m, texts::draw::DPM_PP_2M),
+    (Sampler::Euler, texts::draw::EULER),
+    (Sampler::EulerA, texts::draw::EULER_A),
+    (Sampler::Ddim, texts::draw::DDIM),
+];
 /// Of the names of fields: less than on other pages, which are wider.
 const LABEL: f32 = 76.0;
 /// Saves in a row of boxes.
@@ -26,9 +30,9 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     let before = form.clone();
     let busy = app.drawing.busy();
     ui.add_enabled_ui(!busy, |ui| {
-        card(ui, "What to draw", |ui| texts(ui, &mut form));
-        card(ui, "LoRAs", |ui| loras(app, ui, &mut form));
-        card(ui, "How", |ui| how(ui, &mut form));
+        card(ui, texts::draw::WHAT, |ui| prompts(ui, &mut form));
+        card(ui, texts::draw::LORAS, |ui| loras(app, ui, &mut form));
+        card(ui, texts::draw::HOW, |ui| how(ui, &mut form));
     });
     let variants = form.variants();
     // What is drawn next is what stands here, so a failure of before no longer counts.
@@ -39,9 +43,9 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     card(ui, "", |ui| go(app, ui, variants.map(|variants| variants.len())));
 }
 
-fn texts(ui: &mut Ui, form: &mut Form) {
-    area(ui, "Prompt", "What is to be seen", &mut form.prompt, 3);
-    area(ui, "Negative prompt", "What is not to be seen", &mut form.negative, 1);
+fn prompts(ui: &mut Ui, form: &mut Form) {
+    area(ui, texts::draw::PROMPT, texts::draw::PROMPT_HINT, &mut form.prompt, 3);
+    area(ui, texts::draw::NEGATIVE, texts::draw::NEGATIVE_HINT, &mut form.negative, 1);
 }
 
 fn area(ui: &mut Ui, name: &str, about: &str, text: &mut String, rows: usize) {
@@ -63,36 +67,36 @@ fn line(ui: &mut Ui, name: &str, help: &str, control: impl FnOnce(&mut Ui) -> Re
 }
 
 fn how(ui: &mut Ui, form: &mut Form) {
-    line(ui, "Seed", "The same seed is the same noise to start from", |ui| {
+    line(ui, texts::draw::SEED, texts::draw::SEED_HELP, |ui| {
         let response = number(ui, DragValue::new(&mut form.seed).speed(1.0));
-        if icon_button(ui, Icon::Shapes, "Another seed").clicked() {
+        if icon_button(ui, Icon::Shapes, texts::draw::OTHER_SEED).clicked() {
             // Any other will do; a person can read this one out.
             form.seed =
                 (form.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407)) >> 33;
         }
         response
     });
-    line(ui, "Size", "Width and height in pixels, rounded down to what the base can draw", |ui| {
+    line(ui, texts::draw::SIZE, texts::draw::SIZE_HELP, |ui| {
         let width = number(ui, DragValue::new(&mut form.width).range(32..=4096).speed(8.0));
         ui.label("×");
         let height = number(ui, DragValue::new(&mut form.height).range(32..=4096).speed(8.0));
-        height.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, "Height"));
+        height.widget_info(|| WidgetInfo::labeled(egui::Role::SpinButton, true, texts::draw::HEIGHT));
         width
     });
-    line(ui, "Steps", "More take longer and get a little better", |ui| {
+    line(ui, texts::draw::STEPS, texts::draw::STEPS_HELP, |ui| {
         number(ui, DragValue::new(&mut form.steps).range(1..=150).speed(0.2))
     });
-    line(ui, "CFG", "How strongly to follow the prompt; at 1 the negative prompt is not looked at", |ui| {
+    line(ui, texts::draw::CFG, texts::draw::CFG_HELP, |ui| {
         number(ui, DragValue::new(&mut form.cfg).range(1.0..=30.0).speed(0.05).max_decimals(2))
     });
     if let Some(guidance) = &mut form.guidance {
-        line(ui, "Guidance", "What FLUX.1 dev is told about following the prompt", |ui| {
+        line(ui, texts::draw::GUIDANCE, texts::draw::GUIDANCE_HELP, |ui| {
             number(ui, DragValue::new(guidance).range(0.0..=20.0).speed(0.05).max_decimals(2))
         });
     }
-    line(ui, "Sampler", "The way from noise to picture. FLUX knows Euler only", |ui| {
+    line(ui, texts::draw::SAMPLER, texts::draw::SAMPLER_HELP, |ui| {
         let name = SAMPLERS.iter().find(|(sampler, _)| *sampler == form.sampler).map_or("", |(_, name)| name);
-        ComboBox::from_id_salt("draw sampler")
+        ComboBox::from_id_salt("draw-sampler")
             .selected_text(name)
             .show_ui(ui, |ui| {
                 for (sampler, name) in SAMPLERS {
@@ -115,7 +119,7 @@ fn loras(app: &mut StudioApp, ui: &mut Ui, form: &mut Form) {
         if !(swept && at == 0) || matches!(row.source, Source::File(_)) {
             ui.horizontal(|ui| {
                 source(app, ui, at, row);
-                if icon_button(ui, Icon::X, &format!("Take LoRA {} away", at + 1)).clicked() {
+                if icon_button(ui, Icon::X, &texts::draw::take_away(at + 1)).clicked() {
                     gone = Some(at);
                 }
             });
@@ -123,7 +127,7 @@ fn loras(app: &mut StudioApp, ui: &mut Ui, form: &mut Form) {
         if !(swept && at == 0) {
             ui.horizontal(|ui| {
                 ui.spacing_mut().slider_width = 170.0;
-                let label = ui.label("Strength").id;
+                let label = ui.label(texts::draw::STRENGTH).id;
                 let slider = Slider::new(&mut row.strength, 0.0..=1.5)
                     .clamping(egui::SliderClamping::Never)
                     .step_by(0.05)
@@ -136,23 +140,22 @@ fn loras(app: &mut StudioApp, ui: &mut Ui, form: &mut Form) {
         form.rows.remove(at);
     }
     if form.rows.is_empty() {
-        hint(ui, "None: the base alone");
+        hint(ui, texts::draw::NO_LORA);
     }
     ui.horizontal(|ui| {
         if let Some((newest, _)) = app.drawing.material.saves.last()
-            && quiet_button(ui, Icon::Plus, "Add save").clicked()
+            && quiet_button(ui, Icon::Plus, texts::draw::ADD_SAVE).clicked()
         {
             form.rows.push(Row { source: Source::Save(*newest), strength: 1.0 });
         }
-        if quiet_button(ui, Icon::FolderOpen, "Add LoRA file…").clicked() {
+        if quiet_button(ui, Icon::FolderOpen, texts::draw::ADD_FILE).clicked() {
             app.actions.push(Action::Choose(Choose::LoraFile));
         }
     });
     if form.rows.is_empty() {
         return;
     }
-    checkbox(ui, &mut form.sweep, "Sweep: a picture for each strength and save")
-        .on_hover_text("Of the first LoRA; the others stay as they are");
+    checkbox(ui, &mut form.sweep, texts::draw::SWEEP).on_hover_text(texts::draw::SWEEP_HELP);
     if form.sweep {
         sweep(&app.drawing, ui, form);
     }
@@ -174,31 +177,31 @@ fn source(app: &StudioApp, ui: &mut Ui, at: usize, row: &mut Row) {
                 ui.selectable_value(&mut row.source, file.clone(), told(&file));
             }
         });
-    combo.response.widget_info(|| WidgetInfo::labeled(egui::Role::ComboBox, true, format!("LoRA {}", at + 1)));
+    combo.response.widget_info(|| WidgetInfo::labeled(egui::Role::ComboBox, true, texts::draw::lora(at + 1)));
 }
 
 fn told(source: &Source) -> String {
     match source {
-        Source::Save(step) => format!("Save of step {}", format::count(*step)),
+        Source::Save(step) => texts::draw::save_of(*step),
         Source::File(path) => stem(path),
     }
 }
 
 fn sweep(drawing: &Drawing, ui: &mut Ui, form: &mut Form) {
-    line(ui, "Strengths", "Numbers with commas between; 0 is the base alone", |ui| {
+    line(ui, texts::draw::STRENGTHS, texts::draw::STRENGTHS_HELP, |ui| {
         let width = ui.available_width();
         ui.add(TextEdit::singleline(&mut form.strengths).desired_width(width).margin(Margin::symmetric(8, 5)))
     });
     if !matches!(form.rows.first(), Some(Row { source: Source::Save(_), .. })) {
         return;
     }
-    hint(ui, "Saves to go through");
+    hint(ui, texts::draw::SAVES);
     let steps: Vec<u64> = drawing.material.saves.iter().map(|(step, _)| *step).collect();
     for row in steps.chunks(BOXES) {
         ui.horizontal(|ui| {
             for step in row {
                 let mut on = form.saves.contains(step);
-                if checkbox(ui, &mut on, &format!("Step {}", format::count(*step))).changed() {
+                if checkbox(ui, &mut on, &texts::common::step(*step)).changed() {
                     if on {
                         form.saves.insert(*step)
                     } else {
@@ -222,26 +225,23 @@ fn go(app: &mut StudioApp, ui: &mut Ui, count: Result<usize, String>) {
         if let Some(stage) = app.drawing.stage {
             progress::counted(ui, stage.stage.label(), stage.done, stage.total);
         } else {
-            progress::labelled(ui, "Drawing", "", None);
+            progress::labelled(ui, texts::draw::DRAWING, "", None);
         }
         if total > 1 {
-            hint(ui, format!("Picture {}", format::count_of((done as u64 + 1).min(total as u64), total as u64)));
+            hint(ui, texts::dataset::picture_of((done as u64 + 1).min(total as u64), total as u64));
         }
-        let text = if app.drawing.stopping() { "Stopping…" } else { "Stop" };
+        let text = if app.drawing.stopping() { texts::shell::STOPPING } else { texts::shell::STOP };
         if text_button(ui, Icon::Square, text, !app.drawing.stopping()).clicked() {
             app.actions.push(Action::Drawing(DrawAction::Stop));
         }
         return;
     }
-    let text = match &count {
-        Ok(count) if *count > 1 => format!("Draw {count} pictures"),
-        _ => "Draw".to_owned(),
-    };
+    let text = texts::draw::draw_pictures(*count.as_ref().unwrap_or(&1) as u64);
     let run_on = app.state.active();
     if primary_button(ui, Icon::Sparkles, &text, count.is_ok() && !run_on).clicked() {
         app.actions.push(Action::Drawing(DrawAction::Draw));
     }
     if run_on {
-        hint(ui, "A run is on and needs the memory. Its previews show how far it is");
+        hint(ui, texts::draw::RUN_IS_ON);
     }
 }

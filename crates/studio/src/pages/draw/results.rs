@@ -7,8 +7,10 @@ use super::super::picture;
 use crate::actions::Action;
 use crate::app::StudioApp;
 use crate::drawing::{DrawAction, Kept};
+use crate::format;
 use crate::kit::{Icon, Tokens, card, card::empty, card::hint, columns, quiet_button, tokens::COLUMN_GAP};
 use crate::pictures::{PREVIEW, THUMBNAIL};
+use crate::texts;
 
 const GAP: f32 = 8.0;
 const TILE: f32 = 96.0;
@@ -21,8 +23,8 @@ const ABOUT: f32 = 240.0;
 
 pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
     if app.drawing.material.drawn.is_empty() {
-        let text = "Choose LoRAs and a prompt, then press Draw. Every picture is kept with its settings";
-        card(ui, "", |ui| empty(ui, Icon::Sparkles, "Nothing drawn yet", text, |_| {}));
+        let text = texts::draw::EMPTY_HELP;
+        card(ui, "", |ui| empty(ui, Icon::Sparkles, texts::draw::EMPTY, text, |_| {}));
         return;
     }
     let last = app.drawing.material.drawn.len() - 1;
@@ -47,7 +49,7 @@ pub(super) fn show(app: &mut StudioApp, ui: &mut Ui) {
             [one] => singles.push(one),
             _ => {
                 strip(app, ui, &mut singles, at);
-                card(ui, "Sweep", |ui| grid(app, ui, &set, at));
+                card(ui, texts::draw::SWEEP_TITLE, |ui| grid(app, ui, &set, at));
             }
         }
     }
@@ -73,7 +75,7 @@ fn large(app: &mut StudioApp, ui: &mut Ui, kept: &Kept) {
     let size = vec2(width.max(1) as f32, height.max(1) as f32);
     let size = size * (room / size.x.max(size.y));
     let (rect, response) = ui.allocate_exact_size(size, Sense::hover());
-    let name = format!("Drawn: {}", kept.settings.prompt);
+    let name = texts::draw::drawn(&kept.settings.prompt);
     response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Image, true, &name));
     picture::contain(ui, rect, &app.pictures.get(&kept.path, PREVIEW));
 }
@@ -83,19 +85,19 @@ fn about(app: &mut StudioApp, ui: &mut Ui, at: usize, kept: &Kept) {
     let t = Tokens::get(ui);
     ui.add(egui::Label::new(RichText::new(&kept.settings.prompt).color(t.text)).wrap());
     if !kept.settings.negative.is_empty() {
-        ui.add(egui::Label::new(RichText::new(format!("Not: {}", kept.settings.negative)).color(t.dim)).wrap());
+        ui.add(egui::Label::new(RichText::new(texts::draw::not(&kept.settings.negative)).color(t.dim)).wrap());
     }
     hint(ui, in_words(&kept.settings));
     ui.horizontal_wrapped(|ui| {
-        if quiet_button(ui, Icon::Reset, "Use these settings").clicked() {
+        if quiet_button(ui, Icon::Reset, texts::import::USE).clicked() {
             app.actions.push(Action::Drawing(DrawAction::UseSettings(at)));
         }
-        let comfy = quiet_button(ui, Icon::Boxes, "Open in ComfyUI…")
-            .on_hover_text("Saves a workflow with the same settings. The picture itself can be dropped on ComfyUI too");
+        let comfy = quiet_button(ui, Icon::Boxes, texts::common::OPEN_IN_COMFYUI)
+            .on_hover_text(texts::common::OPEN_IN_COMFYUI_HELP);
         if comfy.clicked() {
             app.actions.push(Action::Drawing(DrawAction::Workflow(kept.path.clone())));
         }
-        if quiet_button(ui, Icon::FolderOpen, "Show file").clicked() {
+        if quiet_button(ui, Icon::FolderOpen, texts::common::SHOW_FILE).clicked() {
             app.actions.push(Action::Open(kept.path.clone()));
         }
     });
@@ -104,15 +106,15 @@ fn about(app: &mut StudioApp, ui: &mut Ui, at: usize, kept: &Kept) {
 /// `ink-step250 × 0.75 · seed 1 · 512 × 512 · 25 steps · CFG 7`.
 fn in_words(settings: &PictureSettings) -> String {
     let mut words: Vec<String> =
-        settings.loras.iter().map(|lora| format!("{} × {}", lora.name, lora.strength)).collect();
+        settings.loras.iter().map(|lora| texts::draw::with_strength(&lora.name, lora.strength)).collect();
     if words.is_empty() {
-        words.push("the base alone".to_owned());
+        words.push(texts::draw::BASE_ALONE.to_owned());
     }
-    words.push(format!("seed {}", settings.seed));
-    words.push(format!("{} × {}", settings.width, settings.height));
-    words.push(format!("{} steps", settings.steps));
-    words.push(format!("CFG {}", settings.cfg));
-    words.extend(settings.guidance.map(|guidance| format!("guidance {guidance}")));
+    words.push(texts::draw::seed(settings.seed));
+    words.push(format::size(settings.width, settings.height));
+    words.push(texts::common::steps(settings.steps.into()));
+    words.push(texts::draw::cfg(settings.cfg));
+    words.extend(settings.guidance.map(texts::draw::guidance));
     words.join(" · ")
 }
 
@@ -183,7 +185,7 @@ fn grid(app: &mut StudioApp, ui: &mut Ui, set: &[usize], shown: usize) {
         for (column, strength) in columns.iter().enumerate() {
             let x = head.left() + NAMES + column as f32 * (edge + GAP) + edge / 2.0;
             let at = pos2(x, head.center().y);
-            ui.painter().text(at, egui::Align2::CENTER_CENTER, strength.to_string(), small.clone(), t.dim);
+            ui.painter().text(at, egui::Align2::CENTER_CENTER, format::plain((*strength).into()), small.clone(), t.dim);
         }
         for row in &rows {
             let (rect, _) = ui.allocate_exact_size(vec2(width, edge), Sense::hover());
