@@ -144,7 +144,7 @@ fn serve(mut stream: Box<dyn Stream>, log: &Mutex<Vec<Request>>, answer: &Arc<An
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&reply.body[..sent])).ok();
     stream.flush().ok();
     if reply.then_silent {
-        stream.read(&mut [0]).ok();
+        stream.read_exact(&mut [0]).ok();
     }
 }
 

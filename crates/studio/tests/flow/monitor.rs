@@ -83,7 +83,7 @@ fn how_busy_processor_and_card_are_is_shown_while_the_run_goes_on() {
     engine.push(Event::Load(Load { processor: 0.2, own_processor: 0.1, card: Some(card()) }));
     harness.run_steps(3);
     harness.get_by_role_and_label(egui::Role::ProgressIndicator, "Card of a test");
-    for text in ["88 %", "23.5 of 24 GB", "5.5 GB", "71 °C", "245 of 300 W"] {
+    for text in ["88 %", "24 of 24 GB", "5.5 GB", "71 °C", "245 of 300 W"] {
         harness.get_by_label(text);
     }
     harness.get_by_label_contains("Other programs have 5.5 GB of it");
