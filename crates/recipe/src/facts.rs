@@ -284,8 +284,8 @@ impl MachineFacts {
         self.is_cpu().then(|| CPU_CORE_FLOPS * f64::from(self.cores.max(1)))
     }
 
-    /// Bytes of a number in computation: f32 on the CPU, 16 bits on cards.
+    /// Bytes of a number in computation: 16 bits on CUDA, f32 elsewhere.
     pub fn number_bytes(&self) -> u64 {
-        if self.is_cpu() { 4 } else { 2 }
+        if self.device.to_ascii_lowercase().starts_with("cuda") { 2 } else { 4 }
     }
 }

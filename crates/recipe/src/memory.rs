@@ -183,10 +183,9 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
     // Of matrices, and all others; `a_block`: those of one block.
     let weights = |matrices: u64, params: u64, a_block: u64, quantise: Quantise, placement: Placement| {
         let kept = match (placement, load.mapped) {
-            (Placement::Resident, _) => quantise.weight_bytes(matrices, number),
+            // On the CPU the computer's memory is the device's.
+            (Placement::Resident, _) | (Placement::Host, true) => quantise.weight_bytes(matrices, number),
             (Placement::Stream, true) => 0,
-            // There the computer's memory is the device's.
-            (Placement::Host, true) => quantise.weight_bytes(matrices, number),
             (Placement::Host | Placement::Stream, false) => {
                 quantise.weight_bytes((STREAMED_BLOCKS * a_block).min(matrices), number)
             }
@@ -203,16 +202,14 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
         weights(text.matrices, text.params, text.matrices / text.layers.max(1), quantise, placement)
     };
     // Text encoders are gone before the network comes, unless they learn.
-    let host = match (choice.placement, load.quantise_text) {
-        (Placement::Host, quantise_text) if !load.mapped => {
-            let kept = |matrices| choice.quantise.weight_bytes(matrices, number);
-            let text: u64 = base.text.iter().map(|text| kept(text.matrices)).sum();
-            let text = if quantise_text.is_some() { 0 } else { text };
-            let network = kept(base.denoiser_matrices);
-            if load.text_encoder { network + text } else { network.max(text) }
-        }
-        _ => 0,
-    };
+    let mut host = 0;
+    if choice.placement == Placement::Host && !load.mapped {
+        let kept = |matrices| choice.quantise.weight_bytes(matrices, number);
+        let text =
+            if load.quantise_text.is_some() { 0 } else { base.text.iter().map(|text| kept(text.matrices)).sum() };
+        let network = kept(base.denoiser_matrices);
+        host = if load.text_encoder { network + text } else { network.max(text) };
+    }
     let trained = base.text.iter().filter(|text| load.text_encoder && !text.targets.is_empty());
     let text_kept: u64 = trained.map(|text| text.layers * text.tokens * text.width * TEXT_LAYER).sum();
     let autoencoder = |width: u32, height: u32| {

@@ -162,6 +162,8 @@ impl<'a> Run<'a> {
         let prompts = Prompts::load(run_dir, &settings.sample.prompts);
         let drawn = prompts.get(prompts.now());
         let text = text_cache(&base, &plan, &pictures, &drawn, &cache, host)?;
+        // What encoders leave behind is not kept beside the denoiser.
+        lorikeet_nn::device::release_memory(&base.device);
 
         host.event(Event::Stage { stage: Stage::LoadModel, done: 0, total: 0 });
         let denoiser = base.load_denoiser()?;

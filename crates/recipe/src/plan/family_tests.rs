@@ -63,6 +63,19 @@ fn weights_wait_in_the_computers_memory_where_it_has_room() {
     assert_eq!(cpu.placement, Placement::Resident);
 }
 
+/// Vulkan computes in f32, CUDA in 16 bits.
+#[test]
+fn weights_on_vulkan_take_twice_what_they_take_on_cuda() {
+    let base = example::flux_dev_base();
+    let weights = |device: &str| {
+        let machine = MachineFacts { device: device.to_owned(), memory_bytes: 80_000_000_000, ..example::machine() };
+        let whole = recipe(&[("memory.weights", "resident"), ("base.quantise", "none")]);
+        let plan = plan(&whole, &base, &example::pictures(20, 512), &machine).unwrap();
+        plan.memory.parts.iter().find(|part| part.name == "transformer weights").unwrap().bytes
+    };
+    assert_eq!(weights("vulkan:0"), 2 * weights("cuda:0"));
+}
+
 #[test]
 fn flux_has_its_own_defaults() {
     let base = example::flux_dev_base();
