@@ -176,8 +176,9 @@ impl<'a> Client<'a> {
     pub(crate) fn network(&self, url: &str, error: &dyn std::fmt::Display) -> HubError {
         let host = url.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
         let (host, reason) = (host.unwrap_or_else(|| self.access.host()), error.to_string());
-        // In rustls' words, which come wrapped in several ways.
-        if reason.contains("UnknownIssuer") { HubError::Untrusted { host } } else { HubError::Network { host, reason } }
+        // In rustls' words, which come wrapped in several ways. The second: an authority of a name that is known, with another key.
+        let untrusted = ["UnknownIssuer", "BadSignature"].iter().any(|word| reason.contains(word));
+        if untrusted { HubError::Untrusted { host } } else { HubError::Network { host, reason } }
     }
 }
 

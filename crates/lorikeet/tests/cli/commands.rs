@@ -68,3 +68,10 @@ fn a_run_that_is_not_there() {
     failed(&lorikeet(&["sample", "--sampler", "eular", "--prompt", "x"]), 2, &["eular", "euler_a"]);
     assert!(stderr(&lorikeet(&["sample"])).contains("--prompt"));
 }
+
+#[test]
+fn offline_is_heard_before_and_after_the_command() {
+    for arguments in [["--offline", "download", "ann/birds"], ["download", "ann/birds", "--offline"]] {
+        failed(&lorikeet(&arguments), 1, &["--offline was given", "Leave it out"]);
+    }
+}
