@@ -84,7 +84,7 @@ def step_of(work, kind, model):
     opt = torch.optim.AdamW(params, lr=1e-4)
     if kind is FluxTransformer2DModel:
         latents = torch.randn(batch, edge * edge // 4, 64)
-        ids = torch.stack(torch.meshgrid(torch.zeros(1), torch.arange(edge // 2), torch.arange(edge // 2), indexing="ij"), -1).reshape(-1, 3).float()
+        ids = torch.stack(torch.meshgrid(torch.zeros(1, dtype=torch.long), torch.arange(edge // 2), torch.arange(edge // 2), indexing="ij"), -1).reshape(-1, 3).float()
         rest = dict(encoder_hidden_states=torch.randn(batch, 512, 4096), pooled_projections=torch.randn(batch, 768), timestep=torch.full((batch,), 0.5),
                     guidance=torch.ones(batch), img_ids=ids, txt_ids=torch.zeros(512, 3))
     else:
