@@ -66,10 +66,15 @@ impl Linear {
         matches!(self.weight, FrozenMatrix::Packed(Packed::Host { .. }))
     }
 
+    /// Whether [`Self::bring`] holds it on the device.
+    pub fn is_brought(&self) -> bool {
+        self.brought.borrow().is_some()
+    }
+
     /// Brings a weight that is kept elsewhere to the device, where it stays until [`Self::release`]; nothing if it is there.
     pub fn bring(&self) {
         let FrozenMatrix::Packed(kept) = &self.weight else { return };
-        if self.brought.borrow().is_some() {
+        if self.is_brought() {
             return;
         }
         let matrix = match kept {

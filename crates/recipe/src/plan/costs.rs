@@ -53,7 +53,7 @@ pub(super) fn choose_memory(
     };
     let needed = bytes(memory.needed_bytes);
 
-    if memory.host_bytes > host_room {
+    if (host_room..=machine.host_memory_bytes).contains(&memory.host_bytes) {
         notes.warn(format!(
             "memory.weights = host takes {} of the computer's memory, which has {} for all programs: set base.quantise to int8, or memory.weights to stream",
             bytes(memory.host_bytes),

@@ -56,7 +56,9 @@ fn weights_wait_in_the_computers_memory_where_it_has_room() {
     assert!(reason(&told, "Frozen weights").0.contains("from the computer's memory"), "{told}");
     let tight = chosen(32, &[("memory.weights", "host"), ("base.quantise", "none")]);
     assert_eq!(tight.placement, Placement::Host);
-    assert!(warned(&tight, "of the computer's memory"), "{:?}", tight.warnings);
+    assert!(warned(&tight, "takes 24 GB of the computer's memory"), "{:?}", tight.warnings);
+    let none = chosen(16, &[("memory.weights", "host"), ("base.quantise", "none")]);
+    assert!(none.lack_of_memory(true).unwrap().contains("but it has 16 GB: set memory.weights to stream"), "{none}");
     // On the CPU it is the same memory.
     let cpu = recipe(&[("memory.weights", "host")]);
     let cpu = plan(&cpu, &base, &example::pictures(20, 512), &example::machine()).unwrap();

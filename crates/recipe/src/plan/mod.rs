@@ -69,6 +69,9 @@ pub struct Plan {
     pub memory: MemoryEstimate,
     /// Memory of the device.
     pub memory_bytes: u64,
+    /// Memory of the computer; 0 in plans of before this was kept.
+    #[serde(default)]
+    pub host_memory_bytes: u64,
     /// What the run may really use before it takes less and slower ways: the limit that is set, else nearly all there is.
     #[serde(default)]
     pub budget_bytes: u64,
@@ -176,6 +179,7 @@ fn plan_read(
         trainable_parameters,
         memory,
         memory_bytes: machine.memory_bytes,
+        host_memory_bytes: machine.host_memory_bytes,
         budget_bytes: costs::budget(&settings, machine),
         segments: choice.segments,
         placement: choice.placement,

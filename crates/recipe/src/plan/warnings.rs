@@ -154,6 +154,13 @@ impl Plan {
     /// What is needed, what there is, and what to do, when the device has too little memory for the way that was chosen.
     /// `large`: whether the base's weights can be streamed and quantised.
     pub fn lack_of_memory(&self, large: bool) -> Option<String> {
+        if self.lacks_host_memory() {
+            return Some(format!(
+                "About {} of the computer's memory is needed for weights, but it has {}: set memory.weights to stream, or base.quantise to int8 or int4.",
+                bytes(self.memory.host_bytes),
+                bytes(self.host_memory_bytes)
+            ));
+        }
         let has = self.settings.train.memory_limit.unwrap_or(self.memory_bytes);
         if self.memory.needed_bytes <= has {
             return None;
@@ -173,6 +180,11 @@ impl Plan {
         };
         let needed = bytes(self.memory.needed_bytes);
         Some(format!("About {needed} of memory is needed, but {whose} {}: {remedy}.", bytes(has)))
+    }
+
+    /// Whether weights that are to wait in the computer's memory do not fit there.
+    pub fn lacks_host_memory(&self) -> bool {
+        self.host_memory_bytes > 0 && self.memory.host_bytes > self.host_memory_bytes
     }
 
     fn previews_need_most(&self) -> bool {

@@ -13,7 +13,7 @@ use crate::{Host, LatentCache, Pictures, TrainError};
 /// When the smallest way that the recipe allows needs more memory than there is, or when not even one save finds room.
 pub(super) fn check_room(plan: &Plan) -> Result<(), TrainError> {
     // Above a limit of the user's own the plan warns; that the computer has less is certain to fail.
-    if plan.memory.needed_bytes > plan.memory_bytes
+    if (plan.memory.needed_bytes > plan.memory_bytes || plan.lacks_host_memory())
         && let Some(lack) = plan.lack_of_memory(plan.settings.base.quantise != Some(Quantise::None))
     {
         return Err(TrainError::TooLarge { lack });
@@ -126,6 +126,11 @@ mod tests {
         plan.memory_bytes = plan.memory.needed_bytes - 1;
         let failure = check_room(&plan).unwrap_err().failure();
         assert!(failure.why.contains("of memory is needed") && failure.why.contains("set "), "{failure}");
+
+        let mut plan = self::plan();
+        plan.memory.host_bytes = plan.host_memory_bytes + 1;
+        let failure = check_room(&plan).unwrap_err().failure();
+        assert!(failure.why.contains("computer's memory") && failure.why.contains("to stream"), "{failure}");
     }
 
     #[test]
