@@ -98,6 +98,8 @@ struct Run<'a> {
     beside: Beside,
     gauge: Gauge,
     _load: LoadWatch,
+    /// What the memory pools of a card may hold: one that spills into the computer's memory does not fail, it is slow.
+    card_budget: Option<u64>,
     /// The most that the device's memory pools had after a step, where they tell.
     device_peak: Option<u64>,
 }
@@ -216,6 +218,7 @@ impl<'a> Run<'a> {
             gauge,
             _load: load,
             device_peak: None,
+            card_budget: on_card.then(|| plan.settings.train.memory_limit.unwrap_or(plan.memory_bytes)),
             plan,
         })
     }

@@ -9,11 +9,11 @@ use crate::setup::segments;
 use crate::{Host, TrainError};
 
 impl Run<'_> {
-    /// Takes the next smaller way, and tells it. Returns whether there was one.
+    /// Takes the next smaller way, and tells it; `again`: for a step that was given up. Returns whether there was one.
     ///
     /// # Errors
     /// When weights cannot be read again.
-    pub(super) fn lower(&mut self, why: &str, host: &mut dyn Host) -> Result<bool, TrainError> {
+    pub(super) fn lower(&mut self, why: &str, again: bool, host: &mut dyn Host) -> Result<bool, TrainError> {
         // Parts of gradients of a step that will be done again.
         self.stepper.set.take_gradients();
         let what = if self.plan.segments == Segments::One {
@@ -28,7 +28,7 @@ impl Run<'_> {
             self.stepper.prefetch = start::prefetch(&self.plan);
             "From here on weights are read from their file block by block, which is slower"
         } else {
-            self.stepper.budget = None;
+            (self.stepper.budget, self.card_budget) = (None, None);
             let message = format!(
                 "{why}, and there is no smaller way. Training goes on; if the system ends it, resume it with a lower \
                  dataset.resolution or train.batch, or with base.quantise = int8 or int4 where the base has it"
@@ -38,7 +38,8 @@ impl Run<'_> {
         };
         self.stepper.segments = segments(&self.plan);
         lorikeet_nn::device::release_memory(&self.stepper.base.device);
-        host.event(Event::Warning { message: format!("{why}. {what}; step {} is done again", self.step + 1) });
+        let step = if again { format!("; step {} is done again", self.step + 1) } else { String::new() };
+        host.event(Event::Warning { message: format!("{why}. {what}{step}") });
         host.event(Event::Planned { plan: Box::new(self.plan.clone()) });
         Ok(true)
     }

@@ -25,7 +25,7 @@ impl Run<'_> {
             match self.gradients(&batches) {
                 Err(error) if error.lacks_memory() => {
                     let over_budget = matches!(error, TrainError::OverBudget { .. });
-                    if !self.lower(&error.to_string(), host)? && !over_budget {
+                    if !self.lower(&error.to_string(), true, host)? && !over_budget {
                         return Err(error);
                     }
                 }
@@ -100,13 +100,14 @@ impl Run<'_> {
         Ok((loss, gradients, norm))
     }
 
-    /// What a step had between two blocks shows only in the gauge.
+    /// What a step had between two blocks shows only in the gauge, and what a card had only in its pools.
     fn lower_if_the_step_came_too_far(&mut self, host: &mut dyn Host) -> Result<(), TrainError> {
-        let used = self.gauge.take_recent();
-        match self.stepper.budget {
-            Some(budget) if used > budget && self.step < self.plan.steps => {
+        let own = (self.gauge.take_recent(), self.stepper.budget);
+        let pools = (device::memory_reserved(&self.stepper.base.device).unwrap_or(0), self.card_budget);
+        match over([own, pools]) {
+            Some((used, budget)) if self.step < self.plan.steps => {
                 let why = TrainError::OverBudget { used, budget }.to_string();
-                self.lower(&why, host).map(drop)
+                self.lower(&why, false, host).map(drop)
             }
             _ => Ok(()),
         }
@@ -147,11 +148,24 @@ fn rate(train: &TrainSettings, layer: &str) -> f64 {
     if layer.starts_with("text_encoder") { train.text_encoder_lr } else { train.learning_rate }
 }
 
+/// The first of some uses that goes over its budget, and that budget.
+fn over(uses: [(u64, Option<u64>); 2]) -> Option<(u64, u64)> {
+    uses.into_iter().find_map(|(used, budget)| budget.filter(|budget| used > *budget).map(|budget| (used, budget)))
+}
+
 #[cfg(test)]
 mod tests {
     use lorikeet_recipe::{Recipe, example, settings};
 
     use super::*;
+
+    #[test]
+    fn a_card_is_over_by_its_pools_and_the_processor_by_what_it_has_for_itself() {
+        assert_eq!(over([(9, Some(10)), (99, None)]), None);
+        assert_eq!(over([(11, Some(10)), (0, None)]), Some((11, 10)));
+        assert_eq!(over([(99, None), (24, Some(24))]), None);
+        assert_eq!(over([(99, None), (25, Some(24))]), Some((25, 24)));
+    }
 
     #[test]
     fn every_text_encoder_has_the_rate_of_text_encoders() {
