@@ -120,6 +120,7 @@ pub fn memory_reserved(device: &Device) -> Option<u64> {
 /// Gives memory that is kept but not in use back to the system, where that can be done.
 pub fn release_memory(device: &Device) {
     device.memory_cleanup();
+    crate::ops::clear_pool();
     trim();
 }
 

@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device};
 
 use crate::ops::{HostMatrix, Packed};
 use crate::weights::FrozenMatrix;
-use crate::{Context, ConvGeometry, Loader, NnError, RawTensor, ops};
+use crate::{Context, ConvGeometry, Loader, LowRank, NnError, RawTensor, ops};
 
 /// A layer that an adapter may be put on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,11 +92,8 @@ impl Linear {
 
     /// `x` `[.., in]` → `[.., out]`.
     pub fn forward<const D: usize>(&self, cx: &Context, x: Tensor<D>) -> Tensor<D> {
-        if let (FrozenMatrix::Plain(weight), Some(deltas)) = (&self.weight, cx.deltas())
-            && let Some(adapter) = deltas.low_rank(&self.name, x.dtype())
-            && let Some(y) = ops::adapted_linear(&x, weight, self.bias.as_ref(), &adapter)
-        {
-            return y;
+        if let Some((weight, adapter)) = self.in_one_pass(cx, &x) {
+            return ops::adapted_linear(x, weight.clone(), self.bias.clone(), adapter);
         }
         let delta = cx.deltas().and_then(|deltas| {
             let dims = x.dims();
@@ -120,6 +117,65 @@ impl Linear {
             }
             None => y,
         }
+    }
+
+    /// As [`Self::forward`], with the output cut along its last axis into parts of `sizes`, which are those of all outputs.
+    ///
+    /// Where it can, each part has a product of its own: the backward of a cut fills an output of the whole size.
+    pub fn forward_split<const D: usize, const N: usize>(
+        &self,
+        cx: &Context,
+        x: Tensor<D>,
+        sizes: [usize; N],
+    ) -> [Tensor<D>; N] {
+        let mut start = 0;
+        let parts = sizes.map(|size| {
+            start += size;
+            (start - size, size)
+        });
+        if let Some((weight, adapter)) = self.in_one_pass(cx, &x) {
+            return parts.map(|(start, size)| {
+                let weight = weight.clone().narrow(1, start, size);
+                let bias = self.bias.as_ref().map(|bias| bias.clone().narrow(0, start, size));
+                let up = adapter.up.clone().narrow(0, start, size);
+                ops::adapted_linear(x.clone(), weight, bias, LowRank { up, ..adapter.clone() })
+            });
+        }
+        let y = self.forward(cx, x);
+        parts.map(|(start, size)| y.clone().narrow(D - 1, start, size))
+    }
+
+    /// As [`Self::forward`] of two tensors side by side along their last axis, where it can without laying them so.
+    pub fn forward_joined<const D: usize>(&self, cx: &Context, [first, second]: [Tensor<D>; 2]) -> Tensor<D> {
+        let FrozenMatrix::Plain(weight) = &self.weight else {
+            return self.forward(cx, Tensor::cat(vec![first, second], D - 1));
+        };
+        let adapter = match self.in_one_pass(cx, &first) {
+            Some((_, adapter)) => Some(adapter),
+            None if cx.deltas().is_none() => None,
+            None => return self.forward(cx, Tensor::cat(vec![first, second], D - 1)),
+        };
+        // The untouched base in the same order as one with an adapter, so that one that has learned nothing changes no bit.
+        let part = |x: Tensor<D>, start, bias| {
+            let inputs = x.dims()[D - 1];
+            let weight = weight.clone().narrow(0, start, inputs);
+            match adapter.clone() {
+                Some(LowRank { down, up, scale }) => {
+                    let down = down.narrow(1, start, inputs);
+                    ops::adapted_linear(x, weight, bias, LowRank { down, up, scale })
+                }
+                None => linear(x, weight, bias),
+            }
+        };
+        let cut = first.dims()[D - 1];
+        part(first, 0, self.bias.clone()) + part(second, cut, None)
+    }
+
+    /// Weight and adapter, where [`ops::adapted_linear`] takes them.
+    fn in_one_pass<const D: usize>(&self, cx: &Context, x: &Tensor<D>) -> Option<(&Tensor<2>, LowRank)> {
+        let FrozenMatrix::Plain(weight) = &self.weight else { return None };
+        let adapter = cx.deltas()?.low_rank(&self.name, x.dtype())?;
+        ops::one_pass(x).then_some((weight, adapter))
     }
 
     pub fn info(&self) -> LayerInfo {

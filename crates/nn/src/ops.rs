@@ -12,6 +12,7 @@ mod extension;
 mod gelu;
 mod norm;
 mod packed;
+mod pool;
 mod product;
 mod rotary;
 mod scratch;
@@ -26,10 +27,12 @@ use burn::tensor::module::interpolate;
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 
 use crate::{ConvGeometry, LowRank};
+pub(crate) use cpu::on_cpu as one_pass;
 use cpu::{CpuOps as _, Pointwise, on_cpu};
 use extension::FrozenOps as _;
 pub use norm::{group_norm, group_norm_silu, layer_norm, modulated_layer_norm, rms_norm};
 pub(crate) use packed::{HostMatrix, Packed, file_data, packed_linear};
+pub(crate) use pool::clear as clear_pool;
 pub use rotary::Rotary;
 
 /// Scaled dot-product attention without a mask, `softmax(q k^T / sqrt(head_dim)) v`.
@@ -65,22 +68,18 @@ fn conv_options(geometry: ConvGeometry) -> ConvOptions<2> {
     ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)
 }
 
-/// A linear layer with an adapter of low rank, in the fewest passes, where there is such a way for this tensor. `x` `[.., in]`,
-/// `weight` `[in, out]`.
+/// A linear layer with an adapter of low rank, in the fewest passes; for tensors of which [`one_pass`] says so. `x` `[.., in]`,
+/// `weight` `[in, out]`, `bias` `[out]`.
 pub(crate) fn adapted_linear<const D: usize>(
-    x: &Tensor<D>,
-    weight: &Tensor<2>,
-    bias: Option<&Tensor<1>>,
-    adapter: &LowRank,
-) -> Option<Tensor<D>> {
-    if !on_cpu(x) {
-        return None;
-    }
-    let LowRank { down, up, scale } = adapter.clone();
-    let bias = bias.cloned().unwrap_or_else(|| Tensor::zeros([weight.dims()[1]], (&x.device().inner(), DType::F32)));
-    let [weight, down, up] = [weight.clone(), down, up].map(Tensor::into_dispatch);
-    let x = x.clone().into_dispatch();
-    Some(Tensor::from_dispatch(Dispatch::adapted_linear(x, weight, bias.into_dispatch(), down, up, scale)))
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    adapter: LowRank,
+) -> Tensor<D> {
+    let LowRank { down, up, scale } = adapter;
+    let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[1]], (&x.device().inner(), DType::F32)));
+    let [weight, down, up] = [weight, down, up].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::adapted_linear(x.into_dispatch(), weight, bias.into_dispatch(), down, up, scale))
 }
 
 /// `x * sigmoid(x)`.

@@ -206,8 +206,26 @@ fn linear_with_an_adapter() {
         };
         // One that was not trained yet changes no bit.
         let [x, down, up] = inputs.clone();
-        let untrained = ours([x.clone(), down, up * 0.0]);
-        assert_eq!(values(untrained), values(layer.forward(&Context::base(), x)), "{rows} rows");
+        let untrained = ours([x.clone(), down.clone(), up.clone() * 0.0]);
+        assert_eq!(values(untrained), values(layer.forward(&Context::base(), x.clone())), "{rows} rows");
         same(&inputs, ours, plain);
+
+        // In parts: each output has a weight in the sum, so that a part in the wrong place is seen.
+        let (first, rest) = (outputs / 3, outputs - outputs / 3);
+        let split = |[x, down, up]: [Tensor<4>; 3]| {
+            let adapter = OneAdapter(LowRank { down: matrix(down), up: matrix(up), scale: 0.7 });
+            Tensor::cat(layer.forward_split(&Context::with(&adapter), x, [first, rest]).into(), 3)
+        };
+        same(&inputs, split, plain);
+        let width = x.dims()[3];
+        let cut = |x: Tensor<4>| [x.clone().narrow(3, 0, width / 2), x.narrow(3, width / 2, width.div_ceil(2))];
+        let joined = |[x, down, up]: [Tensor<4>; 3]| {
+            let adapter = OneAdapter(LowRank { down: matrix(down), up: matrix(up), scale: 0.7 });
+            layer.forward_joined(&Context::with(&adapter), cut(x))
+        };
+        same(&inputs, joined, plain);
+        let untrained = joined([x.clone(), down, up * 0.0]);
+        let base = layer.forward_joined(&Context::base(), cut(x));
+        assert_eq!(values(untrained), values(base), "{rows} rows, joined");
     }
 }

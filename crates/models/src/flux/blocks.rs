@@ -85,7 +85,9 @@ impl Stream {
 
     /// q, k, v `[b, heads, n, head_dim]` of `x` `[b, n, hidden]`.
     fn heads(&self, cx: &Context, x: Tensor<3>, heads: usize) -> [Tensor<4>; 3] {
-        self.norm.forward(split_heads(self.qkv.forward(cx, x), heads))
+        let width = x.dims()[2];
+        let qkv = self.qkv.forward_split(cx, x, [width; 3]);
+        self.norm.forward(qkv.map(|x| split_heads(x, heads)))
     }
 
     /// The residual sums around attention and MLP.
@@ -110,6 +112,7 @@ pub(super) struct SingleBlock {
     /// Output projection and the MLP's second half in one product.
     linear2: Linear,
     heads: usize,
+    mlp: usize,
 }
 
 impl SingleBlock {
@@ -121,6 +124,7 @@ impl SingleBlock {
             norm: QkNorm::load(&loader.at("norm"), width / config.num_heads)?,
             linear2: Linear::load(&loader.at("linear2"), width + mlp, width, true)?,
             heads: config.num_heads,
+            mlp,
         })
     }
 
@@ -138,11 +142,10 @@ impl SingleBlock {
         let x = Tensor::cat(vec![to_sequence(text), to_sequence(picture)], 1);
         let patches = x.dims()[1] - tokens;
         let [shift] = self.modulation.forward(cx, vector);
-        let wide = self.linear1.forward(cx, shift.apply(x.clone()));
-        let mlp = wide.dims()[2] - 3 * width;
-        let qkv = self.norm.forward(split_heads(wide.clone().narrow(2, 0, 3 * width), self.heads));
-        let hidden = gelu_tanh(wide.narrow(2, 3 * width, mlp));
-        let x = x + shift.gate * self.linear2.forward(cx, Tensor::cat(vec![attention(qkv, rotary), hidden], 2));
+        let sizes = [width, width, width, self.mlp];
+        let [q, k, v, hidden] = self.linear1.forward_split(cx, shift.apply(x.clone()), sizes);
+        let qkv = self.norm.forward([q, k, v].map(|x| split_heads(x, self.heads)));
+        let x = x + shift.gate * self.linear2.forward_joined(cx, [attention(qkv, rotary), gelu_tanh(hidden)]);
         [x.clone().narrow(1, tokens, patches).reshape(shape), x.narrow(1, 0, tokens).unsqueeze_dim(1)]
     }
 
@@ -240,12 +243,10 @@ impl QkNorm {
     }
 }
 
-/// `[b, n, 3 hidden]` → q, k, v `[b, heads, n, head_dim]`.
-fn split_heads(qkv: Tensor<3>, heads: usize) -> [Tensor<4>; 3] {
-    chunks(qkv).map(|x: Tensor<3>| {
-        let [b, n, width] = x.dims();
-        x.reshape([b, n, heads, width / heads]).swap_dims(1, 2)
-    })
+/// `[b, n, hidden]` → `[b, heads, n, head_dim]`.
+fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [b, n, width] = x.dims();
+    x.reshape([b, n, heads, width / heads]).swap_dims(1, 2)
 }
 
 /// q, k, v `[b, heads, n, head_dim]` → `[b, n, hidden]`.

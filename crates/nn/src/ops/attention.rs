@@ -4,9 +4,10 @@ use burn::backend::ops::FloatTensorOps as _;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, TensorMetadata as _};
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{DType, Slice, TensorData};
+use burn::tensor::{DType, Slice};
 
 use super::cpu_attention::{self, Heads, Made, Sizes};
+use super::pool;
 
 /// Scores of one chunk of query rows in the backward on a card: at most this many numbers.
 const SCORES_AT_ONCE: usize = 1 << 24;
@@ -43,17 +44,17 @@ impl Attend for burn::backend::Wgpu {}
 
 impl Attend for Flex {
     fn attend(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> Attended<Self> {
-        let (dtype, device) = (q.dtype(), q.device());
+        let dtype = q.dtype();
         let [q, k, v] = [q, k, v].map(|t| Self::float_cast(t, DType::F32.into()));
         let (sizes, [b, h, n, d]) = sizes(&q, &k);
         let (out, sums) = cpu_attention::forward(sizes, &heads(&q), &heads(&k), &heads(&v));
-        let out = Self::float_from_data(TensorData::new(out, [b, h, n, d]), &device);
-        let sums = Self::float_from_data(TensorData::new(sums, [b, h, n]), &device);
+        let out = pool::tensor(out, [b, h, n, d].into());
+        let sums = pool::tensor(sums, [b, h, n].into());
         Attended { q, k, v, out: Self::float_cast(out, dtype.into()), sums: Some(sums) }
     }
 
     fn attend_backward(attended: Attended<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 3] {
-        let (dtype, device) = (grad.dtype(), grad.device());
+        let dtype = grad.dtype();
         let [out, grad] =
             [&attended.out, &grad].map(|t| Self::float_cast(t.clone(), DType::F32.into()).to_contiguous());
         let sums = attended.sums.as_ref().and_then(|sums| sums.as_slice::<f32>());
@@ -65,8 +66,8 @@ impl Attend for Flex {
         let gradients = cpu_attention::backward(sizes, &heads(q), &heads(k), &heads(v), &Made { out, sums, grad });
         let mut rows = [n, sizes.keys, sizes.keys].into_iter();
         gradients.map(|gradient| {
-            let shape = [b, h, rows.next().unwrap_or(0), d];
-            Self::float_cast(Self::float_from_data(TensorData::new(gradient, shape), &device), dtype.into())
+            let shape = [b, h, rows.next().unwrap_or(0), d].into();
+            Self::float_cast(pool::tensor(gradient, shape), dtype.into())
         })
     }
 }

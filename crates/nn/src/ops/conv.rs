@@ -4,9 +4,10 @@ use burn::backend::ops::{FloatTensorOps as _, ModuleOps as _};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, TensorMetadata as _};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, Shape, TensorData};
+use burn::tensor::{DType, Shape};
 
 use super::cpu_conv::{self, Kernel, Sizes};
+use super::pool;
 
 pub(super) trait Convolve: Backend {
     /// `x` `[b, in, h, w]`, `weight` `[out, in, k, k]`, `bias` `[out]` → `[b, out, h', w']`.
@@ -48,14 +49,13 @@ impl Convolve for Flex {
         let Some(sizes) = sizes(&x.shape(), &x, &weight, &options) else {
             return Self::conv2d(x, weight, Some(bias), options);
         };
-        let device = x.device();
         let x = x.to_contiguous();
         let bias = bias.to_contiguous();
         let y = with_kernel(&weight, |kernel| {
             cpu_conv::forward(sizes, x.as_slice::<f32>().unwrap_or_default(), kernel, bias.as_slice::<f32>())
         });
         let [height, width] = sizes.out();
-        Self::float_from_data(TensorData::new(y, [sizes.batch, sizes.outputs, height, width]), &device)
+        pool::tensor(y, [sizes.batch, sizes.outputs, height, width].into())
     }
 
     fn convolve_backward(
@@ -68,12 +68,11 @@ impl Convolve for Flex {
             let one = Self::float_empty(Shape::new([1, 1, 1, 1]), &grad.device(), grad.dtype().into());
             return Self::conv2d_x_backward(Self::float_expand(one, shape), weight, grad, options);
         };
-        let device = grad.device();
         let grad = grad.to_contiguous();
         let dx = with_kernel(&weight, |kernel| {
             cpu_conv::backward(sizes, grad.as_slice::<f32>().unwrap_or_default(), kernel)
         });
-        Self::float_from_data(TensorData::new(dx, shape), &device)
+        pool::tensor(dx, shape)
     }
 }
 

@@ -6,14 +6,15 @@ use burn::Tensor;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::ops::FloatTensorOps as _;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, TensorMetadata as _, backend_extension};
-use burn::tensor::{DType, Device, Shape, TensorData};
+use burn::tensor::{DType, Device, Shape};
 
 use super::cpu_linear;
 use super::cpu_norm::{self, Groups, Rows};
 use super::cpu_pointwise;
+use super::pool::tensor;
+use super::product::View;
 
 /// A normalisation of x by a scale and a shift.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ pub(super) struct Turn {
 }
 
 /// Whether a tensor is one for the operations here.
-pub(super) fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
+pub(crate) fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && x.device().inner() == Device::flex()
 }
 
@@ -202,9 +203,9 @@ impl Adapted {
     }
 
     fn with_weights<R>(&self, f: impl FnOnce(&cpu_linear::Weights) -> R) -> R {
-        let [weight, down, up] = [&self.weight, &self.down, &self.up].map(numbers);
-        let scale = self.scale as f32;
-        f(&cpu_linear::Weights { weight: values(&weight), down: values(&down), up: values(&up), scale })
+        let [weight, down, up] = [&self.weight, &self.down, &self.up].map(forward_strides);
+        let [weight, down, up] = [&weight, &down, &up].map(view);
+        f(&cpu_linear::Weights { weight, down, up, scale: self.scale as f32 })
     }
 }
 
@@ -319,6 +320,18 @@ fn values(t: &FloatTensor<Flex>) -> &[f32] {
     t.as_slice().unwrap_or_default()
 }
 
+/// The tensor itself, or a copy of one that runs backwards.
+fn forward_strides(t: &FloatTensor<Flex>) -> FloatTensor<Flex> {
+    if t.layout().strides().iter().all(|stride| *stride >= 0) { t.clone() } else { t.to_contiguous() }
+}
+
+/// Of a matrix that [`forward_strides`] gave.
+fn view(t: &FloatTensor<Flex>) -> View<'_> {
+    let layout = t.layout();
+    let [row, column] = [0, 1].map(|axis| layout.strides()[axis].unsigned_abs());
+    View { data: &t.storage::<f32>()[layout.start_offset()..], row, column }
+}
+
 /// Where the rows begin in the tensor's storage; a tensor whose rows are not each in one piece is copied.
 fn row_starts(t: &FloatTensor<Flex>) -> (FloatTensor<Flex>, Vec<usize>) {
     let last = t.shape().num_dims() - 1;
@@ -331,8 +344,4 @@ fn row_starts(t: &FloatTensor<Flex>) -> (FloatTensor<Flex>, Vec<usize>) {
         starts = starts.iter().flat_map(|start| (0..length).map(move |i| start + i * stride)).collect();
     }
     (t, starts)
-}
-
-fn tensor(values: Vec<f32>, shape: Shape) -> FloatTensor<Flex> {
-    Flex::float_from_data(TensorData::new(values, shape), &Default::default())
 }

@@ -5,13 +5,16 @@
 
 use rayon::prelude::*;
 
+use super::pool;
 use super::product::{View, product};
 use super::vector::{exp_row, less_times, max_of, scale};
 
-/// Scores of a tile: 128 KiB, of which the backward keeps two in the second level cache.
-const SCORES: usize = 1 << 15;
+/// Scores of a tile: 256 KiB, of which the backward keeps two in the second level cache.
+const SCORES: usize = 1 << 16;
 /// Keys of a tile.
-const KEYS: usize = 512;
+const KEYS: usize = 256;
+/// From one row of a transposed tile to the next: not a power of two, so that its columns do not fall onto few cache lines.
+const PITCH: usize = KEYS + 16;
 /// Parts that a backward is cut into at least, heads counted: enough for the processors of a home computer.
 const PARTS: usize = 16;
 
@@ -50,26 +53,58 @@ impl<'a> Heads<'a> {
     fn at(&self, head: usize, first: usize) -> View<'a> {
         View { data: &self.data[self.starts[head] + first * self.row..], row: self.row, column: self.column }
     }
+
+    /// All `n` rows of one head, transposed by tiles of [`KEYS`]: a product would do that anew for each tile of queries.
+    fn transposed(&self, head: usize, n: usize, width: usize) -> Transposed {
+        let mut data = vec![0.0; n.div_ceil(KEYS) * width * PITCH];
+        for (tile, out) in data.chunks_exact_mut((width * PITCH).max(1)).enumerate() {
+            let first = tile * KEYS;
+            let View { data, row, column } = self.at(head, first);
+            // By squares, so that neither side is left for long.
+            for row_start in (0..KEYS.min(n - first)).step_by(16) {
+                let rows = row_start..(row_start + 16).min(KEYS.min(n - first));
+                for (at, out) in out.chunks_exact_mut(PITCH).enumerate() {
+                    let out = out[rows.clone()].iter_mut();
+                    out.zip(rows.clone()).for_each(|(out, i)| *out = data[i * row + at * column]);
+                }
+            }
+        }
+        Transposed { data, width }
+    }
+}
+
+/// `[width, n]`, a tile of [`KEYS`] columns after the other.
+struct Transposed {
+    data: Vec<f32>,
+    width: usize,
+}
+
+impl Transposed {
+    /// `[width, KEYS]` from column `first`, the start of a tile.
+    fn at(&self, first: usize) -> View<'_> {
+        View { data: &self.data[first / KEYS * self.width * PITCH..], row: PITCH, column: 1 }
+    }
 }
 
 /// Output `[heads, queries, width]`, and of each row of scores the logarithm of the sum of their exponentials
 /// `[heads, queries]`.
 pub(super) fn forward(sizes: Sizes, q: &Heads, k: &Heads, v: &Heads) -> (Vec<f32>, Vec<f32>) {
     let Sizes { heads, queries, width, .. } = sizes;
-    let mut out = vec![0.0; heads * queries * width];
+    let mut out = pool::take(heads * queries * width);
     let mut sums = vec![0.0; heads * queries];
     let rows = sizes.rows();
     let per_head = out.par_chunks_mut((queries * width).max(1)).zip(sums.par_chunks_mut(queries.max(1)));
     per_head.enumerate().for_each(|(head, (out, sums))| {
+        let k = k.transposed(head, sizes.keys, width);
         let tiles = out.par_chunks_mut(rows * width).zip(sums.par_chunks_mut(rows));
         tiles.enumerate().for_each(|(tile, (out, sums))| {
-            forward_tile(sizes, q.at(head, tile * rows), k, v, head, out, sums);
+            forward_tile(sizes, q.at(head, tile * rows), &k, v.at(head, 0), out, sums);
         });
     });
     (out, sums)
 }
 
-fn forward_tile(sizes: Sizes, q: View, k: &Heads, v: &Heads, head: usize, out: &mut [f32], sums: &mut [f32]) {
+fn forward_tile(sizes: Sizes, q: View, k: &Transposed, v: View, out: &mut [f32], sums: &mut [f32]) {
     let Sizes { keys, width, .. } = sizes;
     let rows = sums.len();
     let mut highest = vec![f32::NEG_INFINITY; rows];
@@ -77,18 +112,20 @@ fn forward_tile(sizes: Sizes, q: View, k: &Heads, v: &Heads, head: usize, out: &
     for first in (0..keys).step_by(KEYS) {
         let n = KEYS.min(keys - first);
         let scores = &mut scores[..rows * n];
-        product(scores, [rows, width, n], false, sizes.scale(), q, k.at(head, first).transposed());
+        product(scores, [rows, width, n], false, sizes.scale(), q, k.at(first));
         for (row, scores) in scores.chunks_exact_mut(n).enumerate() {
             let high = max_of(scores).max(highest[row]);
             let lower = (highest[row] - high).exp();
             highest[row] = high;
             let sum = exp_row(scores, high);
             sums[row] = sums[row] * lower + sum;
-            if lower != 1.0 {
+            if first > 0 && lower != 1.0 {
                 scale(&mut out[row * width..(row + 1) * width], lower);
             }
         }
-        product(out, [rows, n, width], true, 1.0, View::dense(scores, n), v.at(head, first));
+        // Fresh memory is written before it is read: a page that was read first costs a second fault, which halts the other
+        // processors.
+        product(out, [rows, n, width], first > 0, 1.0, View::dense(scores, n), v.from(first));
     }
     for (row, out) in out.chunks_exact_mut(width).enumerate() {
         scale(out, sums[row].recip());
@@ -107,81 +144,92 @@ pub(super) struct Made<'a> {
 /// dQ = s dS K, dK = s dS^T Q (Dao and others 2022, algorithm 4).
 pub(super) fn backward(sizes: Sizes, q: &Heads, k: &Heads, v: &Heads, made: &Made) -> [Vec<f32>; 3] {
     let Sizes { heads, queries, keys, width } = sizes;
-    let mut dq = vec![0.0; heads * queries * width];
+    if queries == 0 {
+        return [Vec::new(), vec![0.0; heads * keys * width], vec![0.0; heads * keys * width]];
+    }
+    let mut dq = pool::take(heads * queries * width);
+    let [mut dk, mut dv] = [(); 2].map(|()| pool::take(heads * keys * width));
     let parts = PARTS.div_ceil(heads.max(1));
     // Whole tiles, so that a part is not cut smaller than it need be.
     let rows = queries.div_ceil(parts).next_multiple_of(sizes.rows());
-    let per_head: Vec<[Vec<f32>; 2]> = dq
-        .par_chunks_mut((queries * width).max(1))
-        .enumerate()
-        .map(|(head, dq)| {
-            let parts: Vec<[Vec<f32>; 2]> = dq
-                .par_chunks_mut(rows * width)
-                .enumerate()
-                .map(|(part, dq)| backward_part(sizes, q, k, v, made, head, part * rows, dq))
-                .collect();
-            parts.into_iter().reduce(|[dk, dv], [more_dk, more_dv]| [add(dk, &more_dk), add(dv, &more_dv)])
-        })
-        .map(|sums| sums.unwrap_or_else(|| [vec![0.0; keys * width], vec![0.0; keys * width]]))
-        .collect();
-    let [dk, dv] = [0, 1].map(|which| per_head.iter().flat_map(|pair| &pair[which]).copied().collect());
+    let per_head = dq
+        .par_chunks_mut(queries * width)
+        .zip(dk.par_chunks_mut((keys * width).max(1)))
+        .zip(dv.par_chunks_mut((keys * width).max(1)));
+    per_head.enumerate().for_each(|(head, ((dq, dk), dv))| {
+        let (q, k_rows) = (q.at(head, 0), k.at(head, 0));
+        let [k, v] = [k, v].map(|t| t.transposed(head, keys, width));
+        let operands = Operands { q, k_rows, k, v };
+        // The first part writes where its sums belong, the others are added to it.
+        let more = dq.len().div_ceil(rows * width) - 1;
+        let mut others = vec![[vec![0.0; keys * width], vec![0.0; keys * width]]; more];
+        let mut sums = vec![[&mut *dk, &mut *dv]];
+        sums.extend(others.iter_mut().map(|pair| pair.each_mut().map(Vec::as_mut_slice)));
+        dq.par_chunks_mut(rows * width).zip(sums).enumerate().for_each(|(part, (dq, sums))| {
+            backward_part(sizes, &operands, made, [head, part * rows], dq, sums);
+        });
+        for [more_dk, more_dv] in &others {
+            add(dk, more_dk);
+            add(dv, more_dv);
+        }
+    });
     [dq, dk, dv]
 }
 
-fn add(mut sum: Vec<f32>, part: &[f32]) -> Vec<f32> {
+fn add(sum: &mut [f32], part: &[f32]) {
     sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-    sum
 }
 
-/// `dq` of some rows of a head, and what they add to `dk` and `dv` `[keys, width]`.
-#[allow(clippy::too_many_arguments, reason = "the operands of one formula")]
+/// Of one head.
+struct Operands<'a> {
+    q: View<'a>,
+    k_rows: View<'a>,
+    k: Transposed,
+    v: Transposed,
+}
+
+/// `dq` of some rows of a head from `start`, and what they add to `dk` and `dv` `[keys, width]`, which are overwritten.
 fn backward_part(
     sizes: Sizes,
-    q: &Heads,
-    k: &Heads,
-    v: &Heads,
+    operands: &Operands,
     made: &Made,
-    head: usize,
-    start: usize,
+    [head, start]: [usize; 2],
     dq: &mut [f32],
-) -> [Vec<f32>; 2] {
+    [dk, dv]: [&mut [f32]; 2],
+) {
     let Sizes { queries, keys, width, .. } = sizes;
-    let (mut dk, mut dv) = (vec![0.0; keys * width], vec![0.0; keys * width]);
     let rows = sizes.rows();
     let mut buffers = [(); 2].map(|()| vec![0.0; rows * KEYS.min(keys)]);
     for (tile, dq) in dq.chunks_mut(rows * width).enumerate() {
         let (first_row, rows) = (start + tile * rows, dq.len() / width);
         let place = head * queries + first_row;
-        let part = |values: &'_ [f32]| values[place * width..(place + rows) * width].to_vec();
-        let (out, grad) = (part(made.out), part(made.grad));
+        let [out, grad] = [made.out, made.grad].map(|values| &values[place * width..(place + rows) * width]);
         let dots: Vec<f32> = out
             .chunks_exact(width)
             .zip(grad.chunks_exact(width))
             .map(|(out, grad)| out.iter().zip(grad).map(|(a, b)| a * b).sum())
             .collect();
-        let q = q.at(head, first_row);
-        let grad = View::dense(&grad, width);
+        let q = operands.q.from(first_row);
+        let grad = View::dense(grad, width);
         for first in (0..keys).step_by(KEYS) {
             let n = KEYS.min(keys - first);
             let [p, ds] = &mut buffers;
             let (p, ds) = (&mut p[..rows * n], &mut ds[..rows * n]);
-            let (k, v) = (k.at(head, first), v.at(head, first));
             let range = first * width..(first + n) * width;
-            product(p, [rows, width, n], false, sizes.scale(), q, k.transposed());
+            product(p, [rows, width, n], false, sizes.scale(), q, operands.k.at(first));
             for (row, p) in p.chunks_exact_mut(n).enumerate() {
                 exp_row(p, made.sums[place + row]);
             }
-            product(&mut dv[range.clone()], [n, rows, width], true, 1.0, View::dense(p, n).transposed(), grad);
-            product(ds, [rows, width, n], false, 1.0, grad, v.transposed());
+            product(&mut dv[range.clone()], [n, rows, width], tile > 0, 1.0, View::dense(p, n).transposed(), grad);
+            product(ds, [rows, width, n], false, 1.0, grad, operands.v.at(first));
             for ((ds, p), dot) in ds.chunks_exact_mut(n).zip(p.chunks_exact(n)).zip(&dots) {
                 less_times(ds, p, *dot);
             }
             let ds = View::dense(ds, n);
-            product(dq, [rows, n, width], true, sizes.scale(), ds, k);
-            product(&mut dk[range], [n, rows, width], true, sizes.scale(), ds.transposed(), q);
+            product(dq, [rows, n, width], first > 0, sizes.scale(), ds, operands.k_rows.from(first));
+            product(&mut dk[range], [n, rows, width], tile > 0, sizes.scale(), ds.transposed(), q);
         }
     }
-    [dk, dv]
 }
 
 #[cfg(test)]

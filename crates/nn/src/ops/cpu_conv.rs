@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::pool;
 use super::product::{Parallelism, View, product_into};
 use super::scratch::with_scratch;
 use super::winograd;
@@ -65,7 +66,7 @@ pub(super) fn forward(sizes: Sizes, x: &[f32], kernel: Kernel, bias: Option<&[f3
     if sizes.kernel == 3 && sizes.stride == 1 && winograd::pays(&sizes) {
         return winograd::convolve(sizes, x, kernel, bias);
     }
-    let mut y = vec![0.0; sizes.batch * sizes.outputs * sizes.out().iter().product::<usize>()];
+    let mut y = pool::take(sizes.batch * sizes.outputs * sizes.out().iter().product::<usize>());
     by_columns(sizes, x, kernel, bias, &mut y);
     y
 }

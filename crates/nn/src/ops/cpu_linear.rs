@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::pool;
 use super::product::{Parallelism, View, product_into};
 
 /// Of the operands of one layer: `x` `[rows, inputs]`, `weight` `[inputs, outputs]`, `down` `[rank, inputs]`, `up`
@@ -14,12 +15,12 @@ pub(super) struct Sizes {
     pub(super) rank: usize,
 }
 
-/// The numbers that do not change from row to row.
+/// The numbers that do not change from row to row, wherever they lie: a layer's part is a view of its matrices.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Weights<'a> {
-    pub(super) weight: &'a [f32],
-    pub(super) down: &'a [f32],
-    pub(super) up: &'a [f32],
+    pub(super) weight: View<'a>,
+    pub(super) down: View<'a>,
+    pub(super) up: View<'a>,
     pub(super) scale: f32,
 }
 
@@ -28,16 +29,15 @@ pub(super) fn forward(sizes: Sizes, x: &[f32], weights: &Weights, bias: &[f32]) 
     let Sizes { rows, inputs, outputs, rank } = sizes;
     let Weights { weight, down, up, scale } = *weights;
     let x = View::dense(x, inputs);
-    let mut y = vec![0.0; rows * outputs];
+    let mut y = pool::take(rows * outputs);
     let mut hidden = vec![0.0; rows * rank];
-    multiply(&mut hidden, [rows, inputs, rank], false, 1.0, x, View::dense(down, inputs).transposed());
-    multiply(&mut y, [rows, inputs, outputs], false, 1.0, x, View::dense(weight, outputs));
+    multiply(&mut hidden, [rows, inputs, rank], false, 1.0, x, down.transposed());
+    multiply(&mut y, [rows, inputs, outputs], false, 1.0, x, weight);
     // After the product and not before, as without an adapter: one whose `up` is zero changes no bit.
     if bias.iter().any(|b| *b != 0.0) {
         y.par_chunks_mut(outputs).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
     }
-    let up = View::dense(up, rank).transposed();
-    multiply(&mut y, [rows, rank, outputs], true, scale, View::dense(&hidden, rank), up);
+    multiply(&mut y, [rows, rank, outputs], true, scale, View::dense(&hidden, rank), up.transposed());
     [y, hidden]
 }
 
@@ -54,13 +54,13 @@ pub(super) fn backward(
     let Weights { weight, down, up, scale } = *weights;
     let dy = View::dense(dy, outputs);
     let mut d_hidden = vec![0.0; rows * rank];
-    multiply(&mut d_hidden, [rows, outputs, rank], false, scale, dy, View::dense(up, rank));
+    multiply(&mut d_hidden, [rows, outputs, rank], false, scale, dy, up);
     let d_hidden = View::dense(&d_hidden, rank);
     let [mut dx, mut d_down, mut d_up] = [const { Vec::new() }; 3];
     if wanted[0] {
-        dx = vec![0.0; rows * inputs];
-        multiply(&mut dx, [rows, outputs, inputs], false, 1.0, dy, View::dense(weight, outputs).transposed());
-        multiply(&mut dx, [rows, rank, inputs], true, 1.0, d_hidden, View::dense(down, inputs));
+        dx = pool::take(rows * inputs);
+        multiply(&mut dx, [rows, outputs, inputs], false, 1.0, dy, weight.transposed());
+        multiply(&mut dx, [rows, rank, inputs], true, 1.0, d_hidden, down);
     }
     if wanted[1] {
         d_down = vec![0.0; rank * inputs];

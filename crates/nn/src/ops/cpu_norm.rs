@@ -1,10 +1,10 @@
 //! Normalisations on the CPU: each number is read once forward and once backward, but for statistics that stay in the
 //! cache. Statistics are computed anew in the backward, so that nothing is kept but the input.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
-use super::vector::{LANES, sigmoid};
+use super::pool;
+use super::vector::{LANES, sigmoid, wide};
 
 /// Numbers whose sums are kept in f32 before they go into an f64.
 const SUM: usize = 4096;
@@ -38,13 +38,13 @@ impl Groups {
 
 /// Wu and He 2018, and SiLU if wanted.
 pub(super) fn group_norm(groups: &Groups, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
+    let mut y = pool::take(x.len());
     let slab = groups.wide() * groups.pixels;
     y.par_chunks_mut(slab).zip(x.par_chunks(slab)).enumerate().for_each(|(group, (y, x))| {
         let affine = groups.affine(group, statistics(x, groups.epsilon), weight, bias);
         let planes = y.chunks_exact_mut(groups.pixels).zip(x.chunks_exact(groups.pixels)).zip(affine);
         for ((y, x), [factor, add]) in planes {
-            Arch::new().dispatch(
+            wide(
                 #[inline(always)]
                 || {
                     if groups.silu {
@@ -65,7 +65,7 @@ pub(super) fn group_norm(groups: &Groups, x: &[f32], weight: &[f32], bias: &[f32
 /// The gradient of x. With n = (x - mean) / deviation and g = dy w (times the slope of SiLU): (g - mean(g) -
 /// n mean(g n)) / deviation.
 pub(super) fn group_norm_backward(groups: &Groups, x: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) -> Vec<f32> {
-    let mut dx = vec![0.0; x.len()];
+    let mut dx = pool::take(x.len());
     let slab = groups.wide() * groups.pixels;
     let slabs = dx.par_chunks_mut(slab).zip(x.par_chunks(slab)).zip(dy.par_chunks(slab));
     slabs.enumerate().for_each(|(group, ((dx, x), dy))| {
@@ -79,7 +79,7 @@ pub(super) fn group_norm_backward(groups: &Groups, x: &[f32], weight: &[f32], bi
             let plane = channel * pixels..(channel + 1) * pixels;
             let parts = dx[plane.clone()].chunks_mut(SUM).zip(x[plane.clone()].chunks(SUM)).zip(dy[plane].chunks(SUM));
             for ((dx, x), dy) in parts {
-                Arch::new().dispatch(
+                wide(
                     #[inline(always)]
                     || {
                         if groups.silu {
@@ -120,13 +120,13 @@ impl Rows {
 /// `scale (x - mean) / deviation + shift` (Ba, Kiros and Hinton 2016). `scale` and `shift` `[rows / per_scale, width]`.
 pub(super) fn layer_norm(rows: &Rows, x: &[f32], scale: &[f32], shift: &[f32]) -> Vec<f32> {
     let (width, per_task) = (rows.width, rows.per_task());
-    let mut y = vec![0.0; x.len()];
+    let mut y = pool::take(x.len());
     y.par_chunks_mut(width * per_task).zip(x.par_chunks(width * per_task)).enumerate().for_each(|(task, (y, x))| {
         for (i, (y, x)) in y.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
             let at = (task * per_task + i) / rows.per_scale * width;
             let (scale, shift) = (&scale[at..at + width], &shift[at..at + width]);
             let [mean, deviation] = statistics(x, rows.epsilon);
-            Arch::new().dispatch(
+            wide(
                 #[inline(always)]
                 || {
                     for (((y, x), scale), shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
@@ -146,7 +146,7 @@ pub(super) fn layer_norm_backward(rows: &Rows, x: &[f32], scale: &[f32], dy: &[f
     let per_scale = rows.per_scale.min(x.len() / width);
     let per_task = if affine { rows.per_task().min(per_scale) } else { rows.per_task() };
     let scales = x.len() / (width * per_scale).max(1);
-    let mut dx = vec![0.0; x.len()];
+    let mut dx = pool::take(x.len());
     let backward = |first: usize, dx: &mut [f32], x: &[f32], dy: &[f32], sums: &mut [f32]| {
         for (i, ((dx, x), dy)) in
             dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dy.chunks_exact(width)).enumerate()
@@ -159,10 +159,10 @@ pub(super) fn layer_norm_backward(rows: &Rows, x: &[f32], scale: &[f32], dy: &[f
             finish(dx, x, mean, deviation, means);
             if affine {
                 let (d_scale, d_shift) = sums.split_at_mut(width);
-                Arch::new().dispatch(
+                wide(
                     #[inline(always)]
                     || {
-                        for (((d_scale, d_shift), x), dy) in d_scale.iter_mut().zip(d_shift).zip(x).zip(dy) {
+                        for (((d_scale, d_shift), x), dy) in d_scale.iter_mut().zip(&mut *d_shift).zip(x).zip(dy) {
                             *d_scale += (x - mean) * deviation * dy;
                             *d_shift += dy;
                         }
@@ -205,7 +205,7 @@ pub(super) fn layer_norm_backward(rows: &Rows, x: &[f32], scale: &[f32], dy: &[f
 /// `weight x / sqrt(mean(x^2) + epsilon)` (Zhang and Sennrich 2019), for rows that start anywhere in `x`.
 pub(super) fn rms_norm(rows: &Rows, x: &[f32], starts: &[usize], weight: &[f32]) -> Vec<f32> {
     let (width, per_task) = (rows.width, rows.per_task());
-    let mut y = vec![0.0; starts.len() * width];
+    let mut y = pool::take(starts.len() * width);
     y.par_chunks_mut(width * per_task).zip(starts.par_chunks(per_task)).for_each(|(y, starts)| {
         for (y, start) in y.chunks_exact_mut(width).zip(starts) {
             let x = &x[*start..start + width];
@@ -219,7 +219,7 @@ pub(super) fn rms_norm(rows: &Rows, x: &[f32], starts: &[usize], weight: &[f32])
 /// The gradient of x. With r = 1 / sqrt(mean(x^2) + epsilon) and g = dy w: r (g - x r^2 mean(g x)).
 pub(super) fn rms_norm_backward(rows: &Rows, x: &[f32], starts: &[usize], weight: &[f32], dy: &[f32]) -> Vec<f32> {
     let (width, per_task) = (rows.width, rows.per_task());
-    let mut dx = vec![0.0; dy.len()];
+    let mut dx = pool::take(dy.len());
     let tasks =
         dx.par_chunks_mut(width * per_task).zip(dy.par_chunks(width * per_task)).zip(starts.par_chunks(per_task));
     tasks.for_each(|((dx, dy), starts)| {
@@ -253,7 +253,7 @@ fn statistics(x: &[f32], epsilon: f64) -> [f32; 2] {
 fn moments(x: &[f32], shift: f32) -> [f64; 2] {
     let mut sums = [0.0; 2];
     for x in x.chunks(SUM) {
-        Arch::new().dispatch(
+        wide(
             #[inline(always)]
             || {
                 let mut lanes = [[0.0f32; LANES]; 2];
@@ -281,7 +281,7 @@ fn moments(x: &[f32], shift: f32) -> [f64; 2] {
 
 /// Sums of g and of `g (x - mean) scale`.
 fn sums_of(g: &[f32], x: &[f32], mean: f32, scale: f32) -> [f64; 2] {
-    Arch::new().dispatch(
+    wide(
         #[inline(always)]
         || {
             let mut lanes = [[0.0f32; LANES]; 2];
@@ -305,7 +305,7 @@ fn sums_of(g: &[f32], x: &[f32], mean: f32, scale: f32) -> [f64; 2] {
 
 /// `g` becomes `scale (g - mean_g - n mean_gn)`, n being `(x - mean) scale`.
 fn finish(g: &mut [f32], x: &[f32], mean: f32, scale: f32, [mean_g, mean_gn]: [f32; 2]) {
-    Arch::new().dispatch(
+    wide(
         #[inline(always)]
         || {
             for (g, x) in g.iter_mut().zip(x) {

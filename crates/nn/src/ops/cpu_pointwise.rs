@@ -1,21 +1,21 @@
 //! Gates and turns on the CPU, one pass each way.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
-use super::vector::{exp, sigmoid};
+use super::pool;
+use super::vector::{exp, sigmoid, wide};
 
 /// Numbers of one task.
 const TASK: usize = 1 << 14;
 
 /// First half of each row of `2 width` numbers times the exact GELU of the second (Shazeer 2020).
 pub(super) fn geglu(x: &[f32], width: usize) -> Vec<f32> {
-    let mut y = vec![0.0; x.len() / 2];
+    let mut y = pool::take(x.len() / 2);
     let rows = (TASK / width).max(1);
     y.par_chunks_mut(rows * width).zip(x.par_chunks(2 * rows * width)).for_each(|(y, x)| {
         for (y, x) in y.chunks_exact_mut(width).zip(x.chunks_exact(2 * width)) {
             let (value, gate) = x.split_at(width);
-            Arch::new().dispatch(
+            wide(
                 #[inline(always)]
                 || y.iter_mut().zip(value).zip(gate).for_each(|((y, value), gate)| *y = value * gate * normal(*gate)),
             );
@@ -26,17 +26,17 @@ pub(super) fn geglu(x: &[f32], width: usize) -> Vec<f32> {
 
 /// The gradient of x; that of GELU is `normal(g) + g density(g)`.
 pub(super) fn geglu_backward(x: &[f32], width: usize, dy: &[f32]) -> Vec<f32> {
-    let mut dx = vec![0.0; x.len()];
+    let mut dx = pool::take(x.len());
     let rows = (TASK / width).max(1);
     let tasks = dx.par_chunks_mut(2 * rows * width).zip(x.par_chunks(2 * rows * width));
     tasks.zip(dy.par_chunks(rows * width)).for_each(|((dx, x), dy)| {
         let lines = dx.chunks_exact_mut(2 * width).zip(x.chunks_exact(2 * width)).zip(dy.chunks_exact(width));
         for ((dx, x), dy) in lines {
             let ((value, gate), (d_value, d_gate)) = (x.split_at(width), dx.split_at_mut(width));
-            Arch::new().dispatch(
+            wide(
                 #[inline(always)]
                 || {
-                    let sides = d_value.iter_mut().zip(d_gate).zip(value).zip(gate).zip(dy);
+                    let sides = d_value.iter_mut().zip(&mut *d_gate).zip(value).zip(gate).zip(dy);
                     for ((((d_value, d_gate), value), gate), dy) in sides {
                         let below = normal(*gate);
                         let density = exp(-0.5 * gate * gate) * 0.398_942_3;
@@ -52,9 +52,9 @@ pub(super) fn geglu_backward(x: &[f32], width: usize, dy: &[f32]) -> Vec<f32> {
 
 /// The tanh approximation of GELU, `x / 2 (1 + tanh(u)) = x sigmoid(2 u)`, `u = k (x + c x^3)`.
 pub(super) fn gelu_tanh(x: &[f32]) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
+    let mut y = pool::take(x.len());
     y.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(y, x)| {
-        Arch::new().dispatch(
+        wide(
             #[inline(always)]
             || y.iter_mut().zip(x).for_each(|(y, x)| *y = x * sigmoid(2.0 * K * x * (1.0 + CUBIC * x * x))),
         );
@@ -64,9 +64,9 @@ pub(super) fn gelu_tanh(x: &[f32]) -> Vec<f32> {
 
 /// With s = sigmoid(2 u) the derivative is `s + 2 x s (1 - s) u'`, `u' = k (1 + 3 c x^2)`.
 pub(super) fn gelu_tanh_backward(x: &[f32], dy: &[f32]) -> Vec<f32> {
-    let mut dx = vec![0.0; x.len()];
+    let mut dx = pool::take(x.len());
     dx.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).zip(dy.par_chunks(TASK)).for_each(|((dx, x), dy)| {
-        Arch::new().dispatch(
+        wide(
             #[inline(always)]
             || {
                 for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
@@ -86,11 +86,11 @@ const CUBIC: f32 = 0.044_715;
 /// `x cosines + swapped(x) sines`, the numbers of each pair changing places; for heads that follow each other, each as
 /// long as the tables. If `back`, the turn the other way: the backward.
 pub(super) fn turn(x: &[f32], cosines: &[f32], sines: &[f32], back: bool) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
+    let mut y = pool::take(x.len());
     let head = cosines.len();
     let sign = if back { -1.0 } else { 1.0 };
     y.par_chunks_mut(head).zip(x.par_chunks(head)).for_each(|(y, x)| {
-        Arch::new().dispatch(
+        wide(
             #[inline(always)]
             || {
                 let pairs = y.as_chunks_mut::<2>().0.iter_mut().zip(x.as_chunks::<2>().0);

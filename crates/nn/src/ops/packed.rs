@@ -13,6 +13,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::extension::FrozenOps as _;
+use super::pool;
 use super::product::{Parallelism, View, product_into};
 use crate::quant::{Kept, Layout, Matrix, NF4};
 use crate::storage::{RawFormat, RawPiece, RawTensor};
@@ -209,11 +210,11 @@ pub(super) fn tiled_product(x: FloatTensor<Flex>, weight: Packed<Flex>, way: Way
     let tiled = x.as_slice::<f32>().and_then(|x| {
         with_matrix(&weight, |[outputs, inputs], matrix| {
             let y = product(matrix, [outputs, inputs], x, way);
-            TensorData::new(y, [rows, if way == Way::Forward { outputs } else { inputs }])
+            pool::tensor(y, [rows, if way == Way::Forward { outputs } else { inputs }].into())
         })
     });
     let y = match tiled {
-        Some(y) => Flex::float_from_data(y, &device),
+        Some(y) => y,
         None => whole_product::<Flex>(x, weight, way),
     };
     Flex::float_cast(y, dtype.into())
@@ -251,7 +252,7 @@ fn with_matrix<R>(weight: &Packed<Flex>, f: impl FnOnce([usize; 2], &Matrix) -> 
 fn product(matrix: &Matrix, [outputs, inputs]: [usize; 2], x: &[f32], way: Way) -> Vec<f32> {
     let (wide, narrow) = if way == Way::Forward { (inputs, outputs) } else { (outputs, inputs) };
     let rows = x.len() / wide.max(1);
-    let mut y = vec![0.0; rows * narrow];
+    let mut y = pool::take(rows * narrow);
     let mut scratch = vec![0.0; outputs.min(TILE[0]) * inputs.min(TILE[1])];
     for output in (0..outputs).step_by(TILE[0]) {
         let height = TILE[0].min(outputs - output);
@@ -260,13 +261,13 @@ fn product(matrix: &Matrix, [outputs, inputs]: [usize; 2], x: &[f32], way: Way) 
             let tile = &mut scratch[..height * width];
             tile.par_chunks_mut(width).enumerate().for_each(|(row, out)| matrix.read(output + row, input, out));
             let tile = View::dense(tile, width);
-            let (y, x, [k, n], tile) = match way {
-                Way::Forward => (&mut y[output..], &x[input..], [width, height], tile.transposed()),
-                Way::Backward => (&mut y[input..], &x[output..], [height, width], tile),
+            let (y, x, [k, n], tile, add) = match way {
+                Way::Forward => (&mut y[output..], &x[input..], [width, height], tile.transposed(), input > 0),
+                Way::Backward => (&mut y[input..], &x[output..], [height, width], tile, output > 0),
             };
             // Burn's own threshold for products on the CPU.
             let threads = if rows * k * n >= 192 * 192 * 192 { Parallelism::Rayon(0) } else { Parallelism::None };
-            product_into(y, narrow, [rows, k, n], true, 1.0, View::dense(x, wide), tile, threads);
+            product_into(y, narrow, [rows, k, n], add, 1.0, View::dense(x, wide), tile, threads);
         }
     }
     y

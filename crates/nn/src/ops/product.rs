@@ -16,6 +16,11 @@ impl<'a> View<'a> {
         Self { data, row: columns, column: 1 }
     }
 
+    /// Without the rows before `first`.
+    pub(super) fn from(self, first: usize) -> Self {
+        Self { data: &self.data[first * self.row..], ..self }
+    }
+
     pub(super) fn transposed(self) -> Self {
         Self { row: self.column, column: self.row, ..self }
     }

@@ -1,14 +1,34 @@
 //! Loops over rows of numbers, compiled for the widest vectors of the processor it runs on.
 
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 /// Numbers worked on side by side; sums and maxima are kept for each place apart, so that their order is fixed and the
 /// compiler may use vectors of any width up to it.
 pub(super) const LANES: usize = 16;
 
+/// Runs `f`, compiled for the widest vectors of the processor, if its closure says `#[inline(always)]`.
+///
+/// Handed to pulp as it is, a closure that could run twice is called through a shim, which the compiler may leave as a
+/// function of its own: then its loops have the narrow vectors that every processor has.
+#[inline(always)]
+pub(super) fn wide<R>(f: impl FnMut() -> R) -> R {
+    struct Body<F>(F);
+
+    impl<R, F: FnMut() -> R> NullaryFnOnce for Body<F> {
+        type Output = R;
+
+        #[inline(always)]
+        fn call(mut self) -> R {
+            (self.0)()
+        }
+    }
+
+    Arch::new().dispatch(Body(f))
+}
+
 /// Largest number of a row; minus infinity for an empty one. NaN counts as smaller than any number.
 pub(super) fn max_of(row: &[f32]) -> f32 {
-    Arch::new().dispatch(
+    wide(
         #[inline(always)]
         || {
             let mut lanes = [f32::NEG_INFINITY; LANES];
@@ -25,7 +45,7 @@ pub(super) fn max_of(row: &[f32]) -> f32 {
 
 /// Replaces each x by `e^(x - shift)` and returns their sum.
 pub(super) fn exp_row(row: &mut [f32], shift: f32) -> f32 {
-    Arch::new().dispatch(
+    wide(
         #[inline(always)]
         || {
             let mut lanes = [0.0f32; LANES];
@@ -47,7 +67,7 @@ pub(super) fn exp_row(row: &mut [f32], shift: f32) -> f32 {
 }
 
 pub(super) fn scale(row: &mut [f32], factor: f32) {
-    Arch::new().dispatch(
+    wide(
         #[inline(always)]
         || row.iter_mut().for_each(|x| *x *= factor),
     );
@@ -55,7 +75,7 @@ pub(super) fn scale(row: &mut [f32], factor: f32) {
 
 /// Replaces each x by `(x - less) times`.
 pub(super) fn less_times(row: &mut [f32], times: &[f32], less: f32) {
-    Arch::new().dispatch(
+    wide(
         #[inline(always)]
         || row.iter_mut().zip(times).for_each(|(x, times)| *x = (*x - less) * times),
     );

@@ -4,12 +4,13 @@
 //! The input's tiles are transformed for a few hundred tiles at once; then, for each block of output channels, the
 //! kernel's transform, 36 matrix products and the transform back stay in the cache of one processor.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::cpu_conv::{Kernel, Sizes};
+use super::pool;
 use super::product::{View, product};
 use super::scratch::with_scratch;
+use super::vector::wide;
 
 /// Outputs of a tile along each axis, inputs that it needs, and the numbers of a transformed tile.
 const OUT: usize = 4;
@@ -33,7 +34,7 @@ pub(super) fn pays(sizes: &Sizes) -> bool {
 /// For a kernel of 3 x 3 and stride 1.
 pub(super) fn convolve(sizes: Sizes, x: &[f32], kernel: Kernel, bias: Option<&[f32]>) -> Vec<f32> {
     let [height, width] = sizes.out();
-    let mut y = vec![0.0; sizes.batch * sizes.outputs * height * width];
+    let mut y = pool::take(sizes.batch * sizes.outputs * height * width);
     let columns = width.div_ceil(OUT);
     let rows = height.div_ceil(OUT);
     let all_rows = sizes.batch * rows;
@@ -257,7 +258,7 @@ fn transform_kernel(
 
 macro_rules! vectorised {
     ($body:expr) => {
-        Arch::new().dispatch(
+        wide(
             #[inline(always)]
             || $body,
         )
