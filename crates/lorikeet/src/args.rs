@@ -27,6 +27,19 @@ pub(crate) enum Task {
     Demo(DemoArgs),
     /// Go on with a run from its last save
     Resume(ResumeArgs),
+    /// Have a run wait that another program trains, without giving up what it holds
+    Pause {
+        /// The folder of the run
+        run: PathBuf,
+        /// Let it go on
+        #[arg(long)]
+        off: bool,
+    },
+    /// Have a run save and end that another program trains
+    Stop {
+        /// The folder of the run
+        run: PathBuf,
+    },
     /// Runs one after another: what waits, and doing it without the window
     Queue(QueueArgs),
     /// Draw pictures from a base and LoRAs

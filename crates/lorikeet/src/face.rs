@@ -99,6 +99,10 @@ impl Face for Progress {
             }
             Event::Stage { stage, done, total } => self.stage(*stage, *done, *total),
             Event::Step(step) => self.step(step),
+            // Until the first step is over: then there is more to tell.
+            Event::Load(load) if load.tuned > 0 && self.tenths == 0 => {
+                self.bar.set_message(format!("Tuning kernels for this card, once: {} so far", load.tuned));
+            }
             Event::Load(_) => {}
             Event::Sample(sample) => self.sample(sample),
             Event::Validation { step: 0, loss, .. } => {

@@ -32,6 +32,8 @@ fn run(cli: Cli) -> Result<(), Trouble> {
         Some(Task::Train(args)) => commands::train::train(&args),
         Some(Task::Plan(args)) => commands::train::plan(&args),
         Some(Task::Resume(args)) => commands::train::resume(&args),
+        Some(Task::Pause { run, off }) => commands::wish::pause(&run, off),
+        Some(Task::Stop { run }) => commands::wish::stop(&run),
         Some(Task::Queue(args)) => commands::queue::queue(&args),
         Some(Task::Demo(args)) => commands::demo::demo(&args),
         Some(Task::Sample(args)) => commands::sample::sample(&args),

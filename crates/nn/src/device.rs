@@ -49,31 +49,72 @@ impl fmt::Display for DeviceKind {
 #[derive(Clone, Debug)]
 pub struct DeviceInfo {
     pub kind: DeviceKind,
-    /// The hardware's own name where the driver tells it.
+    /// The hardware's own name where the driver tells it without being asked to compute.
     pub name: String,
     /// Why it cannot be used, and what to do; empty for a usable device.
     pub unusable: Option<(String, String)>,
 }
 
-/// Every device this build could use, usable or not, the fastest kind first.
+/// Every device this build could use, usable or not, the fastest kind first: cards, the CPU, then what only looks like a card.
 pub fn list() -> Vec<DeviceInfo> {
+    let usable = |kind, name| DeviceInfo { kind, name, unusable: None };
     let mut devices = Vec::new();
-    for (count, make) in
-        [(cuda_count(), DeviceKind::Cuda as fn(usize) -> DeviceKind), (vulkan_count(), DeviceKind::Vulkan)]
-    {
-        let family = if make(0) == DeviceKind::Cuda(0) { "NVIDIA GPU (CUDA)" } else { "GPU (Vulkan)" };
-        match count {
-            Ok(n) => devices.extend((0..n).map(|i| DeviceInfo {
-                kind: make(i),
-                name: format!("{family} {i}"),
-                unusable: None,
-            })),
-            Err(reason) => devices.push(DeviceInfo { kind: make(0), name: family.to_owned(), unusable: Some(reason) }),
+    match cuda_count() {
+        Ok(n) => devices.extend((0..n).map(|i| usable(DeviceKind::Cuda(i), format!("NVIDIA GPU {i} (CUDA)")))),
+        Err(reason) => {
+            let name = "NVIDIA GPU (CUDA)".to_owned();
+            devices.push(DeviceInfo { kind: DeviceKind::Cuda(0), name, unusable: Some(reason) });
+        }
+    }
+    let mut drawn_by_the_cpu = Vec::new();
+    match vulkan_names() {
+        Ok(names) => {
+            for (i, (name, software)) in names.into_iter().enumerate() {
+                let (list, what) = match software {
+                    true => (&mut drawn_by_the_cpu, "Vulkan by the CPU, slow"),
+                    false => (&mut devices, "Vulkan"),
+                };
+                list.push(usable(DeviceKind::Vulkan(i), format!("{name} ({what})")));
+            }
+        }
+        Err(reason) => {
+            let name = "GPU (Vulkan)".to_owned();
+            devices.push(DeviceInfo { kind: DeviceKind::Vulkan(0), name, unusable: Some(reason) });
         }
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    devices.push(DeviceInfo { kind: DeviceKind::Cpu, name: format!("CPU, {cores} threads"), unusable: None });
+    devices.push(usable(DeviceKind::Cpu, format!("CPU, {cores} threads")));
+    devices.extend(drawn_by_the_cpu);
     devices
+}
+
+/// The hardware's own name. Opens a card, which takes some of its memory.
+pub fn name(kind: DeviceKind) -> Option<String> {
+    match kind {
+        DeviceKind::Cpu => None,
+        #[cfg(feature = "card")]
+        DeviceKind::Cuda(_) | DeviceKind::Vulkan(_) => crate::card::name(&open(kind).ok()?),
+        #[cfg(not(feature = "card"))]
+        DeviceKind::Cuda(_) | DeviceKind::Vulkan(_) => None,
+    }
+}
+
+/// Kernels that this process has tuned on cards; those that an earlier one tuned are read from disk.
+pub fn kernels_tuned() -> u64 {
+    #[cfg(feature = "card")]
+    return crate::card::kernels_tuned();
+    #[cfg(not(feature = "card"))]
+    0
+}
+
+/// Turns off, on cards, that several operations become one kernel (Burn's fusion). It holds for the whole process.
+///
+/// `false` when something was computed on a card before: then it stays on.
+pub fn without_fusion() -> bool {
+    #[cfg(feature = "card")]
+    return crate::card::without_fusion();
+    #[cfg(not(feature = "card"))]
+    true
 }
 
 /// # Errors
@@ -92,8 +133,9 @@ pub fn open(kind: DeviceKind) -> Result<Device, NnError> {
             Ok(cuda_device(index))
         }
         DeviceKind::Vulkan(index) => {
-            check(vulkan_count(), index)?;
-            Ok(vulkan_device(index))
+            let mut devices = vulkan_devices().map_err(unavailable)?;
+            check(Ok(devices.len()), index)?;
+            Ok(devices.swap_remove(index))
         }
     }
 }
@@ -139,6 +181,7 @@ fn trim() {}
 
 #[cfg(feature = "cuda")]
 fn cuda_count() -> Result<usize, (String, String)> {
+    crate::card::prepare();
     match Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len() {
         0 => Err((
             "no NVIDIA driver or no NVIDIA GPU was found".to_owned(),
@@ -164,30 +207,37 @@ fn cuda_device(_: usize) -> Device {
 }
 
 #[cfg(feature = "vulkan")]
-fn vulkan_count() -> Result<usize, (String, String)> {
-    match Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec().len() {
-        0 => Err((
+fn vulkan_devices() -> Result<Vec<Device>, (String, String)> {
+    crate::card::prepare();
+    let devices = Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec();
+    if devices.is_empty() {
+        return Err((
             "no Vulkan driver was found".to_owned(),
             "Install your GPU's driver (on Debian without a GPU: mesa-vulkan-drivers)".to_owned(),
-        )),
-        n => Ok(n),
+        ));
     }
+    Ok(devices)
 }
 
 #[cfg(not(feature = "vulkan"))]
-fn vulkan_count() -> Result<usize, (String, String)> {
+fn vulkan_devices() -> Result<Vec<Device>, (String, String)> {
     Err(without_feature("vulkan"))
 }
 
+/// Of each device the name, and whether it is a driver that computes on the CPU.
 #[cfg(feature = "vulkan")]
-fn vulkan_device(index: usize) -> Device {
-    // Falls back to the default when the list changed in between, which the next call reports.
-    Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec().into_iter().nth(index).unwrap_or_default()
+fn vulkan_names() -> Result<Vec<(String, bool)>, (String, String)> {
+    let software = Device::vulkan(burn::tensor::DeviceKind::Cpu);
+    let name = |(i, device): (usize, &Device)| {
+        let name = crate::card::name(device).unwrap_or_else(|| format!("GPU {i}"));
+        (name, *device == software)
+    };
+    Ok(vulkan_devices()?.iter().enumerate().map(name).collect())
 }
 
 #[cfg(not(feature = "vulkan"))]
-fn vulkan_device(_: usize) -> Device {
-    Device::flex()
+fn vulkan_names() -> Result<Vec<(String, bool)>, (String, String)> {
+    Err(without_feature("vulkan"))
 }
 
 #[cfg(not(all(feature = "cuda", feature = "vulkan")))]

@@ -3,6 +3,8 @@
 //! Frozen weights are plain tensors that autodiff never sees. A layer carries its name and asks the forward
 //! [`Context`] for a delta under that name; that is the only way adapters reach a model.
 
+#[cfg(feature = "card")]
+mod card;
 mod context;
 pub mod device;
 mod error;

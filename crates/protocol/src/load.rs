@@ -11,6 +11,9 @@ pub struct Load {
     pub own_processor: f32,
     /// The graphics card that the run computes on, where its driver tells of it.
     pub card: Option<CardLoad>,
+    /// Kernels that were tuned so far: of each kind several are tried the first time a card meets a shape, which makes the first
+    /// steps slow. 0 where that was done in an earlier run, and on the CPU.
+    pub tuned: u64,
 }
 
 /// A graphics card. What its driver does not tell is `None`.

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Workplace {
-    /// A process of its own for a graphics card, whose driver can take its process down; else a thread.
+    /// A process of its own for every run, and for all that computes on a graphics card, whose driver can take its process down;
+    /// a thread for what ends soon on the CPU.
     #[default]
     Auto,
     /// A thread of this process.
     Thread,
-    /// A child process.
+    /// A child process for everything.
     Child,
 }
 

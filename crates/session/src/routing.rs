@@ -38,7 +38,7 @@ impl RoutingEngine {
     pub fn new(program: WorkerProgram, fixed: Option<Workplace>, has_card: bool) -> Result<Self, SessionError> {
         let workplace = fixed.unwrap_or_default();
         let (thread, child) = (ThreadEngine::new()?, ChildEngine::new(program)?);
-        let place = place_for(workplace, "auto", has_card);
+        let place = run_place(workplace);
         Ok(Self { thread, child, workplace, fixed: fixed.is_some(), has_card, place, running: false, drawing: None })
     }
 
@@ -64,6 +64,14 @@ impl RoutingEngine {
     }
 }
 
+fn run_place(workplace: Workplace) -> Place {
+    match workplace {
+        Workplace::Thread => Place::Thread,
+        Workplace::Auto | Workplace::Child => Place::Child,
+    }
+}
+
+/// Of what ends soon: planning, drawing without a run.
 fn place_for(workplace: Workplace, device: &str, has_card: bool) -> Place {
     let on_card = match device.trim() {
         "" | "auto" => has_card,
@@ -82,9 +90,7 @@ impl Engine for RoutingEngine {
         let place = match &command {
             // A second run is refused by the worker that has the first.
             Command::Start { .. } | Command::ResumeRun { .. } if self.running => self.place,
-            Command::Start { recipe } => self.device_place(recipe),
-            // Which device it was is in a file; either place can do it.
-            Command::ResumeRun { .. } => place_for(self.workplace, "auto", self.has_card),
+            Command::Start { .. } | Command::ResumeRun { .. } => run_place(self.workplace),
             Command::Probe { recipe } => self.device_place(recipe),
             Command::Draw(request) => self.drawing_place(&request.device),
             Command::Stop if !self.running => self.drawing.map_or(self.place, |(place, _)| place),
@@ -128,7 +134,7 @@ impl Engine for RoutingEngine {
         if !self.fixed {
             self.workplace = workplace;
             if !self.running {
-                self.place = place_for(workplace, "auto", self.has_card);
+                self.place = run_place(workplace);
             }
         }
     }
@@ -149,7 +155,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_gets_a_process_of_its_own_unless_told_otherwise() {
+    fn runs_and_cards_get_a_process_of_their_own_unless_told_otherwise() {
+        assert_eq!(run_place(Workplace::Auto), Place::Child);
+        assert_eq!(run_place(Workplace::Thread), Place::Thread);
         assert_eq!(place_for(Workplace::Auto, "cuda:1", false), Place::Child);
         assert_eq!(place_for(Workplace::Auto, "auto", true), Place::Child);
         assert_eq!(place_for(Workplace::Auto, "auto", false), Place::Thread);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use lorikeet_nn::DeviceKind;
+use lorikeet_nn::{DeviceKind, device};
 use lorikeet_protocol::{Event, Load};
 
 use crate::{Aside, Host};
@@ -32,7 +32,7 @@ impl LoadWatch {
                 let (mut processor, mut card) = (ProcessorReader::new(), CardReader::new(kind));
                 move || {
                     let (all, own) = processor.read();
-                    Load { processor: all, own_processor: own, card: card.read() }
+                    Load { processor: all, own_processor: own, card: card.read(), tuned: device::kernels_tuned() }
                 }
             }),
             None => LoadWatch { stop: None, thread: None },

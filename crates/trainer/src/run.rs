@@ -125,6 +125,11 @@ impl<'a> Run<'a> {
         start::check_room(&plan)?;
 
         let device = choose_device(&settings.run.device)?;
+        if !settings.run.fusion && !lorikeet_nn::device::without_fusion() {
+            let message =
+                "kernel fusion stays on: this program has computed on a card before. Start it anew to turn it off";
+            host.event(Event::Warning { message: message.to_owned() });
+        }
         let load = LoadWatch::start(device, &*host);
         let mut base = Base::new(recipe_model(recipe)?, device)?;
         base.set_storage(plan.placement, plan.quantise, settings.base.quantise_text);

@@ -171,7 +171,8 @@ fn gradients_of_every_lora_matrix() {
         }
         for (name, one) in &both[0] {
             for (one, block) in one.iter().zip(&both[1][name]) {
-                close(one.clone(), block.clone(), 1e-6);
+                // The same operations; what several blocks add to one gradient comes in another order.
+                close(one.clone(), block.clone(), 3e-6);
             }
         }
     }

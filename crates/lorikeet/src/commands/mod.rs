@@ -8,4 +8,5 @@ pub(crate) mod sample;
 pub(crate) mod settings;
 pub(crate) mod studio;
 pub(crate) mod train;
+pub(crate) mod wish;
 pub(crate) mod worker;

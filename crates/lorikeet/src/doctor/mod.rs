@@ -12,7 +12,12 @@ use libraries::Search;
 pub(crate) fn print_devices() {
     for found in device::list() {
         match found.unusable {
-            None => println!("{:<10} {}", found.kind.to_string(), found.name),
+            None => {
+                // Of a CUDA device the list has no name of its own: asking for it opens the card.
+                let own = device::name(found.kind).filter(|name| !found.name.contains(name));
+                let own = own.map(|name| format!(": {name}")).unwrap_or_default();
+                println!("{:<10} {}{own}", found.kind.to_string(), found.name);
+            }
             Some((why, todo)) => {
                 println!("{:<10} {}: cannot be used", found.kind.to_string(), found.name);
                 println!("{:<10} {why}. {todo}", "");

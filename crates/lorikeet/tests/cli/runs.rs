@@ -102,6 +102,26 @@ fn a_run_made_longer_equals_one_of_that_length_from_the_start() {
     assert_eq!(losses(&bench.run(3)).len(), 4);
 }
 
+#[test]
+fn a_run_of_another_program_is_paused_and_stopped_from_the_command_line() {
+    let bench = Bench::new();
+    let mut running =
+        Running::start(&bench.train_arguments(&["train.steps=100000", "sample.every=0", "validation.every=0"]));
+    running.until(|event| matches!(event, Event::Step(_)));
+    let run = text(&bench.run(1));
+    let told = stdout(&succeeded(lorikeet(&["pause", &run])));
+    assert!(told.contains(&format!("lorikeet pause --off {run}")), "{told}");
+    running.until(|event| matches!(event, Event::Paused { .. }));
+    assert!(stdout(&succeeded(lorikeet(&["pause", "--off", &run]))).contains("goes on"));
+    running.until(|event| matches!(event, Event::Resumed { .. }));
+    assert!(stdout(&succeeded(lorikeet(&["stop", &run]))).contains("lorikeet resume"));
+    running.until(|event| matches!(event, Event::Saved { .. }));
+    assert_eq!(running.exit_code(), Some(0));
+    for command in ["pause", "stop"] {
+        failed(&lorikeet(&[command, &run]), 2, &["no program trains in", &run]);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_stops_with_a_save_and_success() {

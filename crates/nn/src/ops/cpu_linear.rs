@@ -1,7 +1,5 @@
 //! Linear layers with an adapter of low rank on the CPU: the adapter's part is added up by its product itself.
 
-use rayon::prelude::*;
-
 use super::pool;
 use super::product::{Parallelism, View, product_into};
 
@@ -33,11 +31,20 @@ pub(super) fn forward(sizes: Sizes, x: &[f32], weights: &Weights, bias: &[f32]) 
     let mut hidden = vec![0.0; rows * rank];
     multiply(&mut hidden, [rows, inputs, rank], false, 1.0, x, down.transposed());
     multiply(&mut y, [rows, inputs, outputs], false, 1.0, x, weight);
-    // After the product and not before, as without an adapter: one whose `up` is zero changes no bit.
-    if bias.iter().any(|b| *b != 0.0) {
-        y.par_chunks_mut(outputs).for_each(|y| y.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
-    }
-    multiply(&mut y, [rows, rank, outputs], true, scale, View::dense(&hidden, rank), up.transposed());
+    // Bias and adapter in one pass over the output: the bias is a row more of `up`, for a column of ones. After the product and not
+    // before, as without an adapter: one whose `up` is zero changes no bit.
+    let mut factors = Vec::with_capacity(rows * (rank + 1));
+    hidden.chunks_exact(rank.max(1)).for_each(|hidden| {
+        factors.extend(hidden.iter().map(|hidden| scale * hidden));
+        factors.push(1.0);
+    });
+    let mut added = Vec::with_capacity(outputs * (rank + 1));
+    bias.iter().enumerate().for_each(|(output, bias)| {
+        added.extend((0..rank).map(|r| up.data[output * up.row + r * up.column]));
+        added.push(*bias);
+    });
+    let [factors, added] = [&factors, &added].map(|matrix| View::dense(matrix, rank + 1));
+    multiply(&mut y, [rows, rank + 1, outputs], true, 1.0, factors, added.transposed());
     [y, hidden]
 }
 

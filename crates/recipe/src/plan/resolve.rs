@@ -81,7 +81,7 @@ pub(super) fn resolve(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -
     let loss = loss::resolve(r, base, notes)?;
     let sample = sample(r, base, notes, dataset.resolution);
     let save = save(r, &dataset);
-    let device = r.text("run.device");
+    let run = RunSettings { device: r.text("run.device"), fusion: r.on("run.fusion") };
     Ok(PlanSettings {
         preset: r.recipe().preset(),
         base: base_settings(r),
@@ -92,7 +92,7 @@ pub(super) fn resolve(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -
         sample,
         validation: ValidationSettings { every: r.whole("validation.every") },
         save,
-        run: RunSettings { device },
+        run,
     })
 }
 

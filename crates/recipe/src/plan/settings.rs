@@ -278,6 +278,14 @@ pub struct SaveSettings {
 pub struct RunSettings {
     /// As asked for: `auto`, `cpu`, `cuda:0`, ...
     pub device: String,
+    /// On cards, operations are joined into fewer kernels.
+    #[serde(default = "fused")]
+    pub fusion: bool,
+}
+
+/// Of a plan from before there was the setting.
+fn fused() -> bool {
+    true
 }
 
 /// Reads a recipe and remembers which settings were asked for, so that a test can tell those that no one uses.

@@ -263,14 +263,27 @@ pub(super) const SAVE: [Setting; 5] = [
     },
 ];
 
-pub(super) const RUN: [Setting; 1] = [Setting {
-    id: "run.device",
-    label: "Device",
-    help: "What computes: `auto`, `cpu`, or a graphics card as `cuda`, `cuda:1`, `vulkan` or `vulkan:1`.",
-    unit: "",
-    kind: Kind::Text(TextRule::Device),
-    level: Level::Advanced,
-    when: When::Always,
-    zero_means: "",
-    defaults: &[any(Fixed::Text("auto"), "The fastest device found is taken.")],
-}];
+pub(super) const RUN: [Setting; 2] = [
+    Setting {
+        id: "run.device",
+        label: "Device",
+        help: "What computes: `auto`, `cpu`, or a graphics card as `cuda`, `cuda:1`, `vulkan` or `vulkan:1`.",
+        unit: "",
+        kind: Kind::Text(TextRule::Device),
+        level: Level::Advanced,
+        when: When::Always,
+        zero_means: "",
+        defaults: &[any(Fixed::Text("auto"), "The fastest device found is taken.")],
+    },
+    Setting {
+        id: "run.fusion",
+        label: "Kernel fusion",
+        help: "On graphics cards, several operations on the same numbers become one kernel; off, a run is slower, and one thing less may be at fault for wrong numbers or a driver that fails.",
+        unit: "",
+        kind: Kind::Bool,
+        level: Level::Advanced,
+        when: When::Always,
+        zero_means: "",
+        defaults: &[any(Fixed::Bool(true), "It saves passes over the memory.")],
+    },
+];

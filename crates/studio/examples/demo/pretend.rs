@@ -11,34 +11,24 @@ use lorikeet_recipe::Sampler;
 use crate::fake::{self, Fake};
 
 pub(crate) const STEPS: u64 = 400;
+/// Prompts, and the example's pictures that stand for what is drawn.
 const PROMPTS: [(&str, &str); 4] = [
-    ("red apple, ink style", "apple"),
-    ("a cat sitting, ink style", "cat"),
-    ("sailing boat on the sea, ink style", "boat"),
+    ("a red apple, ink style", "red-apple"),
+    ("the face of a cat, ink style", "cat-face"),
+    ("a sailing boat on the sea, ink style", "sailboat"),
     ("an umbrella in the rain, ink style", "umbrella"),
 ];
 
 /// Previews at `step`, from coloured to black and white; returns their events.
 pub(crate) fn previews(step: u64, folder: &Path) -> Vec<Event> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets-example/ink-style");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&source)
-        .map(|entries| {
-            entries
-                .flatten()
-                .map(|entry| entry.path())
-                .filter(|path| path.extension().is_some_and(|e| e == "png"))
-                .collect()
-        })
-        .unwrap_or_default();
-    files.sort();
     std::fs::create_dir_all(folder).ok();
     let colour = 1.0 - (step as f32 / STEPS as f32).min(1.0);
     PROMPTS
         .iter()
         .enumerate()
         .filter_map(|(i, (prompt, name))| {
-            let file = files.get(i * 5 % files.len().max(1))?;
-            let mut picture = image::open(file).ok()?.to_rgb8();
+            let mut picture = image::open(source.join(format!("{name}.png"))).ok()?.to_rgb8();
             let tint = [[255.0, 120.0, 90.0], [250.0, 190.0, 80.0], [90.0, 170.0, 250.0], [150.0, 120.0, 240.0]][i];
             for pixel in picture.pixels_mut() {
                 for (channel, tint) in pixel.0.iter_mut().zip(tint) {

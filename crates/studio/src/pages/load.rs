@@ -14,6 +14,9 @@ pub(super) fn show(state: &State, ui: &mut Ui) {
         if let Some(card) = &load.card {
             on_card(card, ui);
         }
+        if load.tuned > 0 {
+            fact(ui, texts::monitor::TUNED, load.tuned.to_string());
+        }
         for (name, share) in processor(load) {
             progress::labelled(ui, name, &format::percent(share.into()), Some(share));
         }

@@ -106,6 +106,7 @@ pub(crate) const CARD_MEMORY_ALL: &str = "Memory of the card, all programs";
 pub(crate) const CARD_MEMORY_OTHERS: &str = "Of it other programs";
 pub(crate) const TEMPERATURE: &str = "Temperature";
 pub(crate) const POWER: &str = "Power";
+pub(crate) const TUNED: &str = "Kernels tuned, once for this card";
 
 // Memory
 

@@ -226,7 +226,7 @@ fn settings_say_in_which_process_runs_work() {
     let mut harness = studio(&engine, (1280.0, 900.0));
     harness.state_mut().go(Page::Settings);
     harness.run_steps(2);
-    harness.get_by_label("A process of its own for every run").click();
+    harness.get_by_label("A process of its own for drawing and planning too").click();
     harness.run_steps(2);
     assert_eq!(engine.workplace(), Workplace::Child);
 }

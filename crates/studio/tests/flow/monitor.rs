@@ -73,17 +73,17 @@ fn how_busy_processor_and_card_are_is_shown_while_the_run_goes_on() {
     harness.state_mut().train();
     engine.push(Event::Started { run_dir: "runs/ink".into(), resumed_at: 0 });
     engine.push(fake::step(10, 400));
-    engine.push(Event::Load(Load { processor: 0.97, own_processor: 0.5, card: None }));
+    engine.push(Event::Load(Load { processor: 0.97, own_processor: 0.5, ..Load::default() }));
     harness.run_steps(3);
     harness.get_by_role_and_label(egui::Role::ProgressIndicator, "Processor, all programs");
     harness.get_by_label("97 %");
     harness.get_by_label("50 %");
     assert!(harness.query_by_label("Temperature").is_none());
 
-    engine.push(Event::Load(Load { processor: 0.2, own_processor: 0.1, card: Some(card()) }));
+    engine.push(Event::Load(Load { processor: 0.2, own_processor: 0.1, card: Some(card()), tuned: 12 }));
     harness.run_steps(3);
     harness.get_by_role_and_label(egui::Role::ProgressIndicator, "Card of a test");
-    for text in ["88 %", "24 of 24 GB", "5.5 GB", "71 °C", "245 of 300 W"] {
+    for text in ["12", "88 %", "24 of 24 GB", "5.5 GB", "71 °C", "245 of 300 W"] {
         harness.get_by_label(text);
     }
     harness.get_by_label_contains("Other programs have 5.5 GB of it");

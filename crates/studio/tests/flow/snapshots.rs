@@ -50,7 +50,7 @@ fn preparing(album: &mut Album<'_>) {
     engine.push(Event::Started { run_dir: "runs/ink".into(), resumed_at: 0 });
     (1..=120).for_each(|step| engine.push(fake::step(step, 300)));
     engine.push(Event::Validation { step: 100, loss: 0.14, base_loss: 0.16 });
-    engine.push(Event::Load(Load { processor: 0.97, own_processor: 0.91, card: None }));
+    engine.push(Event::Load(Load { processor: 0.97, own_processor: 0.91, ..Load::default() }));
     go(&mut harness, Page::Monitor);
     album.look(&harness, "monitor");
 }
