@@ -22,7 +22,7 @@ mod winograd;
 use burn::Tensor;
 use burn::backend::Dispatch;
 use burn::tensor::DType;
-use burn::tensor::activation::{gelu, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 
@@ -30,6 +30,7 @@ use crate::{ConvGeometry, LowRank};
 pub(crate) use cpu::on_cpu as one_pass;
 use cpu::{CpuOps as _, Pointwise, on_cpu};
 use extension::FrozenOps as _;
+use gelu::Gelu;
 pub use norm::{group_norm, group_norm_silu, layer_norm, modulated_layer_norm, rms_norm};
 pub(crate) use packed::{HostMatrix, Packed, file_data, packed_linear};
 pub(crate) use pool::clear as clear_pool;
@@ -98,7 +99,12 @@ pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if on_cpu(&x) {
         return Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), Pointwise::GeluTanh));
     }
-    Tensor::from_dispatch(Dispatch::gelu_tanh(x.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::gelu_of(x.into_dispatch(), Gelu::Tanh))
+}
+
+/// The exact GELU, `x / 2 (1 + erf(x / sqrt 2))`. Computed in f32; its backward keeps nothing but x.
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::gelu_of(x.into_dispatch(), Gelu::Exact))
 }
 
 /// First half of the last axis times the exact GELU of the second (Shazeer 2020). `[b, n, 2 d]` → `[b, n, d]`.

@@ -102,6 +102,20 @@ fn tanh_gelu_and_its_backward() {
 }
 
 #[test]
+fn exact_gelu_and_its_backward() {
+    let x = [random([2, 3, 5, 7], 1) * 3.0];
+    let weights = random([2, 3, 5, 7], 2);
+    let ours = |[x]: [Tensor<4>; 1]| ops::gelu(x);
+    // Burn's erf has the derivative that belongs to it, unlike Burn's GELU on cards.
+    let plain = |[x]: [Tensor<4>; 1]| x.clone() * 0.5 * ((x * std::f32::consts::FRAC_1_SQRT_2).erf() + 1.0);
+    let (y, dx) = gradients(&x, &weights, ours);
+    let (y_plain, dx_plain) = gradients(&x, &weights, plain);
+    close(y, y_plain, 1e-6);
+    close(dx[0].clone(), dx_plain[0].clone(), 1e-6);
+    finite_differences(&x, &weights, &dx, ours);
+}
+
+#[test]
 fn rotary_embedding_turns_pairs() {
     // Quarter turns of one pair and a half turn of the other, at the second of two places.
     let quarter = std::f64::consts::FRAC_PI_2;

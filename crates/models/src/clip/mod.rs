@@ -4,9 +4,12 @@
 mod tokenizer;
 
 use burn::Tensor;
-use burn::tensor::activation::{gelu, softmax};
+use burn::tensor::activation::softmax;
 use burn::tensor::{DType, Int, TensorData};
-use lorikeet_nn::{Context, LayerInfo, LayerNorm, Linear, Loader, NnError, ops::quick_gelu};
+use lorikeet_nn::{
+    Context, LayerInfo, LayerNorm, Linear, Loader, NnError,
+    ops::{gelu, quick_gelu},
+};
 use serde::Deserialize;
 
 use crate::ModelError;

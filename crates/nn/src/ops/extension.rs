@@ -10,7 +10,7 @@ use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 
 use super::attention::{Attend, Attended};
 use super::conv::Convolve;
-use super::gelu;
+use super::gelu::{self, Gelu};
 use super::packed::{self, Packed, Way};
 
 #[backend_extension(Flex, Cube: cfg(any(feature = "cuda", feature = "vulkan")), Autodiff)]
@@ -20,9 +20,9 @@ pub(super) trait FrozenOps: Backend {
         Self::attention(q, k, v, None, None, AttentionModuleOptions::default())
     }
 
-    /// See [`super::gelu_tanh`].
-    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        gelu::forward::<Self>(x)
+    /// See [`super::gelu`] and [`super::gelu_tanh`].
+    fn gelu_of(x: FloatTensor<Self>, kind: Gelu) -> FloatTensor<Self> {
+        gelu::forward::<Self>(x, kind)
     }
 
     /// See [`super::frozen_conv2d`].
@@ -80,12 +80,12 @@ impl<B: FrozenOps + Attend + Convolve, C: CheckpointStrategy> FrozenOps for Auto
         }
     }
 
-    fn gelu_tanh(x: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn gelu_of(x: FloatTensor<Self>, kind: Gelu) -> FloatTensor<Self> {
         let nodes = [x.node()];
         let x = x.into_primitive();
-        match GeluTanh.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(x.clone(), B::gelu_tanh(x)),
-            OpsKind::UnTracked(prep) => prep.finish(B::gelu_tanh(x)),
+        match Activation.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x.clone(), kind), B::gelu_of(x, kind)),
+            OpsKind::UnTracked(prep) => prep.finish(B::gelu_of(x, kind)),
         }
     }
 
@@ -138,17 +138,18 @@ impl<B: Attend> Backward<B, 3> for Attention {
 }
 
 #[derive(Debug)]
-struct GeluTanh;
+struct Activation;
 
-impl<B: Backend> Backward<B, 1> for GeluTanh {
+impl<B: Backend> Backward<B, 1> for Activation {
     /// x.
-    type State = FloatTensor<B>;
+    type State = (FloatTensor<B>, Gelu);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
         let [parent] = ops.parents;
         if let Some(node) = parent {
-            grads.register::<B>(node.id, gelu::backward::<B>(ops.state, grad));
+            let (x, kind) = ops.state;
+            grads.register::<B>(node.id, gelu::backward::<B>(x, grad, kind));
         }
     }
 }
