@@ -1,5 +1,5 @@
 //! Seconds and memory of one training step, beside `tests/bench/torch_step.py` (which makes the weights):
-//! `step-bench WORK FOLDER [--steps N] [--segments N]`. WORK is one of [`WORKS`] or `vae-512`, which encodes; FOLDER holds `config.json` and
+//! `step-bench WORK FOLDER [--steps N] [--segments N] [--weights file|int8|int4]`. WORK is one of [`WORKS`] or `vae-512`, which encodes; FOLDER holds `config.json` and
 //! `weights.safetensors`. `step-bench load BASE` loads each part of a base, as a run does. Prints the seconds of each step by the clock and by processors, then the largest resident set in GB.
 //!
 //! LoRA of rank 16 on all attention and feed-forward layers, AdamW, clipping at 1, f32 on the CPU.
@@ -7,17 +7,18 @@
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
 use lorikeet_adapters::{LoraSet, Size, transformer_targets};
-use lorikeet_checkpoint::SafetensorsFile;
+use lorikeet_checkpoint::{Dtype, SafetensorsFile};
 use lorikeet_models::flux::{FluxConfig, FluxTransformer};
 use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
 use lorikeet_nn::segmented::{self, Blocks, Segments, Side, Wanted};
-use lorikeet_nn::{DeviceKind, LayerInfo, Loader, WeightSource};
+use lorikeet_nn::{DeviceKind, LayerInfo, Loader, RawFormat, RawTensor, Storage, WeightSource};
 use lorikeet_seeded::{Purpose, Stream};
 use lorikeet_trainer::Base;
 use lorikeet_trainer::optim::{self, AdamW, AdamWConfig};
@@ -29,7 +30,13 @@ const TEXT_TOKENS: usize = 77;
 const FLUX_TEXT_TOKENS: usize = 512;
 const RANK: usize = 16;
 
-struct Weights(SafetensorsFile);
+struct Weights(Arc<SafetensorsFile>);
+
+impl Weights {
+    fn open(folder: &Path) -> Result<Self, Box<dyn Error>> {
+        Ok(Self(Arc::new(SafetensorsFile::open(folder.join("weights.safetensors"))?)))
+    }
+}
 
 impl WeightSource for Weights {
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
@@ -38,6 +45,18 @@ impl WeightSource for Weights {
 
     fn f32(&self, name: &str) -> Result<Vec<f32>, String> {
         self.0.f32(name).map_err(|error| error.to_string())
+    }
+
+    fn raw(&self, name: &str) -> Option<RawTensor> {
+        let info = self.0.info(name)?;
+        let format = match info.dtype {
+            Dtype::F32 => RawFormat::F32,
+            Dtype::F16 => RawFormat::F16,
+            Dtype::Bf16 => RawFormat::Bf16,
+            _ => return None,
+        };
+        let start = self.0.file_size() as usize - self.0.data_section().len();
+        Some(RawTensor::new(format, self.0.clone(), start + info.range.start..start + info.range.end))
     }
 }
 
@@ -54,13 +73,22 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    const USAGE: &str = "step-bench WORK FOLDER [--steps N] [--segments N], or step-bench load BASE";
+    const USAGE: &str =
+        "step-bench WORK FOLDER [--steps N] [--segments N] [--weights file|int8|int4], or step-bench load BASE";
     let [name, folder, options @ ..] = arguments else { return Err(USAGE.into()) };
-    let (mut steps, mut segments) = (6, Segments::One);
+    let (mut steps, mut segments, mut storage) = (6, Segments::One, Storage::Resident);
     for option in options.chunks(2) {
         match option {
             [option, value] if option == "--steps" => steps = value.parse()?,
             [option, value] if option == "--segments" => segments = Segments::Count(value.parse()?),
+            [option, value] if option == "--weights" => {
+                storage = match value.as_str() {
+                    "file" => Storage::Resident,
+                    "int8" => Storage::Int8 { block: Some(128) },
+                    "int4" => Storage::Int4 { block: 64 },
+                    _ => return Err(USAGE.into()),
+                }
+            }
             _ => return Err(USAGE.into()),
         }
     }
@@ -75,7 +103,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         println!("peak {:.2}", peak());
         return Ok(());
     }
-    let Work { blocks, layers, latents, side } = work(name, Path::new(folder), &device)?;
+    let Work { blocks, layers, latents, side } = work(name, Path::new(folder), storage, &device)?;
     let mut set = LoraSet::new(&layers, |_| Size { rank: RANK, alpha: RANK as f32 }, 0.0, 0, &device);
     println!("{} layers, {:.2} M trained numbers", layers.len(), set.parameters() as f64 / 1e6);
     let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 };
@@ -118,7 +146,7 @@ fn load(base: &str) -> Result<(), Box<dyn Error>> {
 /// An autoencoder's way from a picture of 512 x 512 to latents.
 fn encode(folder: &Path, runs: u64, device: &Device) -> Result<(), Box<dyn Error>> {
     let config = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
-    let weights = Weights(SafetensorsFile::open(folder.join("weights.safetensors"))?);
+    let weights = Weights::open(folder)?;
     let loader = Loader::new(&weights, "vae", device, DType::F32);
     let model = AutoencoderKl::load(&VaeConfig::from_json(&config)?, &loader)?;
     for run in 0..runs {
@@ -130,13 +158,14 @@ fn encode(folder: &Path, runs: u64, device: &Device) -> Result<(), Box<dyn Error
     Ok(())
 }
 
-fn work(name: &str, folder: &Path, device: &Device) -> Result<Work, Box<dyn Error>> {
+fn work(name: &str, folder: &Path, storage: Storage, device: &Device) -> Result<Work, Box<dyn Error>> {
     let (_, batch, edge) = WORKS.into_iter().find(|work| work.0 == name).ok_or("WORK is none of those there are")?;
     let config = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
-    let weights = Weights(SafetensorsFile::open(folder.join("weights.safetensors"))?);
+    let weights = Weights::open(folder)?;
+    let loader = |part| Loader::new(&weights, part, device, DType::F32).with_storage(storage);
     if name.starts_with("flux") {
         let config = FluxConfig::from_json(&config)?;
-        let model = FluxTransformer::load(&config, &Loader::new(&weights, "transformer", device, DType::F32))?;
+        let model = FluxTransformer::load(&config, &loader("transformer"))?;
         let states = random([batch, FLUX_TEXT_TOKENS, config.context_in_dim], 2, device);
         let side = model.side(&vec![0.5; batch], Some(1.0), states, random([batch, config.vec_in_dim], 3, device));
         let trained = |layer: &LayerInfo| layer.name.contains("_blocks.") && !layer.name.ends_with(".lin");
@@ -145,7 +174,7 @@ fn work(name: &str, folder: &Path, device: &Device) -> Result<Work, Box<dyn Erro
         return Ok(Work { blocks: Box::new(model), layers, latents, side });
     }
     let config = UNetConfig::from_json(&config)?;
-    let model = UNet2DConditionModel::load(&config, &Loader::new(&weights, "unet", device, DType::F32))?;
+    let model = UNet2DConditionModel::load(&config, &loader("unet"))?;
     let states = random([batch, TEXT_TOKENS, config.cross_attention_dim], 2, device);
     let added = config.pooled_width().map(|width| Added {
         pooled: random([batch, width], 3, device),

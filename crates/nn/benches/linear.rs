@@ -57,8 +57,6 @@ fn main() {
     println!("{:>24}  {:>8}  {:>9}  {:>8}  {:>8}", "kept", "load s", "memory MB", "forward", "both");
     let storages = [
         Storage::Resident,
-        Storage::Half,
-        Storage::Streamed,
         Storage::Int8 { block: None },
         Storage::Int8 { block: Some(64) },
         Storage::Int4 { block: 32 },

@@ -5,7 +5,7 @@ use burn::backend::Dispatch;
 use burn::tensor::module::linear;
 use burn::tensor::{DType, Device};
 
-use crate::ops::{HostMatrix, Packed};
+use crate::ops::{HostMatrix, Packed, Part};
 use crate::weights::FrozenMatrix;
 use crate::{Context, ConvGeometry, Loader, LowRank, NnError, RawTensor, ops};
 
@@ -92,8 +92,8 @@ impl Linear {
 
     /// `x` `[.., in]` → `[.., out]`.
     pub fn forward<const D: usize>(&self, cx: &Context, x: Tensor<D>) -> Tensor<D> {
-        if let Some((weight, adapter)) = self.in_one_pass(cx, &x) {
-            return ops::adapted_linear(x, weight.clone(), self.bias.clone(), adapter);
+        if let Some(adapter) = self.in_one_pass(cx, &x) {
+            return ops::adapted_linear(x, self.frozen(), self.whole(), self.bias.clone(), adapter);
         }
         let delta = cx.deltas().and_then(|deltas| {
             let dims = x.dims();
@@ -103,13 +103,7 @@ impl Linear {
             let rows = dims.iter().product::<usize>() / (batch * inputs).max(1);
             deltas.linear(&self.name, &x.clone().reshape([batch, rows, inputs]))
         });
-        let y = match &self.weight {
-            FrozenMatrix::Plain(weight) => linear(x, weight.clone(), self.bias.clone()),
-            FrozenMatrix::Packed(weight) => {
-                let brought = self.brought.borrow();
-                ops::packed_linear(x, brought.as_deref().unwrap_or(weight), self.bias.as_ref())
-            }
-        };
+        let y = self.base(x, self.whole(), self.bias.clone());
         match delta {
             Some(delta) => {
                 let dims = y.dims();
@@ -133,12 +127,12 @@ impl Linear {
             start += size;
             (start - size, size)
         });
-        if let Some((weight, adapter)) = self.in_one_pass(cx, &x) {
+        if let Some(adapter) = self.in_one_pass(cx, &x) {
             return parts.map(|(start, size)| {
-                let weight = weight.clone().narrow(1, start, size);
+                let part = Part { outputs: start..start + size, ..self.whole() };
                 let bias = self.bias.as_ref().map(|bias| bias.clone().narrow(0, start, size));
                 let up = adapter.up.clone().narrow(0, start, size);
-                ops::adapted_linear(x.clone(), weight, bias, LowRank { up, ..adapter.clone() })
+                ops::adapted_linear(x.clone(), self.frozen(), part, bias, LowRank { up, ..adapter.clone() })
             });
         }
         let y = self.forward(cx, x);
@@ -147,35 +141,58 @@ impl Linear {
 
     /// As [`Self::forward`] of two tensors side by side along their last axis, where it can without laying them so.
     pub fn forward_joined<const D: usize>(&self, cx: &Context, [first, second]: [Tensor<D>; 2]) -> Tensor<D> {
-        let FrozenMatrix::Plain(weight) = &self.weight else {
-            return self.forward(cx, Tensor::cat(vec![first, second], D - 1));
-        };
         let adapter = match self.in_one_pass(cx, &first) {
-            Some((_, adapter)) => Some(adapter),
-            None if cx.deltas().is_none() => None,
+            Some(adapter) => Some(adapter),
+            None if cx.deltas().is_none() && self.cheap_in_parts(&first) => None,
             None => return self.forward(cx, Tensor::cat(vec![first, second], D - 1)),
         };
         // The untouched base in the same order as one with an adapter, so that one that has learned nothing changes no bit.
         let part = |x: Tensor<D>, start, bias| {
             let inputs = x.dims()[D - 1];
-            let weight = weight.clone().narrow(0, start, inputs);
+            let part = Part { inputs: start..start + inputs, ..self.whole() };
             match adapter.clone() {
                 Some(LowRank { down, up, scale }) => {
                     let down = down.narrow(1, start, inputs);
-                    ops::adapted_linear(x, weight, bias, LowRank { down, up, scale })
+                    ops::adapted_linear(x, self.frozen(), part, bias, LowRank { down, up, scale })
                 }
-                None => linear(x, weight, bias),
+                None => self.base(x, part, bias),
             }
         };
         let cut = first.dims()[D - 1];
         part(first, 0, self.bias.clone()) + part(second, cut, None)
     }
 
-    /// Weight and adapter, where [`ops::adapted_linear`] takes them.
-    fn in_one_pass<const D: usize>(&self, cx: &Context, x: &Tensor<D>) -> Option<(&Tensor<2>, LowRank)> {
-        let FrozenMatrix::Plain(weight) = &self.weight else { return None };
+    /// The layer without adapters, or a part of it.
+    fn base<const D: usize>(&self, x: Tensor<D>, part: Part, bias: Option<Tensor<1>>) -> Tensor<D> {
+        match &self.weight {
+            FrozenMatrix::Plain(weight) if !ops::one_pass(&x) => {
+                linear(x, weight.clone().slice([part.inputs, part.outputs]), bias)
+            }
+            _ => ops::packed_linear(x, &self.frozen(), part, bias.as_ref()),
+        }
+    }
+
+    /// `[out, in]`.
+    fn frozen(&self) -> Packed<Dispatch> {
+        match &self.weight {
+            FrozenMatrix::Plain(weight) => Packed::Float { weight: weight.clone().transpose().into_dispatch() },
+            FrozenMatrix::Packed(kept) => self.brought.borrow().as_deref().unwrap_or(kept).clone(),
+        }
+    }
+
+    fn whole(&self) -> Part {
+        Part { outputs: 0..self.outputs, inputs: 0..self.inputs }
+    }
+
+    /// The adapter, where [`ops::adapted_linear`] takes it.
+    fn in_one_pass<const D: usize>(&self, cx: &Context, x: &Tensor<D>) -> Option<LowRank> {
         let adapter = cx.deltas()?.low_rank(&self.name, x.dtype())?;
-        ops::one_pass(x).then_some((weight, adapter))
+        ops::one_pass(x).then_some(adapter)
+    }
+
+    /// Whether parts of the weight can be had without converting the whole.
+    fn cheap_in_parts<const D: usize>(&self, x: &Tensor<D>) -> bool {
+        matches!(self.weight, FrozenMatrix::Plain(_)) || ops::one_pass(x)
     }
 
     pub fn info(&self) -> LayerInfo {

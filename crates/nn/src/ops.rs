@@ -8,6 +8,7 @@ mod cpu_conv;
 mod cpu_linear;
 mod cpu_norm;
 mod cpu_pointwise;
+mod cpu_product;
 mod extension;
 mod gelu;
 mod norm;
@@ -21,7 +22,6 @@ mod winograd;
 
 use burn::Tensor;
 use burn::backend::Dispatch;
-use burn::tensor::DType;
 use burn::tensor::activation::sigmoid;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
@@ -32,9 +32,11 @@ use cpu::{CpuOps as _, Pointwise, on_cpu};
 use extension::FrozenOps as _;
 use gelu::Gelu;
 pub use norm::{group_norm, group_norm_silu, layer_norm, modulated_layer_norm, rms_norm};
-pub(crate) use packed::{HostMatrix, Packed, file_data, packed_linear};
+use packed::Bias;
+pub(crate) use packed::{HostMatrix, Packed, Part, file_data, packed_linear};
 pub(crate) use pool::clear as clear_pool;
 pub use rotary::Rotary;
+pub(crate) use vector::wide;
 
 /// Scaled dot-product attention without a mask, `softmax(q k^T / sqrt(head_dim)) v`.
 ///
@@ -69,18 +71,19 @@ fn conv_options(geometry: ConvGeometry) -> ConvOptions<2> {
     ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)
 }
 
-/// A linear layer with an adapter of low rank, in the fewest passes; for tensors of which [`one_pass`] says so. `x` `[.., in]`,
-/// `weight` `[in, out]`, `bias` `[out]`.
+/// A linear layer with an adapter of low rank, in the fewest passes; for tensors of which [`one_pass`] says so. `x` `[.., in]`, a
+/// part `[out, in]` of `weight`, `bias` `[out]`.
 pub(crate) fn adapted_linear<const D: usize>(
     x: Tensor<D>,
-    weight: Tensor<2>,
+    weight: Packed<Dispatch>,
+    part: Part,
     bias: Option<Tensor<1>>,
     adapter: LowRank,
 ) -> Tensor<D> {
     let LowRank { down, up, scale } = adapter;
-    let bias = bias.unwrap_or_else(|| Tensor::zeros([weight.dims()[1]], (&x.device().inner(), DType::F32)));
-    let [weight, down, up] = [weight, down, up].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(Dispatch::adapted_linear(x.into_dispatch(), weight, bias.into_dispatch(), down, up, scale))
+    let [down, up] = [down, up].map(Tensor::into_dispatch);
+    let (x, bias) = (x.into_dispatch(), Bias::new(bias));
+    Tensor::from_dispatch(Dispatch::adapted_linear(x, weight, part, bias, down, up, scale))
 }
 
 /// `x * sigmoid(x)`.

@@ -183,6 +183,18 @@ pub(crate) enum Kept<'a> {
 }
 
 impl Matrix<'_> {
+    /// Has the processor fetch what [`Self::read`] will want: pieces of rows are too short for it to see by itself what comes next.
+    pub(crate) fn fetch(&self, row: usize, column: usize, length: usize) {
+        let Kept::Raw { format, pieces } = &self.kept else { return };
+        let mut at = (row * self.inputs + column) * format.size();
+        for (bytes, _) in pieces {
+            if let Some(rest) = bytes.get(at..) {
+                return fetch(&rest[..rest.len().min(length * format.size())]);
+            }
+            at -= bytes.len();
+        }
+    }
+
     /// The numbers of `row` from `column` on. For 4-bit codes `column` must be the start of a block.
     pub(crate) fn read(&self, row: usize, column: usize, out: &mut [f32]) {
         let start = row * self.inputs + column;
@@ -227,3 +239,18 @@ impl Matrix<'_> {
         }
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+fn fetch(bytes: &[u8]) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    for line in bytes.chunks(64) {
+        // SAFETY: a hint, which reads nothing.
+        #[allow(unsafe_code, reason = "an instruction of the processor")]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fetch(_: &[u8]) {}

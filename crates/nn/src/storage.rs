@@ -7,18 +7,18 @@ use std::sync::{Arc, LazyLock};
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 
+use crate::ops::wide;
 use crate::quant::Kept;
 
 /// How the matrices of linear layers are kept. Norms, biases, embeddings, convolutions and matrices below
 /// [`Storage::SMALLEST`] elements stay on the device in the dtype of computation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
-    /// On the device in the dtype of computation.
+    /// On the device, exact. Where computation is in f32, in the 16 bits that the file has, if the device knows them; on the CPU,
+    /// whose memory the mapped file is in, the numbers stay where they lie there, as with [`Self::Streamed`]. Else in the dtype of
+    /// computation.
     #[default]
     Resident,
-    /// As bf16, 16 bits a weight. Exact for files in bf16; worth it where computation is in f32, else the same as
-    /// [`Self::Resident`].
-    Half,
     /// In the memory-mapped file, read and converted each time the layer runs, and dropped. Takes no memory but the
     /// system's page cache. Tensors that do not lie in a file as they are needed stay resident.
     Streamed,
@@ -126,11 +126,14 @@ pub(crate) fn decode(format: RawFormat, bytes: &[u8], scale: f32, out: &mut [f32
                 *out = f32::from_le_bytes(*b);
             }
         }
-        RawFormat::Bf16 => {
-            for (out, b) in out.iter_mut().zip(bytes.as_chunks().0) {
-                *out = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
-            }
-        }
+        RawFormat::Bf16 => wide(
+            #[inline(always)]
+            || {
+                for (out, b) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    *out = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+                }
+            },
+        ),
         RawFormat::F16 => {
             // Through slices, for which `half` has vector instructions; a file's bytes need not be aligned.
             let mut part = [f16::ZERO; 128];

@@ -5,9 +5,9 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::NnError;
-use crate::ops::{HostMatrix, Packed};
+use crate::ops::{HostMatrix, Packed, file_data};
 use crate::quant::{self, Kept, Layout, Matrix, NotFinite};
-use crate::storage::{Bits, RawTensor, Storage};
+use crate::storage::{Bits, RawFormat, RawTensor, Storage};
 
 /// Where weights come from: a checkpoint, or numbers made up for a test.
 pub trait WeightSource {
@@ -45,6 +45,15 @@ pub(crate) enum FrozenMatrix {
     Plain(Tensor<2>),
     /// `[out, in]`.
     Packed(Packed<Dispatch>),
+}
+
+/// See [`Loader::where_it_lies`].
+enum Lies {
+    InItsFile,
+    /// In this dtype, which is the file's.
+    OnTheDevice(DType),
+    /// In the dtype of computation.
+    Converted,
 }
 
 impl<'a> Loader<'a> {
@@ -155,42 +164,53 @@ impl<'a> Loader<'a> {
     /// As [`Self::tensor`].
     pub(crate) fn matrix(&self, name: &str, outputs: usize, inputs: usize) -> Result<FrozenMatrix, NnError> {
         let plain = || Ok(FrozenMatrix::Plain(self.transposed(name, outputs, inputs)?));
-        if outputs * inputs < Storage::SMALLEST || self.storage == Storage::Resident {
+        if outputs * inputs < Storage::SMALLEST {
             return plain();
         }
-        let halves = self.dtype == DType::F32 && self.device.supports_dtype(FloatDType::BF16);
-        if self.storage == Storage::Half && !halves {
-            return plain();
-        }
-        let full = self.check(name, &[outputs, inputs])?;
-        let raw = self.raw(&full, [outputs, inputs])?;
-        if self.storage == Storage::Streamed {
-            let Some(raw) = raw else { return plain() };
-            // Looked through once, which reads the file as the first step would.
-            let matrix = Matrix { inputs, kept: raw.kept() };
-            let looked = (0..outputs).into_par_iter().try_for_each_init(
-                || vec![0.0; inputs],
-                |values, row| {
-                    matrix.read(row, 0, values);
-                    finite(row, values)
-                },
-            );
-            looked.map_err(|found| not_finite(&full, found))?;
-            return Ok(FrozenMatrix::Packed(Packed::File { raw, shape: [outputs, inputs] }));
-        }
-        let values = if raw.is_some() { Vec::new() } else { self.plain(&full)? };
-        let kept = raw.as_ref().map_or(Kept::Values(&values), RawTensor::kept);
+        let shape = [outputs, inputs];
+        let full = self.check(name, &shape)?;
+        let raw = self.raw(&full, shape)?;
         let bits = match self.storage {
+            Storage::Resident | Storage::Streamed => {
+                let Some(raw) = raw else { return plain() };
+                return match self.where_it_lies(&raw) {
+                    Lies::InItsFile => {
+                        look_through(&raw, shape).map_err(|found| not_finite(&full, found))?;
+                        Ok(FrozenMatrix::Packed(Packed::File { raw, shape }))
+                    }
+                    Lies::OnTheDevice(dtype) => {
+                        look_through(&raw, shape).map_err(|found| not_finite(&full, found))?;
+                        let matrix = HostMatrix::Float { weight: file_data(&raw, shape, dtype) };
+                        Ok(FrozenMatrix::Packed(matrix.upload(self.device.as_dispatch())))
+                    }
+                    Lies::Converted => plain(),
+                };
+            }
             Storage::Int8 { block } => Bits::Int8 { block },
             Storage::Int4 { block } => Bits::Int4 { block },
             Storage::Host(bits) => bits,
-            Storage::Half | Storage::Resident | Storage::Streamed => Bits::Computed,
         };
+        let values = if raw.is_some() { Vec::new() } else { self.plain(&full)? };
+        let kept = raw.as_ref().map_or(Kept::Values(&values), RawTensor::kept);
         let matrix = self.pack(&full, &Matrix { inputs, kept }, outputs, bits)?;
         Ok(FrozenMatrix::Packed(match self.storage {
             Storage::Host(_) => Packed::Host { matrix: matrix.staged(self.device) },
             _ => matrix.upload(self.device.as_dispatch()),
         }))
+    }
+
+    /// What resident or streamed numbers of a file become.
+    fn where_it_lies(&self, raw: &RawTensor) -> Lies {
+        if self.storage == Storage::Streamed || self.dtype == DType::F32 && *self.device == Device::flex() {
+            return Lies::InItsFile;
+        }
+        let (half, known) = match raw.format {
+            RawFormat::F16 => (DType::F16, self.device.supports_dtype(FloatDType::F16)),
+            RawFormat::Bf16 => (DType::BF16, self.device.supports_dtype(FloatDType::BF16)),
+            _ => return Lies::Converted,
+        };
+        let unscaled = raw.pieces.iter().all(|piece| piece.scale == 1.0);
+        if self.dtype == DType::F32 && known && unscaled { Lies::OnTheDevice(half) } else { Lies::Converted }
     }
 
     fn pack(&self, name: &str, matrix: &Matrix, outputs: usize, bits: Bits) -> Result<HostMatrix, NnError> {
@@ -221,9 +241,8 @@ impl<'a> Loader<'a> {
                 Ok(HostMatrix::Nf4 { codes, scales: scales(found, layout), layout })
             }
             Bits::Computed => {
-                let dtype = if self.storage == Storage::Half { DType::BF16 } else { self.dtype };
                 let shape = [outputs, inputs];
-                let weight = match dtype {
+                let weight = match self.dtype {
                     DType::BF16 => rows(matrix, outputs, bf16::from_f32).map(|all| TensorData::new(all, shape)),
                     DType::F16 => rows(matrix, outputs, f16::from_f32).map(|all| TensorData::new(all, shape)),
                     _ => rows(matrix, outputs, |value| value).map(|all| TensorData::new(all, shape)),
@@ -288,6 +307,18 @@ impl<'a> Loader<'a> {
     fn join(&self, part: impl std::fmt::Display) -> String {
         if self.path.is_empty() { part.to_string() } else { format!("{}.{part}", self.path) }
     }
+}
+
+/// Reads a file's matrix once, as the first step would.
+fn look_through(raw: &RawTensor, [outputs, inputs]: [usize; 2]) -> Result<(), NotFinite> {
+    let matrix = Matrix { inputs, kept: raw.kept() };
+    (0..outputs).into_par_iter().try_for_each_init(
+        || vec![0.0; inputs],
+        |values, row| {
+            matrix.read(row, 0, values);
+            finite(row, values)
+        },
+    )
 }
 
 /// Found here a number that is none has a name; in a loss it would have none.

@@ -5,11 +5,10 @@
 //!   blocks, otherwise the largest block, beside the outputs of all of them, which are also the skips.
 //! - Attention keeps no scores but works on [`SCORES`] copies of a few rows of them.
 //! - A 3 x 3 convolution works on its input unfolded, 9 numbers for one.
-//! - Only matrices of linear layers are packed or streamed. On the CPU a streamed one is multiplied tile by tile out of its
-//!   mapped file and takes no memory; a card holds those of the blocks at work.
-//! - Weight files are mapped. On the CPU their pages count as memory of the program as long as there is room; the system
-//!   takes them back when it needs them. A step of SD 1.5 at 512 px had 7.5 GB where the rest adds up to 5.9: the
-//!   difference is the 1.7 GB of the UNet's file, in f16.
+//! - Only matrices of linear layers are packed or streamed; a card holds those of the blocks at work.
+//! - Weight files are mapped. On the CPU exact matrices are multiplied tile by tile out of their file, whose pages the system
+//!   takes back when it needs them: resident ones are those that have room there, streamed ones are read again.
+//! - Where a card computes in f32, exact matrices of a file in 16 bits stay in 16.
 
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +169,22 @@ pub struct Load {
     pub mapped: bool,
 }
 
+/// Of a number in the base's files, on average.
+fn stored_bytes(base: &BaseFacts) -> f64 {
+    base.model_file_bytes as f64 / (base.denoiser_params + base.vae_params + base.text_params()).max(1) as f64
+}
+
+/// Of a number of a matrix that is resident and exact.
+pub(crate) fn exact_bytes(base: &BaseFacts, load: &Load) -> f64 {
+    let stored = stored_bytes(base);
+    match load.mapped {
+        true => stored,
+        // The file's own 16 bits, not much blurred by parts that are kept otherwise.
+        false if (1.9..2.1).contains(&stored) => load.number_bytes.min(2) as f64,
+        false => load.number_bytes as f64,
+    }
+}
+
 /// The memory a run needs on its device.
 pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEstimate {
     use MemoryStage::{Always, Captions, Encoding, Host, Mapped, Previews, Training};
@@ -183,6 +198,9 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
     // Of matrices, and all others; `a_block`: those of one block.
     let weights = |matrices: u64, params: u64, a_block: u64, quantise: Quantise, placement: Placement| {
         let kept = match (placement, load.mapped) {
+            (Placement::Resident, _) if quantise == Quantise::None => {
+                (matrices as f64 * exact_bytes(base, load)) as u64
+            }
             // On the CPU the computer's memory is the device's.
             (Placement::Resident, _) | (Placement::Host, true) => quantise.weight_bytes(matrices, number),
             (Placement::Stream, true) => 0,
@@ -225,8 +243,9 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
     });
     let decoder = if load.preview.is_some() { base.vae_params * AUTOENCODER_BYTES } else { 0 };
     let per_number = if load.eight_bit { TRAINED_8_BIT } else { TRAINED };
-    let all_params = base.denoiser_params + base.vae_params + base.text_params();
-    let file = base.model_file_bytes as f64 * base.denoiser_params as f64 / all_params.max(1) as f64;
+    // Without the pages that count as weights.
+    let counted = choice.placement == Placement::Resident && choice.quantise == Quantise::None;
+    let in_file = base.denoiser_params.saturating_sub(if counted { base.denoiser_matrices } else { 0 });
     MemoryEstimate::new(vec![
         ("autoencoder", Encoding, base.vae_params * AUTOENCODER_BYTES),
         ("encoding a picture", Encoding, autoencoder(load.width, load.height)),
@@ -249,7 +268,11 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
         ("convolution at work", Training, blocks.unfolded * step),
         ("autoencoder weights, for previews", Previews, decoder),
         ("drawing a preview", Previews, preview),
-        ("pages of the model's file", Mapped, if load.mapped { file as u64 } else { 0 }),
+        (
+            "pages of the model's file",
+            Mapped,
+            if load.mapped { (in_file as f64 * stored_bytes(base)) as u64 } else { 0 },
+        ),
         ("weights in the computer's memory", Host, host),
     ])
 }

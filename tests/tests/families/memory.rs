@@ -158,13 +158,13 @@ fn a_run_over_its_memory_limit_takes_smaller_ways_and_goes_on() {
             _ => None,
         })
         .collect();
-    let [segments, stream, nothing] = said[..] else { panic!("{said:?}") };
+    let [segments, nothing] = said[..] else { panic!("{said:?}") };
     assert!(segments.contains("block by block") && segments.contains("step 1 is done again"), "{segments}");
-    assert!(stream.contains("read from their file"), "{stream}");
     assert!(nothing.contains("there is no smaller way. Training goes on"), "{nothing}");
     let mut plans = face.events.iter().filter_map(|e| if let Event::Planned { plan } = e { Some(plan) } else { None });
     let last = plans.next_back().unwrap();
-    assert_eq!((last.segments, last.placement), (Segments::PerBlock, Placement::Stream));
+    // On the CPU the exact weights are in their file already.
+    assert_eq!((last.segments, last.placement), (Segments::PerBlock, Placement::Resident));
     assert_eq!(face.losses().len(), 4);
     assert!(apart(&face.losses(), &free.losses()) < 1e-4);
     assert!(distance(&done, &expected) < 5e-3);

@@ -13,6 +13,8 @@ use burn::tensor::{DType, Device, Shape};
 use super::cpu_linear;
 use super::cpu_norm::{self, Groups, Rows};
 use super::cpu_pointwise;
+use super::cpu_product::with_frozen;
+use super::packed::{Bias, Packed, Part};
 use super::pool::tensor;
 use super::product::View;
 
@@ -60,12 +62,13 @@ pub(super) trait CpuOps: Backend {
 
     fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self>;
 
-    /// `x W + bias + scale (x down^T) up^T`: `x` `[.., in]`, `weight` `[in, out]`, `bias` `[out]`, `down` `[r, in]`, `up`
-    /// `[out, r]`. Weight and bias are not trained.
+    /// `x W^T + bias + scale (x down^T) up^T`: `x` `[.., in]`, W a part `[out, in]` of `weight`, `bias` `[out]`, `down` `[r, in]`,
+    /// `up` `[out, r]`. Weight and bias are not trained.
     fn adapted_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        #[extension_type] weight: Packed<Self>,
+        part: Part,
+        #[extension_type] bias: Bias<Self>,
         down: FloatTensor<Self>,
         up: FloatTensor<Self>,
         scale: f64,
@@ -115,13 +118,14 @@ impl CpuOps for Flex {
 
     fn adapted_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        weight: Packed<Self>,
+        part: Part,
+        bias: Bias<Self>,
         down: FloatTensor<Self>,
         up: FloatTensor<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
-        Adapted { x, weight, down, up, scale }.forward(&bias).0
+        Adapted { x, weight, part, down, up, scale }.forward(bias).0
     }
 }
 
@@ -157,16 +161,19 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
 
     fn adapted_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        weight: Packed<Self>,
+        part: Part,
+        bias: Bias<Self>,
         down: FloatTensor<Self>,
         up: FloatTensor<Self>,
         scale: f64,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), down.node(), up.node()];
-        let [x, weight, bias, down, up] = [x, weight, bias, down, up].map(|t| t.into_primitive());
-        let adapted = Adapted { x, weight, down, up, scale };
-        let (y, hidden) = adapted.forward(&bias);
+        let [x, down, up] = [x, down, up].map(|t| t.into_primitive());
+        let bias = bias.without_autodiff();
+        let weight = weight.without_autodiff();
+        let adapted = Adapted { x, weight, part, down, up, scale };
+        let (y, hidden) = adapted.forward(bias);
         match AdaptedLinear.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((adapted, hidden), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
@@ -178,7 +185,8 @@ impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
 #[derive(Clone, Debug)]
 struct Adapted {
     x: FloatTensor<Flex>,
-    weight: FloatTensor<Flex>,
+    weight: Packed<Flex>,
+    part: Part,
     down: FloatTensor<Flex>,
     up: FloatTensor<Flex>,
     scale: f64,
@@ -192,10 +200,11 @@ impl Adapted {
     }
 
     /// The output, and `x down^T`.
-    fn forward(&self, bias: &FloatTensor<Flex>) -> (FloatTensor<Flex>, Vec<f32>) {
+    fn forward(&self, bias: Bias<Flex>) -> (FloatTensor<Flex>, Vec<f32>) {
         let sizes = self.sizes();
-        let [x, bias] = [&self.x, bias].map(numbers);
-        let [y, hidden] = self.with_weights(|weights| cpu_linear::forward(sizes, values(&x), weights, values(&bias)));
+        let (x, bias) = (numbers(&self.x), bias.tensor().as_ref().map(numbers));
+        let bias = bias.as_ref().map(values);
+        let [y, hidden] = self.with_weights(|weights| cpu_linear::forward(sizes, values(&x), weights, bias));
         let mut shape = self.x.shape();
         let last = shape.num_dims() - 1;
         shape[last] = sizes.outputs;
@@ -203,9 +212,11 @@ impl Adapted {
     }
 
     fn with_weights<R>(&self, f: impl FnOnce(&cpu_linear::Weights) -> R) -> R {
-        let [weight, down, up] = [&self.weight, &self.down, &self.up].map(forward_strides);
-        let [weight, down, up] = [&weight, &down, &up].map(view);
-        f(&cpu_linear::Weights { weight, down, up, scale: self.scale as f32 })
+        let [down, up] = [&self.down, &self.up].map(forward_strides);
+        let [down, up] = [&down, &up].map(view);
+        with_frozen(&self.weight, &self.part, |weight| {
+            f(&cpu_linear::Weights { weight, down, up, scale: self.scale as f32 })
+        })
     }
 }
 
@@ -321,12 +332,12 @@ fn values(t: &FloatTensor<Flex>) -> &[f32] {
 }
 
 /// The tensor itself, or a copy of one that runs backwards.
-fn forward_strides(t: &FloatTensor<Flex>) -> FloatTensor<Flex> {
+pub(super) fn forward_strides(t: &FloatTensor<Flex>) -> FloatTensor<Flex> {
     if t.layout().strides().iter().all(|stride| *stride >= 0) { t.clone() } else { t.to_contiguous() }
 }
 
 /// Of a matrix that [`forward_strides`] gave.
-fn view(t: &FloatTensor<Flex>) -> View<'_> {
+pub(super) fn view(t: &FloatTensor<Flex>) -> View<'_> {
     let layout = t.layout();
     let [row, column] = [0, 1].map(|axis| layout.strides()[axis].unsigned_abs());
     View { data: &t.storage::<f32>()[layout.start_offset()..], row, column }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::pool;
-use super::product::{Parallelism, View, product_into};
+use super::product::{View, product_into, threads};
 use super::scratch::with_scratch;
 use super::winograd;
 
@@ -169,9 +169,4 @@ fn gather(sizes: &Sizes, x: &[f32], tap: usize, channel: usize, rows: std::ops::
             line.iter_mut().skip(first).zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
         }
     }
-}
-
-/// Burn's own threshold for products on the CPU.
-fn threads([m, k, n]: [usize; 3]) -> Parallelism {
-    if m * k * n >= 192 * 192 * 192 { Parallelism::Rayon(0) } else { Parallelism::None }
 }

@@ -10,8 +10,9 @@ use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
 
 use super::attention::{Attend, Attended};
 use super::conv::Convolve;
+use super::cpu_product::frozen_product;
 use super::gelu::{self, Gelu};
-use super::packed::{self, Packed, Way};
+use super::packed::{self, Bias, Packed, Part, Way};
 
 #[backend_extension(Flex, Cube: cfg(any(feature = "cuda", feature = "vulkan")), Autodiff)]
 pub(super) trait FrozenOps: Backend {
@@ -36,8 +37,14 @@ pub(super) trait FrozenOps: Backend {
     }
 
     /// See [`super::packed_linear`].
-    fn packed_product(x: FloatTensor<Self>, #[extension_type] weight: Packed<Self>, way: Way) -> FloatTensor<Self> {
-        packed::whole_product::<Self>(x, weight, way)
+    fn packed_product(
+        x: FloatTensor<Self>,
+        #[extension_type] weight: Packed<Self>,
+        part: Part,
+        #[extension_type] bias: Bias<Self>,
+        way: Way,
+    ) -> FloatTensor<Self> {
+        packed::whole_product::<Self>(x, weight, part, bias, way)
     }
 }
 
@@ -55,8 +62,14 @@ impl FrozenOps for burn::backend::Flex {
         Self::convolve(x, weight, bias, options)
     }
 
-    fn packed_product(x: FloatTensor<Self>, weight: Packed<Self>, way: Way) -> FloatTensor<Self> {
-        packed::tiled_product(x, weight, way)
+    fn packed_product(
+        x: FloatTensor<Self>,
+        weight: Packed<Self>,
+        part: Part,
+        bias: Bias<Self>,
+        way: Way,
+    ) -> FloatTensor<Self> {
+        frozen_product(x, &weight, &part, bias, way)
     }
 }
 
@@ -107,15 +120,22 @@ impl<B: FrozenOps + Attend + Convolve, C: CheckpointStrategy> FrozenOps for Auto
         }
     }
 
-    fn packed_product(x: FloatTensor<Self>, weight: Packed<Self>, way: Way) -> FloatTensor<Self> {
+    fn packed_product(
+        x: FloatTensor<Self>,
+        weight: Packed<Self>,
+        part: Part,
+        bias: Bias<Self>,
+        way: Way,
+    ) -> FloatTensor<Self> {
         let nodes = [x.node()];
         let (x, weight) = (x.into_primitive(), weight.without_autodiff());
+        let bias = bias.without_autodiff();
         match PackedProduct.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let y = B::packed_product(x, weight.clone(), way);
-                prep.finish((weight, way), y)
+                let y = B::packed_product(x, weight.clone(), part.clone(), bias, way);
+                prep.finish((weight, part, way), y)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::packed_product(x, weight, way)),
+            OpsKind::UnTracked(prep) => prep.finish(B::packed_product(x, weight, part, bias, way)),
         }
     }
 }
@@ -174,14 +194,14 @@ impl<B: Convolve> Backward<B, 1> for FrozenConv2d {
 struct PackedProduct;
 
 impl<B: FrozenOps> Backward<B, 1> for PackedProduct {
-    type State = (Packed<B>, Way);
+    type State = (Packed<B>, Part, Way);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let (weight, way) = ops.state;
+        let (weight, part, way) = ops.state;
         let [parent] = ops.parents;
         if let Some(node) = parent {
-            grads.register::<B>(node.id, B::packed_product(grad, weight, way.other()));
+            grads.register::<B>(node.id, B::packed_product(grad, weight, part, Bias::None, way.other()));
         }
     }
 }

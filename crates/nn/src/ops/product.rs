@@ -1,5 +1,7 @@
 //! Matrix products on slices, for operations that cut the work themselves.
 
+use std::marker::PhantomData;
+
 pub(super) use gemm::Parallelism;
 
 /// A matrix wherever its numbers lie: element (i, j) is `data[i * row + j * column]`.
@@ -18,7 +20,12 @@ impl<'a> View<'a> {
 
     /// Without the rows before `first`.
     pub(super) fn from(self, first: usize) -> Self {
-        Self { data: &self.data[first * self.row..], ..self }
+        self.at([first, 0])
+    }
+
+    /// From a row and a column on.
+    pub(super) fn at(self, [row, column]: [usize; 2]) -> Self {
+        Self { data: &self.data[row * self.row + column * self.column..], ..self }
     }
 
     pub(super) fn transposed(self) -> Self {
@@ -42,48 +49,97 @@ pub(super) fn product(out: &mut [f32], [m, k, n]: [usize; 3], add: bool, factor:
 pub(super) fn product_into(
     out: &mut [f32],
     row: usize,
-    [m, k, n]: [usize; 3],
+    sizes: [usize; 3],
     add: bool,
     factor: f32,
     a: View,
     b: View,
     threads: Parallelism,
 ) {
-    if m == 0 || n == 0 || k == 0 {
-        return;
-    }
-    let holds = |length: usize, rows, columns, row, column| (rows - 1) * row + (columns - 1) * column < length;
-    assert!(
-        n <= row
-            && holds(out.len(), m, n, row, 1)
-            && holds(a.data.len(), m, k, a.row, a.column)
-            && holds(b.data.len(), k, n, b.row, b.column),
-        "a matrix is smaller than {m} x {k} x {n}"
-    );
-    // SAFETY: the assertion has every element that these sizes and strides reach inside its slice; rows of `out` do not
-    // overlap, and it is borrowed alone.
-    #[allow(unsafe_code, reason = "the crate takes pointers")]
+    // SAFETY: it is borrowed alone.
+    #[allow(unsafe_code, reason = "the same product as of several threads")]
     unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            row as isize,
-            add,
-            a.data.as_ptr(),
-            a.column as isize,
-            a.row as isize,
-            b.data.as_ptr(),
-            b.column as isize,
-            b.row as isize,
-            1.0,
-            factor,
-            false,
-            false,
-            false,
-            threads,
-        );
+        Shared::new(out, row).multiply([0, 0], sizes, add, factor, a, b, threads);
     }
+}
+
+/// A matrix of which several threads write, each a part of its own. Its rows start `row` numbers apart.
+pub(super) struct Shared<'a> {
+    numbers: *mut f32,
+    length: usize,
+    row: usize,
+    borrowed: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: nothing but numbers; who writes them promises not to meet others.
+#[allow(unsafe_code, reason = "threads write different columns of the same rows")]
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub(super) fn new(out: &'a mut [f32], row: usize) -> Self {
+        Self { numbers: out.as_mut_ptr(), length: out.len(), row, borrowed: PhantomData }
+    }
+
+    /// The part `[m, n]` from row and column `first` on becomes `factor a b`, or that is added to it.
+    ///
+    /// # Safety
+    /// No other thread may reach any number of that part at the same time.
+    ///
+    /// # Panics
+    /// When a matrix is smaller than `[m, k, n]` says.
+    #[allow(clippy::too_many_arguments, reason = "the operands of one formula")]
+    #[allow(unsafe_code, reason = "parts of different threads lie between each other")]
+    pub(super) unsafe fn multiply(
+        &self,
+        [first_row, first_column]: [usize; 2],
+        [m, k, n]: [usize; 3],
+        add: bool,
+        factor: f32,
+        a: View,
+        b: View,
+        threads: Parallelism,
+    ) {
+        if m == 0 || n == 0 || k == 0 {
+            return;
+        }
+        let first = first_row * self.row + first_column;
+        let holds = |length: usize, rows, columns, row, column| (rows - 1) * row + (columns - 1) * column < length;
+        assert!(
+            first_column + n <= self.row
+                && holds(self.length.saturating_sub(first), m, n, self.row, 1)
+                && holds(a.data.len(), m, k, a.row, a.column)
+                && holds(b.data.len(), k, n, b.row, b.column),
+            "a matrix is smaller than {m} x {k} x {n}"
+        );
+        // SAFETY: the assertion has every element that these sizes and strides reach inside its matrix; rows do not overlap, and
+        // the caller promises that no other thread writes them.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                self.numbers.add(first),
+                1,
+                self.row as isize,
+                add,
+                a.data.as_ptr(),
+                a.column as isize,
+                a.row as isize,
+                b.data.as_ptr(),
+                b.column as isize,
+                b.row as isize,
+                1.0,
+                factor,
+                false,
+                false,
+                false,
+                threads,
+            );
+        }
+    }
+}
+
+/// Burn's own threshold for products on the CPU.
+pub(super) fn threads([m, k, n]: [usize; 3]) -> Parallelism {
+    if m * k * n >= 192 * 192 * 192 { Parallelism::Rayon(0) } else { Parallelism::None }
 }

@@ -11,7 +11,7 @@ pub(super) const LANES: usize = 16;
 /// Handed to pulp as it is, a closure that could run twice is called through a shim, which the compiler may leave as a
 /// function of its own: then its loops have the narrow vectors that every processor has.
 #[inline(always)]
-pub(super) fn wide<R>(f: impl FnMut() -> R) -> R {
+pub(crate) fn wide<R>(f: impl FnMut() -> R) -> R {
     struct Body<F>(F);
 
     impl<R, F: FnMut() -> R> NullaryFnOnce for Body<F> {

@@ -142,12 +142,21 @@ fn on_the_cpu_streamed_matrices_take_nothing_but_convolutions_stay() {
 }
 
 #[test]
-fn mapped_files_are_seen_but_not_needed() {
+fn mapped_files_are_seen_but_only_resident_matrices_needed() {
     let base = example::sd15_base();
     let load = Load { mapped: true, preview: None, ..tiny().1 };
     let load = Load { width: 512, height: 512, batch: 1, ..load };
-    let estimate = estimate(&base, &load, PER_BLOCK);
-    // The UNet's part of 2.13 GB.
-    let file = estimate.peak_bytes - estimate.needed_bytes;
-    assert!((1.70e9..1.73e9).contains(&(file as f64)), "{file}");
+    let pages = |placement| {
+        let estimate = estimate(&base, &load, MemoryChoice { placement, ..PER_BLOCK });
+        ((estimate.peak_bytes - estimate.needed_bytes) as f64, bytes(&estimate, "UNet weights") as f64)
+    };
+    // The UNet's part of 2.13 GB, and its matrices' of that.
+    let (file, matrices) = (1.72e9, 2.0 * base.denoiser_matrices as f64);
+    let rest = 4.0 * (base.denoiser_params - base.denoiser_matrices) as f64;
+    let near = |found: f64, expected: f64| assert!((found / expected - 1.0).abs() < 0.01, "{found}, not {expected}");
+    let (streamed, resident) = (pages(Placement::Stream), pages(Placement::Resident));
+    near(streamed.0, file);
+    near(streamed.1, rest);
+    near(resident.0, file - matrices);
+    near(resident.1, rest + matrices);
 }

@@ -4,7 +4,7 @@ use super::display::{bytes, count, duration, plural};
 use super::resolve::Notes;
 use super::{Memory, Optimiser, PlanSettings, preview_rounds};
 use crate::facts::{BaseFacts, BucketFacts, DatasetFacts, MachineFacts};
-use crate::memory::{Load, MemoryChoice, MemoryEstimate, Placement, Quantise, Segments, estimate};
+use crate::memory::{Load, MemoryChoice, MemoryEstimate, Placement, Quantise, Segments, estimate, exact_bytes};
 use crate::numbers::Numbers;
 use crate::setting::BaseClass;
 
@@ -93,11 +93,13 @@ fn note_weights(
     notes: &mut Notes<'_>,
 ) {
     let bits = match choice.quantise {
+        Quantise::None if choice.placement == Placement::Resident => (8.0 * exact_bytes(base, load)).round() as u64,
         Quantise::None => 8 * load.number_bytes,
         Quantise::Int8 => 8,
         Quantise::Int4 => 4,
     };
     let place = match choice.placement {
+        Placement::Resident if load.mapped && choice.quantise == Quantise::None => "in their file, mapped into memory",
         Placement::Resident => "on the device",
         Placement::Host => "brought in block by block from the computer's memory",
         Placement::Stream => "brought in block by block from their file",

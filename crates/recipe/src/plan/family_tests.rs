@@ -65,17 +65,21 @@ fn weights_wait_in_the_computers_memory_where_it_has_room() {
     assert_eq!(cpu.placement, Placement::Resident);
 }
 
-/// Vulkan computes in f32, CUDA in 16 bits.
+/// Vulkan computes in f32, CUDA in 16 bits; matrices stay in the file's 16 on both.
 #[test]
-fn weights_on_vulkan_take_twice_what_they_take_on_cuda() {
-    let base = example::flux_dev_base();
-    let weights = |device: &str| {
+fn weights_on_vulkan_are_those_of_the_file() {
+    let weights = |device: &str, base: &BaseFacts| {
         let machine = MachineFacts { device: device.to_owned(), memory_bytes: 80_000_000_000, ..example::machine() };
         let whole = recipe(&[("memory.weights", "resident"), ("base.quantise", "none")]);
-        let plan = plan(&whole, &base, &example::pictures(20, 512), &machine).unwrap();
+        let plan = plan(&whole, base, &example::pictures(20, 512), &machine).unwrap();
         plan.memory.parts.iter().find(|part| part.name == "transformer weights").unwrap().bytes
     };
-    assert_eq!(weights("vulkan:0"), 2 * weights("cuda:0"));
+    let halves = example::flux_dev_base();
+    let others = 2 * (halves.denoiser_params - halves.denoiser_matrices);
+    assert_eq!(weights("vulkan:0", &halves), weights("cuda:0", &halves) + others);
+    // A file in 8 bits is converted.
+    let eighths = BaseFacts { model_file_bytes: halves.model_file_bytes / 2, ..halves };
+    assert_eq!(weights("vulkan:0", &eighths), 2 * weights("cuda:0", &eighths));
 }
 
 #[test]

@@ -196,8 +196,8 @@ fn cards_compute_with_half_the_bytes() {
     let machine = MachineFacts { device: "cuda:0".to_owned(), ..example::machine() };
     let data = example::pictures(24, 128);
     let gpu = plan(&recipe(&[]), &example::demo_base(), &data, &machine).unwrap();
-    let weights = |plan: &Plan| plan.memory.parts.iter().find(|part| part.name == "UNet weights").unwrap().bytes;
-    assert_eq!(weights(&gpu) * 2, weights(&planned(&[])));
+    let activations = |plan: &Plan| plan.memory.parts.iter().find(|part| part.name == "activations").unwrap().bytes;
+    assert_eq!(activations(&gpu) * 2, activations(&planned(&[])));
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn the_terminal_shows_it_in_columns() {
         "  Length    300 steps in 50 epochs",
         "  Scale of the LoRA  alpha 16 / rank 16 = 1",
         "  Trigger word       ink",
-        "  UNet weights                             35 MB  always",
+        "  UNet weights                             29 MB  always",
         "  - ink, thing 1",
     ] {
         assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");

@@ -1,6 +1,7 @@
 //! A run whose memory runs out does not end: it takes a smaller way and does the step again. The numbers stay those of the
 //! recipe: only segments and the place of weights change, never their bits.
 
+use lorikeet_nn::DeviceKind;
 use lorikeet_protocol::Event;
 use lorikeet_recipe::{Placement, Quantise, Segments};
 
@@ -19,7 +20,11 @@ impl Run<'_> {
         let what = if self.plan.segments == Segments::One {
             self.plan.segments = Segments::PerBlock;
             "From here on the backward pass goes block by block, which takes about half as long again"
-        } else if self.plan.placement == Placement::Resident && self.plan.quantise == Quantise::None {
+        } else if self.plan.placement == Placement::Resident
+            && self.plan.quantise == Quantise::None
+            && self.stepper.base.kind != DeviceKind::Cpu
+        {
+            // On the CPU exact weights are in their file already.
             self.plan.placement = Placement::Stream;
             let text = self.plan.settings.base.quantise_text;
             self.stepper.base.set_storage(Placement::Stream, Quantise::None, text);
