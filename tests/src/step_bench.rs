@@ -58,6 +58,10 @@ impl WeightSource for Weights {
         let start = self.0.file_size() as usize - self.0.data_section().len();
         Some(RawTensor::new(format, self.0.clone(), start + info.range.start..start + info.range.end))
     }
+
+    fn copied(&self, name: &str) {
+        self.0.let_go(name);
+    }
 }
 
 /// What is trained, on made-up inputs.

@@ -310,6 +310,13 @@ impl Component {
         (pieces.len() == entry.pieces.len()).then_some((dtype, pieces))
     }
 
+    /// See [`SafetensorsFile::let_go`].
+    pub fn let_go(&self, name: &str) {
+        for piece in self.entries.get(name).iter().flat_map(|entry| &entry.pieces) {
+            piece.file.let_go(&piece.key);
+        }
+    }
+
     /// Number of weights.
     pub fn parameters(&self) -> u64 {
         self.entries.values().map(|entry| entry.shape.iter().map(|&size| size as u64).product::<u64>()).sum()

@@ -152,6 +152,26 @@ impl SafetensorsFile {
         &self.map[self.data_start..]
     }
 
+    /// Unmaps the pages of a tensor until they are read again, so that they no longer count as memory of this program.
+    pub fn let_go(&self, name: &str) {
+        #[cfg(unix)]
+        if let Some(info) = self.info(name) {
+            #[allow(unsafe_code, reason = "for private maps that were written it would lose data")]
+            // SAFETY: the map is read-only and of a file, from which the next reading brings the same bytes.
+            let advised = unsafe {
+                self.map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    self.data_start + info.range.start,
+                    info.range.len(),
+                )
+            };
+            // A system that does not take the advice keeps them, as it did.
+            advised.ok();
+        }
+        #[cfg(not(unix))]
+        let _ = name;
+    }
+
     fn expect(&self, name: &str) -> Result<&TensorInfo, CheckpointError> {
         self.info(name)
             .ok_or_else(|| CheckpointError::MissingTensor { path: self.path.clone(), tensor: name.to_owned() })

@@ -24,6 +24,11 @@ pub trait WeightSource {
         let _ = name;
         None
     }
+
+    /// The tensor was copied, and is not read again soon.
+    fn copied(&self, name: &str) {
+        let _ = name;
+    }
 }
 
 /// Reads tensors below a path, checks their shapes and puts them on the device.
@@ -155,6 +160,7 @@ impl<'a> Loader<'a> {
                 }
             });
         }
+        self.source.copied(&full);
         Ok(self.upload(values, [inputs, outputs]))
     }
 
@@ -181,6 +187,7 @@ impl<'a> Loader<'a> {
                     Lies::OnTheDevice(dtype) => {
                         look_through(&raw, shape).map_err(|found| not_finite(&full, found))?;
                         let matrix = HostMatrix::Float { weight: file_data(&raw, shape, dtype) };
+                        self.source.copied(&full);
                         Ok(FrozenMatrix::Packed(matrix.upload(self.device.as_dispatch())))
                     }
                     Lies::Converted => plain(),
@@ -193,6 +200,7 @@ impl<'a> Loader<'a> {
         let values = if raw.is_some() { Vec::new() } else { self.plain(&full)? };
         let kept = raw.as_ref().map_or(Kept::Values(&values), RawTensor::kept);
         let matrix = self.pack(&full, &Matrix { inputs, kept }, outputs, bits)?;
+        self.source.copied(&full);
         Ok(FrozenMatrix::Packed(match self.storage {
             Storage::Host(_) => Packed::Host { matrix: matrix.staged(self.device) },
             _ => matrix.upload(self.device.as_dispatch()),
@@ -259,18 +267,16 @@ impl<'a> Loader<'a> {
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, NnError> {
         let name = self.check(name, shape)?;
         let (height, width) = (shape.first().copied().unwrap_or(1), shape.iter().skip(1).product::<usize>().max(1));
-        if width > 1
-            && let Some(raw) = self.raw(&name, [height, width])?
-        {
-            let matrix = Matrix { inputs: width, kept: raw.kept() };
-            return rows(&matrix, height, |value| value).map_err(|found| not_finite(&name, found));
-        }
-        let values = self.plain(&name)?;
-        values
-            .chunks(width)
-            .enumerate()
-            .try_for_each(|(row, values)| finite(row, values))
-            .map_err(|found| not_finite(&name, found))?;
+        let raw = if width > 1 { self.raw(&name, [height, width])? } else { None };
+        let values = match raw {
+            Some(raw) => rows(&Matrix { inputs: width, kept: raw.kept() }, height, |value| value),
+            None => {
+                let values = self.plain(&name)?;
+                values.chunks(width).enumerate().try_for_each(|(row, values)| finite(row, values)).map(|()| values)
+            }
+        };
+        let values = values.map_err(|found| not_finite(&name, found))?;
+        self.source.copied(&name);
         Ok(values)
     }
 

@@ -6,8 +6,9 @@
 //! - Attention keeps no scores but works on [`SCORES`] copies of a few rows of them.
 //! - A 3 x 3 convolution works on its input unfolded, 9 numbers for one.
 //! - Only matrices of linear layers are packed or streamed; a card holds those of the blocks at work.
-//! - Weight files are mapped. On the CPU exact matrices are multiplied tile by tile out of their file, whose pages the system
-//!   takes back when it needs them: resident ones are those that have room there, streamed ones are read again.
+//! - Weight files are mapped, and pages let go of that were copied. On the CPU exact matrices are multiplied tile by tile out of
+//!   their file, whose pages the system takes back when it needs them: resident ones are those that have room there, streamed
+//!   ones are read again.
 //! - Where a card computes in f32, exact matrices of a file in 16 bits stay in 16.
 
 use serde::{Deserialize, Serialize};
@@ -243,9 +244,7 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
     });
     let decoder = if load.preview.is_some() { base.vae_params * AUTOENCODER_BYTES } else { 0 };
     let per_number = if load.eight_bit { TRAINED_8_BIT } else { TRAINED };
-    // Without the pages that count as weights.
-    let counted = choice.placement == Placement::Resident && choice.quantise == Quantise::None;
-    let in_file = base.denoiser_params.saturating_sub(if counted { base.denoiser_matrices } else { 0 });
+    let pages = load.mapped && choice.placement == Placement::Stream;
     MemoryEstimate::new(vec![
         ("autoencoder", Encoding, base.vae_params * AUTOENCODER_BYTES),
         ("encoding a picture", Encoding, autoencoder(load.width, load.height)),
@@ -271,7 +270,7 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
         (
             "pages of the model's file",
             Mapped,
-            if load.mapped { (in_file as f64 * stored_bytes(base)) as u64 } else { 0 },
+            if pages { (base.denoiser_matrices as f64 * stored_bytes(base)) as u64 } else { 0 },
         ),
         ("weights in the computer's memory", Host, host),
     ])

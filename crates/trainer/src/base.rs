@@ -205,6 +205,10 @@ impl WeightSource for Weights<'_> {
         let piece = |rows: Mapped| RawPiece { owner: rows.file, range: rows.range, scale: rows.scale };
         Some(RawTensor { format, pieces: pieces.into_iter().map(piece).collect() })
     }
+
+    fn copied(&self, name: &str) {
+        self.0.let_go(name);
+    }
 }
 
 /// Opens a base by what stands in a recipe: the name of a built-in one, a folder or a file.

@@ -86,7 +86,7 @@ pub(super) fn frozen_product(
 pub(super) fn multiply(y: &mut [f32], x: &[f32], weight: &Frozen, way: Way, added: Option<Added>) {
     let [outputs, inputs] = weight.shape();
     let (depth, columns) = if way == Way::Forward { (inputs, outputs) } else { (outputs, inputs) };
-    let rows = if columns == 0 { 0 } else { y.len() / columns };
+    let rows = y.len().checked_div(columns).unwrap_or(0);
     let several = matches!(threads([rows, depth, columns]), Parallelism::Rayon(_));
     let Cut { height, width, deep } =
         cut(rows, columns, weight.block(), if several { rayon::current_num_threads() } else { 1 });
