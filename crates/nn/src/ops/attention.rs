@@ -1,15 +1,16 @@
 //! Attention with a backward that keeps no scores, for each backend.
 
+use std::ops::Range;
+
 use burn::backend::ops::FloatTensorOps as _;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, TensorMetadata as _};
-use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{DType, Slice};
+use burn::tensor::{DType, Shape, Slice};
 
 use super::cpu_attention::{self, Heads, Made, Sizes};
 use super::pool;
 
-/// Scores of one chunk of query rows in the backward on a card: at most this many numbers.
+/// Scores of one chunk of query rows on a card: at most this many numbers.
 const SCORES_AT_ONCE: usize = 1 << 24;
 
 /// Attention and what its backward needs. `q` and `out` `[b, heads, queries, width]`, `k` and `v` `[b, heads, keys, width]`.
@@ -26,19 +27,26 @@ pub(super) struct Attended<B: Backend> {
 pub(super) trait Attend: Backend {
     /// `softmax(q k^T / sqrt(width)) v`.
     fn attend(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> Attended<Self> {
-        let out = Self::attention(q.clone(), k.clone(), v.clone(), None, None, AttentionModuleOptions::default());
+        let out = forward_by_rows::<Self>(&q, &k, &v, SCORES_AT_ONCE);
         Attended { q, k, v, out, sums: None }
     }
 
     /// Gradients of q, k and v from that of the output.
     fn attend_backward(attended: Attended<Self>, grad: FloatTensor<Self>) -> [FloatTensor<Self>; 3] {
-        backward_by_rows(attended, grad)
+        backward_by_rows(attended, grad, SCORES_AT_ONCE)
     }
 }
 
 #[cfg(feature = "cuda")]
-impl Attend for burn::backend::Cuda {}
+impl Attend for burn::backend::Cuda {
+    fn attend(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> Attended<Self> {
+        let fused = |q, k, v| Self::attention(q, k, v, None, None, Default::default());
+        let out = padded::<Self>(&q, &k, &v, fused);
+        Attended { q, k, v, out, sums: None }
+    }
+}
 
+/// Burn has no fused kernel for f32, and keeps the whole score matrix.
 #[cfg(all(feature = "vulkan", not(feature = "cuda")))]
 impl Attend for burn::backend::Wgpu {}
 
@@ -59,7 +67,7 @@ impl Attend for Flex {
             [&attended.out, &grad].map(|t| Self::float_cast(t.clone(), DType::F32.into()).to_contiguous());
         let sums = attended.sums.as_ref().and_then(|sums| sums.as_slice::<f32>());
         let (Some(out), Some(grad), Some(sums)) = (out.as_slice::<f32>(), grad.as_slice::<f32>(), sums) else {
-            return backward_by_rows(attended, grad);
+            return backward_by_rows(attended, grad, SCORES_AT_ONCE);
         };
         let Attended { q, k, v, .. } = &attended;
         let (sizes, [b, h, n, d]) = sizes(q, k);
@@ -90,14 +98,84 @@ fn heads(t: &FloatTensor<Flex>) -> Heads<'_> {
     Heads { data: t.storage::<f32>(), starts, row: step(2), column: step(3) }
 }
 
-/// With P = softmax(s q k^T): dV = P^T dO, dS = P (dO V^T - rowsum(dO O)), dQ = s dS K, dK = s dS^T Q
-/// (Dao and others 2022, algorithm 4), for as many query rows at once as [`SCORES_AT_ONCE`] allows.
-fn backward_by_rows<B: Backend>(attended: Attended<B>, grad: FloatTensor<B>) -> [FloatTensor<B>; 3] {
-    let Attended { q, k, v, out, .. } = attended;
+/// Burn's fused kernels (cubek-attention 0.3.1, `blackbox_accelerated.rs`) take query rows by 32, 64 or 128 and heads by 16.
+/// Given others, Burn keeps the whole score matrix without a word: 1 GB several times over for FLUX at 1216 x 832 px.
+#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "the test runs it on the CPU"))]
+fn padded<B: Backend>(
+    q: &FloatTensor<B>,
+    k: &FloatTensor<B>,
+    v: &FloatTensor<B>,
+    fused: impl Fn(FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
+) -> FloatTensor<B> {
     let shape = q.shape();
-    let (rows, keys) = (shape[2], k.shape()[2]);
-    let scale = 1.0 / (shape[3] as f64).sqrt();
-    let chunk = (SCORES_AT_ONCE / (shape[0] * shape[1] * keys).max(1)).clamp(1, rows.max(1));
+    let (rows, width) = (shape[2], shape[3]);
+    let (more_rows, more_width) = (rows.next_multiple_of(128) - rows, width.next_multiple_of(16) - width);
+    let wider = |t: &FloatTensor<B>| with_zeros::<B>(t.clone(), 3, more_width);
+    let mut wide_q = wider(q);
+    if more_width > 0 {
+        // Zeros change no product, but the kernel divides by the root of the width it sees.
+        let factor = ((width + more_width) as f64 / width as f64).sqrt();
+        wide_q = B::float_mul_scalar(wide_q, factor.into());
+    }
+    let out = fused(with_zeros::<B>(wide_q, 2, more_rows), wider(k), wider(v));
+    if more_rows + more_width == 0 {
+        return out;
+    }
+    let first = |length: usize| Slice::new(0, Some(length as isize), 1);
+    B::float_slice(out, &[first(shape[0]), first(shape[1]), first(rows), first(width)])
+}
+
+fn with_zeros<B: Backend>(t: FloatTensor<B>, axis: usize, more: usize) -> FloatTensor<B> {
+    if more == 0 {
+        return t;
+    }
+    let mut shape = t.shape();
+    shape[axis] = more;
+    let zeros = B::float_zeros(shape, &t.device(), t.dtype().into());
+    B::float_cat(vec![t, zeros], axis)
+}
+
+/// For as many query rows at once as have that many scores.
+fn forward_by_rows<B: Backend>(
+    q: &FloatTensor<B>,
+    k: &FloatTensor<B>,
+    v: &FloatTensor<B>,
+    scores: usize,
+) -> FloatTensor<B> {
+    let scale = 1.0 / (q.shape()[3] as f64).sqrt();
+    let k_t = B::float_swap_dims(k.clone(), 2, 3);
+    let parts = chunks(&q.shape(), k.shape()[2], scores).map(|chunk| {
+        let q = B::float_mul_scalar(rows::<B>(q, chunk), scale.into());
+        B::float_matmul(B::softmax(B::float_matmul(q, k_t.clone()), 3), v.clone())
+    });
+    joined::<B>(parts.collect())
+}
+
+/// Ranges of query rows.
+fn chunks(q: &Shape, keys: usize, scores: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let rows = q[2];
+    let chunk = (scores / (q[0] * q[1] * keys).max(1)).clamp(1, rows.max(1));
+    (0..rows).step_by(chunk).map(move |start| start..(start + chunk).min(rows))
+}
+
+fn rows<B: Backend>(t: &FloatTensor<B>, chunk: Range<usize>) -> FloatTensor<B> {
+    if chunk.len() == t.shape()[2] {
+        return t.clone();
+    }
+    let all = || Slice::new(0, None, 1);
+    B::float_slice(t.clone(), &[all(), all(), Slice::new(chunk.start as isize, Some(chunk.end as isize), 1), all()])
+}
+
+/// Along the rows.
+fn joined<B: Backend>(mut parts: Vec<FloatTensor<B>>) -> FloatTensor<B> {
+    if parts.len() == 1 { parts.remove(0) } else { B::float_cat(parts, 2) }
+}
+
+/// With P = softmax(s q k^T): dV = P^T dO, dS = P (dO V^T - rowsum(dO O)), dQ = s dS K, dK = s dS^T Q
+/// (Dao and others 2022, algorithm 4), for as many query rows at once as have that many scores.
+fn backward_by_rows<B: Backend>(attended: Attended<B>, grad: FloatTensor<B>, scores: usize) -> [FloatTensor<B>; 3] {
+    let Attended { q, k, v, out, .. } = attended;
+    let scale = 1.0 / (q.shape()[3] as f64).sqrt();
     let k_t = B::float_swap_dims(k.clone(), 2, 3);
     let v_t = B::float_swap_dims(v, 2, 3);
     let (mut dq, mut dk, mut dv) = (Vec::new(), None, None);
@@ -105,16 +183,8 @@ fn backward_by_rows<B: Backend>(attended: Attended<B>, grad: FloatTensor<B>) -> 
         Some(sum) => B::float_add(sum, part),
         None => part,
     };
-    for start in (0..rows).step_by(chunk) {
-        let end = (start + chunk).min(rows);
-        let part = |t: &FloatTensor<B>| {
-            if end - start == rows {
-                return t.clone();
-            }
-            let all = || Slice::new(0, None, 1);
-            let slices = [all(), all(), Slice::new(start as isize, Some(end as isize), 1), all()];
-            B::float_slice(t.clone(), &slices)
-        };
+    for chunk in chunks(&q.shape(), k.shape()[2], scores) {
+        let part = |t: &FloatTensor<B>| rows::<B>(t, chunk.clone());
         let (q, out, grad) = (B::float_mul_scalar(part(&q), scale.into()), part(&out), part(&grad));
         let p = B::softmax(B::float_matmul(q.clone(), k_t.clone()), 3);
         let dp = B::float_matmul(grad.clone(), v_t.clone());
@@ -125,10 +195,60 @@ fn backward_by_rows<B: Backend>(attended: Attended<B>, grad: FloatTensor<B>) -> 
         // q already carries the scale.
         dk = Some(add(dk, B::float_matmul(B::float_swap_dims(ds, 2, 3), q)));
     }
-    let dq = if dq.len() == 1 { dq.remove(0) } else { B::float_cat(dq, 2) };
     // There is at least one chunk: an attention without queries never reaches its backward.
     match (dk, dv) {
-        (Some(dk), Some(dv)) => [dq, dk, dv],
-        _ => [dq, k.clone(), k],
+        (Some(dk), Some(dv)) => [joined::<B>(dq), dk, dv],
+        _ => [q, k.clone(), k],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+    use lorikeet_seeded::{Purpose, Stream};
+
+    use super::*;
+
+    fn random(shape: [usize; 4], seed: u64) -> FloatTensor<Flex> {
+        let values = Stream::new(seed, Purpose::RandomWeights, &[]).normals(shape.iter().product());
+        Flex::float_from_data(TensorData::new(values, shape), &Default::default())
+    }
+
+    fn apart(found: &FloatTensor<Flex>, expected: &FloatTensor<Flex>) -> f32 {
+        assert_eq!(found.shape(), expected.shape());
+        let [found, expected] = [found, expected].map(|t| t.to_contiguous());
+        let pairs = found.as_slice::<f32>().unwrap().iter().zip(expected.as_slice::<f32>().unwrap());
+        pairs.fold(0.0, |most, (a, b)| f32::max(most, (a - b).abs()))
+    }
+
+    /// What cards do is written with the operations of any backend, so the CPU can run it too.
+    #[test]
+    fn what_cards_do_is_what_the_cpu_does() {
+        for (rows, keys, width) in [(256, 256, 64), (300, 77, 40), (1, 5, 8), (128, 33, 128)] {
+            let (q, k, v) =
+                (random([2, 3, rows, width], 1), random([2, 3, keys, width], 2), random([2, 3, keys, width], 3));
+            let attended = Flex::attend(q.clone(), k.clone(), v.clone());
+            let seen = std::cell::RefCell::new(Vec::new());
+            let fused = |q: FloatTensor<Flex>, k: FloatTensor<Flex>, v: FloatTensor<Flex>| {
+                seen.borrow_mut().push([q.shape(), k.shape(), v.shape()]);
+                Flex::attend(q, k, v).out
+            };
+            assert!(apart(&padded::<Flex>(&q, &k, &v, fused), &attended.out) < 1e-6);
+            let [q_shape, k_shape, v_shape] = &seen.borrow()[0];
+            assert!(q_shape[2].is_multiple_of(128) && k_shape[2] == keys);
+            assert!([q_shape, k_shape, v_shape].iter().all(|shape| shape[3].is_multiple_of(16)));
+            let grad = random([2, 3, rows, width], 4);
+            let expected = Flex::attend_backward(attended.clone(), grad.clone());
+            // All at once, a few rows, each by itself.
+            for scores in [usize::MAX, 6 * keys * 7, 1] {
+                let off = apart(&forward_by_rows::<Flex>(&q, &k, &v, scores), &attended.out);
+                // Outputs go to 4 or so.
+                assert!(off < 5e-6, "{rows} x {keys} x {width} by {scores}: {off:e}");
+                let found = backward_by_rows(attended.clone(), grad.clone(), scores);
+                let off = found.iter().zip(&expected).map(|(found, expected)| apart(found, expected));
+                let off = off.fold(0.0, f32::max);
+                assert!(off < 2e-5, "{rows} x {keys} x {width} by {scores}: {off:e}");
+            }
+        }
     }
 }

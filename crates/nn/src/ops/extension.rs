@@ -6,7 +6,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, TensorMetadata as _, backend_extension};
 use burn::tensor::Shape;
-use burn::tensor::ops::{AttentionModuleOptions, ConvOptions};
+use burn::tensor::ops::ConvOptions;
 
 use super::attention::{Attend, Attended};
 use super::conv::Convolve;
@@ -17,9 +17,7 @@ use super::packed::{self, Bias, Packed, Part, Way};
 #[backend_extension(Flex, Cube: cfg(any(feature = "cuda", feature = "vulkan")), Autodiff)]
 pub(super) trait FrozenOps: Backend {
     /// See [`super::sdpa`].
-    fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::attention(q, k, v, None, None, AttentionModuleOptions::default())
-    }
+    fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// See [`super::gelu`] and [`super::gelu_tanh`].
     fn gelu_of(x: FloatTensor<Self>, kind: Gelu) -> FloatTensor<Self> {
@@ -74,10 +72,18 @@ impl FrozenOps for burn::backend::Flex {
 }
 
 #[cfg(feature = "cuda")]
-impl FrozenOps for burn::backend::Cuda {}
+impl FrozenOps for burn::backend::Cuda {
+    fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::attend(q, k, v).out
+    }
+}
 
 #[cfg(all(feature = "vulkan", not(feature = "cuda")))]
-impl FrozenOps for burn::backend::Wgpu {}
+impl FrozenOps for burn::backend::Wgpu {
+    fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::attend(q, k, v).out
+    }
+}
 
 impl<B: FrozenOps + Attend + Convolve, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
     fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
