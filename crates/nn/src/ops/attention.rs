@@ -3,6 +3,8 @@
 use std::ops::Range;
 
 use burn::backend::ops::FloatTensorOps as _;
+#[cfg(feature = "cuda")]
+use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, TensorMetadata as _};
 use burn::tensor::{DType, Shape, Slice};
@@ -40,8 +42,9 @@ pub(super) trait Attend: Backend {
 #[cfg(feature = "cuda")]
 impl Attend for burn::backend::Cuda {
     fn attend(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> Attended<Self> {
-        let fused = |q, k, v| Self::attention(q, k, v, None, None, Default::default());
-        let out = padded::<Self>(&q, &k, &v, fused);
+        let out = padded::<Self>(&q, &k, &v, |q, k, v| {
+            <Self as ModuleOps<Self>>::attention(q, k, v, None, None, Default::default())
+        });
         Attended { q, k, v, out, sums: None }
     }
 }
