@@ -7,8 +7,8 @@
 //! - A 3 x 3 convolution works on its input unfolded, 9 numbers for one.
 //! - Only matrices of linear layers are packed or streamed; a card holds those of the blocks at work.
 //! - Weight files are mapped, and pages let go of that were copied. On the CPU exact matrices are multiplied tile by tile out of
-//!   their file, whose pages the system takes back when it needs them: resident ones are those that have room there, streamed
-//!   ones are read again.
+//!   their file, whose pages the system takes back when it needs them: resident means that there is room for them, streamed that they
+//!   are read again in each step.
 //! - Where a card computes in f32, exact matrices of a file in 16 bits stay in 16.
 
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,11 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
+    /// What must have room for a way to be as fast as it can: pages of a file too, unless it is to be read again and again.
+    pub(crate) fn room(&self, choice: MemoryChoice) -> u64 {
+        if choice.placement == Placement::Resident { self.peak_bytes } else { self.needed_bytes }
+    }
+
     fn new(parts: Vec<(&str, MemoryStage, u64)>) -> MemoryEstimate {
         let parts: Vec<MemoryPart> = parts
             .into_iter()
@@ -199,12 +204,14 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
     // Of matrices, and all others; `a_block`: those of one block.
     let weights = |matrices: u64, params: u64, a_block: u64, quantise: Quantise, placement: Placement| {
         let kept = match (placement, load.mapped) {
-            (Placement::Resident, _) if quantise == Quantise::None => {
+            // In the file's pages, counted below.
+            (Placement::Resident, true) if quantise == Quantise::None => 0,
+            (Placement::Stream, true) => 0,
+            (Placement::Resident, false) if quantise == Quantise::None => {
                 (matrices as f64 * exact_bytes(base, load)) as u64
             }
             // On the CPU the computer's memory is the device's.
             (Placement::Resident, _) | (Placement::Host, true) => quantise.weight_bytes(matrices, number),
-            (Placement::Stream, true) => 0,
             (Placement::Host | Placement::Stream, false) => {
                 quantise.weight_bytes((STREAMED_BLOCKS * a_block).min(matrices), number)
             }
@@ -244,7 +251,7 @@ pub fn estimate(base: &BaseFacts, load: &Load, choice: MemoryChoice) -> MemoryEs
     });
     let decoder = if load.preview.is_some() { base.vae_params * AUTOENCODER_BYTES } else { 0 };
     let per_number = if load.eight_bit { TRAINED_8_BIT } else { TRAINED };
-    let pages = load.mapped && choice.placement == Placement::Stream;
+    let pages = load.mapped && choice.placement != Placement::Host && choice.quantise == Quantise::None;
     MemoryEstimate::new(vec![
         ("autoencoder", Encoding, base.vae_params * AUTOENCODER_BYTES),
         ("encoding a picture", Encoding, autoencoder(load.width, load.height)),

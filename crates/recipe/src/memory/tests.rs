@@ -142,21 +142,22 @@ fn on_the_cpu_streamed_matrices_take_nothing_but_convolutions_stay() {
 }
 
 #[test]
-fn mapped_files_are_seen_but_only_resident_matrices_needed() {
+fn mapped_files_are_seen_but_not_needed() {
     let base = example::sd15_base();
     let load = Load { mapped: true, preview: None, ..tiny().1 };
     let load = Load { width: 512, height: 512, batch: 1, ..load };
-    let pages = |placement| {
-        let estimate = estimate(&base, &load, MemoryChoice { placement, ..PER_BLOCK });
-        ((estimate.peak_bytes - estimate.needed_bytes) as f64, bytes(&estimate, "UNet weights") as f64)
-    };
-    let (matrices, rest) =
-        (2.0 * base.denoiser_matrices as f64, 4.0 * (base.denoiser_params - base.denoiser_matrices) as f64);
-    let near =
-        |found: f64, expected: f64| assert!((found - expected).abs() < 0.01 * matrices, "{found}, not {expected}");
-    let (streamed, resident) = (pages(Placement::Stream), pages(Placement::Resident));
-    near(streamed.0, matrices);
-    near(streamed.1, rest);
-    near(resident.0, 0.0);
-    near(resident.1, rest + matrices);
+    let (matrices, rest) = (base.denoiser_matrices, 4 * (base.denoiser_params - base.denoiser_matrices));
+    for (placement, pages) in [(Placement::Stream, 2.0), (Placement::Resident, 2.0), (Placement::Host, 0.0)] {
+        let choice = MemoryChoice { placement, ..PER_BLOCK };
+        let estimate = estimate(&base, &load, choice);
+        let found = (estimate.peak_bytes - estimate.needed_bytes) as f64 / matrices as f64;
+        assert!((found - pages).abs() < 0.02, "{placement:?}: {found} bytes a number");
+        let copied = if placement == Placement::Host { 4 * matrices } else { 0 };
+        assert_eq!(bytes(&estimate, "UNet weights"), rest + copied);
+        // Only what is read again in each step can do without room for it.
+        let room = if placement == Placement::Stream { estimate.needed_bytes } else { estimate.peak_bytes };
+        assert_eq!(estimate.room(choice), room);
+    }
+    let eight = estimate(&base, &load, MemoryChoice { quantise: Quantise::Int8, ..PER_BLOCK });
+    assert_eq!(eight.peak_bytes, eight.needed_bytes);
 }

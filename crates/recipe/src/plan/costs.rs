@@ -44,14 +44,14 @@ pub(super) fn choose_memory(
     }
     ways.sort_by(|(a, _), (b, _)| slowdown(*a).total_cmp(&slowdown(*b)));
     let smallest = || (0..ways.len()).min_by_key(|&at| ways[at].1.needed_bytes);
-    let fits = ways.iter().position(|(_, memory)| memory.needed_bytes <= limit);
+    let fits = ways.iter().position(|(choice, memory)| memory.room(*choice) <= limit);
     let at = fits.or_else(smallest).unwrap_or(0);
     let (choice, memory) = ways[at].clone();
     let room = match settings.train.memory_limit {
         Some(limit) => format!("the limit of {}", bytes(limit)),
         None => format!("{:.0} % of {}", fill * 100.0, bytes(machine.memory_bytes)),
     };
-    let needed = bytes(memory.needed_bytes);
+    let needed = bytes(memory.room(choice));
 
     if (host_room..=machine.host_memory_bytes).contains(&memory.host_bytes) {
         notes.warn(format!(
@@ -66,10 +66,11 @@ pub(super) fn choose_memory(
         (Memory::Fast | Memory::Low, _) => notes.why("train.memory"),
         (Memory::Auto, Segments::One) => format!("about {needed} fits in {room}, so nothing need be computed twice"),
         (Memory::Auto, Segments::PerBlock) => {
-            let whole = estimate(base, &load, MemoryChoice { segments: Segments::One, ..choice });
+            let all_at_once = MemoryChoice { segments: Segments::One, ..choice };
+            let whole = estimate(base, &load, all_at_once);
             format!(
                 "all at once would need about {}, more than {room}; block by block needs about {needed} and computes each block twice",
-                bytes(whole.needed_bytes),
+                bytes(whole.room(all_at_once)),
             )
         }
     };
@@ -115,7 +116,7 @@ fn note_weights(
         (Some(_), Some(_)) => notes.why("base.quantise"),
         _ => {
             let plain = MemoryChoice { placement: Placement::Resident, quantise: Quantise::None, ..choice };
-            let plain_bytes = bytes(estimate(base, load, plain).needed_bytes);
+            let plain_bytes = bytes(estimate(base, load, plain).room(plain));
             if choice == plain {
                 format!("exact weights fit in {room}")
             } else {

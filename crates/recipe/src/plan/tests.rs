@@ -179,7 +179,7 @@ fn memory_decides_the_segments() {
     let roomy = with("auto", 16_000_000_000);
     assert_eq!(roomy.segments, Segments::One);
     // Exactly 60 % is still enough.
-    let limit = (roomy.memory.needed_bytes as f64 / 0.6).ceil() as u64;
+    let limit = (roomy.memory.peak_bytes as f64 / 0.6).ceil() as u64;
     assert_eq!(with("auto", limit).segments, Segments::One);
     let tight = with("auto", limit - 2);
     assert_eq!(tight.segments, Segments::PerBlock);
@@ -344,7 +344,7 @@ fn the_terminal_shows_it_in_columns() {
         "  Length    300 steps in 50 epochs",
         "  Scale of the LoRA  alpha 16 / rank 16 = 1",
         "  Trigger word       ink",
-        "  UNet weights                             29 MB  always",
+        "  UNet weights                             23 MB  always",
         "  - ink, thing 1",
     ] {
         assert!(text.lines().any(|found| found == line), "no line {line:?} in\n{text}");
