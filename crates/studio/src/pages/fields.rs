@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use egui::text::{CCursor, CCursorRange};
 use egui::{ComboBox, DragValue, Margin, Response, RichText, Slider, TextEdit, Ui, vec2};
 use lorikeet_recipe::{Choice, Kind, Setting, TextRule, Value};
 
@@ -62,7 +63,7 @@ pub(super) fn field(ui: &mut Ui, app: &mut StudioApp, setting: &'static Setting)
                 let response =
                     row(ui, setting.label, &help, unit, |ui| control(ui, draft, setting, value.clone(), &mut new));
                 if wanted {
-                    response.request_focus();
+                    focus(&response);
                 }
                 if let Kind::Text(rule) = setting.kind
                     && let Some(choose) = choose(rule, setting.id)
@@ -101,6 +102,14 @@ pub(super) fn field(ui: &mut Ui, app: &mut StudioApp, setting: &'static Setting)
         frame.response.scroll_to_me(Some(egui::Align::Center));
         app.advanced.wanted = None;
     }
+}
+
+/// As a click into it: what is typed next takes the place of what is there. egui selects that only for focus by click or tab.
+fn focus(field: &Response) {
+    field.request_focus();
+    let mut state = TextEdit::load_state(&field.ctx, field.id).unwrap_or_default();
+    state.cursor.set_char_range(Some(CCursorRange::two(CCursor::new(0), CCursor::new(usize::MAX))));
+    state.store(&field.ctx, field.id);
 }
 
 /// The dialog for what a text may hold.
@@ -219,12 +228,13 @@ fn zero(setting: &'static Setting) -> (impl Fn(f64) -> Option<String>, impl Fn(&
     (
         move |value: f64| (value == 0.0 && !word.is_empty()).then(|| word.to_owned()),
         move |text: &str| {
+            // A digit typed before or after the word, which the field shows, is meant alone.
             let text = text.trim();
-            if !word.is_empty() && text.eq_ignore_ascii_case(word) {
-                Some(0.0)
-            } else {
-                text.replace(',', "").parse().ok()
+            let number = text.strip_prefix(word).or_else(|| text.strip_suffix(word)).unwrap_or(text).trim();
+            if number.is_empty() || number.eq_ignore_ascii_case(word) {
+                return (!word.is_empty()).then_some(0.0);
             }
+            number.replace(',', "").parse().ok()
         },
     )
 }

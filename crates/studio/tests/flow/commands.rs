@@ -61,6 +61,27 @@ fn every_setting_is_found_and_shown_with_the_keyboard_on_it() {
 }
 
 #[test]
+fn what_is_typed_after_a_jump_takes_the_place_of_what_was_there() {
+    let engine = Fake::default();
+    let mut harness = studio(&engine, (1280.0, 800.0));
+    // One that shows a word for zero, one with decimals, one that is whole.
+    for (letters, id, typed, value) in [
+        ("memory limit", "memory.limit", "7.5", Value::Float(7.5)),
+        ("beta 2", "train.beta2", "0.5", Value::Float(0.5)),
+        ("Setting: Seed", "train.seed", "7", Value::Int(7)),
+    ] {
+        ctrl(&mut harness, Key::K);
+        type_text(&mut harness, letters);
+        harness.key_press(Key::Enter);
+        harness.run_steps(4);
+        type_text(&mut harness, typed);
+        harness.key_press(Key::Enter);
+        harness.run_steps(4);
+        assert_eq!(harness.state().recipe().get(id), value, "{id}");
+    }
+}
+
+#[test]
 fn pages_have_keys_of_their_own() {
     let mut harness = studio(&Fake::default(), (1280.0, 800.0));
     for (key, page) in [(Key::Num3, Page::Training), (Key::Num7, Page::Settings), (Key::Num1, Page::Dataset)] {
