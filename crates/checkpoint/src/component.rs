@@ -310,6 +310,20 @@ impl Component {
         (pieces.len() == entry.pieces.len()).then_some((dtype, pieces))
     }
 
+    /// # Errors
+    /// When one of its files was written to since it was opened.
+    pub fn unchanged(&self) -> Result<(), CheckpointError> {
+        let mut looked: Option<&Arc<SafetensorsFile>> = None;
+        for piece in self.entries.values().flat_map(|entry| &entry.pieces) {
+            // Tensors next to each other by name are mostly in one file.
+            if looked.is_none_or(|file| !Arc::ptr_eq(file, &piece.file)) {
+                piece.file.unchanged()?;
+                looked = Some(&piece.file);
+            }
+        }
+        Ok(())
+    }
+
     /// See [`SafetensorsFile::let_go`].
     pub fn let_go(&self, name: &str) {
         for piece in self.entries.get(name).iter().flat_map(|entry| &entry.pieces) {

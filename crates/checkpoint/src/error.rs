@@ -32,6 +32,9 @@ pub enum CheckpointError {
         path.display()
     )]
     Truncated { path: PathBuf, expected: u64, found: u64 },
+    /// Another program wrote to the file while it was in use.
+    #[error("'{}' was changed while it was in use, so that its weights may be others now. Put the file back as it was.", path.display())]
+    Changed { path: PathBuf },
     /// The header breaks the safetensors rules.
     #[error("the header of '{}' is damaged: {problem}. Fetch the file again, or save it again with the program that made it.", path.display())]
     Header { path: PathBuf, problem: String },

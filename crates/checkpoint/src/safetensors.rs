@@ -3,6 +3,7 @@ use std::fmt;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use memmap2::Mmap;
 use serde::Deserialize;
@@ -39,6 +40,10 @@ impl TensorInfo {
 /// touches mapped bytes which are no longer there.
 pub struct SafetensorsFile {
     path: PathBuf,
+    /// Stays open: a file that took its place under the same name is no matter.
+    file: File,
+    /// When it was written last, where the system tells.
+    written: Option<SystemTime>,
     map: Mmap,
     data_start: usize,
     tensors: BTreeMap<String, TensorInfo>,
@@ -88,7 +93,16 @@ impl SafetensorsFile {
         let header: Header = serde_json::from_slice(&map[8..data_start])
             .map_err(|e| CheckpointError::Header { path: path.to_owned(), problem: e.to_string() })?;
         let tensors = check(path, header.tensors, length, data_start)?;
-        Ok(Self { path: path.to_owned(), map, data_start, tensors, metadata: header.metadata })
+        let written = facts.modified().ok();
+        Ok(Self { path: path.to_owned(), file, written, map, data_start, tensors, metadata: header.metadata })
+    }
+
+    /// # Errors
+    /// When the file was written to since it was opened.
+    pub fn unchanged(&self) -> Result<(), CheckpointError> {
+        let facts = self.file.metadata().map_err(|e| CheckpointError::read(&self.path, e))?;
+        let same = facts.len() == self.file_size() && facts.modified().ok() == self.written;
+        if same { Ok(()) } else { Err(CheckpointError::Changed { path: self.path.clone() }) }
     }
 
     /// Where the file is.

@@ -6,6 +6,8 @@ mod doctor;
 mod drawing;
 mod face;
 mod follow;
+#[cfg(unix)]
+mod gone;
 mod shipped;
 mod trouble;
 
@@ -17,6 +19,8 @@ use args::{Cli, Task};
 use trouble::Trouble;
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    gone::tell();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {

@@ -122,6 +122,12 @@ impl Base {
         self.located(Part::TextEncoder, self.architecture.load_text(self))
     }
 
+    /// # Errors
+    /// When a file that steps read was written to since it was opened.
+    pub(crate) fn unchanged(&self) -> Result<(), TrainError> {
+        Ok(self.model.part(self.architecture.denoiser())?.unchanged()?)
+    }
+
     /// An error of a model tells tensors by name; people want to know in which file.
     fn located<T>(&self, part: Part, loaded: Result<T, TrainError>) -> Result<T, TrainError> {
         loaded.map_err(|error| match (error, self.model.part(part)) {

@@ -22,6 +22,8 @@ struct Face {
     events: Vec<Event>,
     /// Panics after this step, as a killed process would end.
     kill_after: Option<u64>,
+    /// What happens to the computer after this step.
+    after_step: Option<(u64, Box<dyn Fn()>)>,
 }
 
 impl Face {
@@ -37,6 +39,9 @@ impl Host for Face {
         }
         if let Event::Step(step) = &event {
             assert!(self.kill_after != Some(step.step), "killed");
+            if let Some((_, happens)) = self.after_step.as_ref().filter(|(at, _)| *at == step.step) {
+                happens();
+            }
         }
         self.events.push(event);
     }

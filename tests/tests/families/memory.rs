@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lorikeet_checkpoint::lora;
 use lorikeet_protocol::Event;
-use lorikeet_recipe::{Placement, Recipe, Segments};
+use lorikeet_recipe::{Placement, Recipe, Segments, Value};
 use lorikeet_trainer::{Done, resume, train};
 
 use super::{Face, recipe};
@@ -196,5 +196,40 @@ fn long_captions_huber_loss_and_pyramid_noise_train() {
         assert_ne!(face.losses(), plain.losses(), "{name}");
         assert!(numbers(&done).iter().any(|v| *v != 0.0));
         resumes("sdxl", folder.path(), name, &values, &numbers(&done));
+    }
+}
+
+#[test]
+fn a_base_that_is_written_to_ends_the_run_before_it_teaches() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("base");
+    copy_folder(Path::new(&super::base("sdxl")), &base);
+    let unet = base.join("unet/diffusion_pytorch_model.safetensors");
+    let mut recipe = recipe("sdxl", folder.path());
+    recipe.set("base.path", Value::Text(base.display().to_string())).unwrap();
+    let run_dir = folder.path().join("run");
+    fs::create_dir(&run_dir).unwrap();
+    recipe.save(&run_dir.join("recipe.toml")).unwrap();
+    let bytes = fs::read(&unet).unwrap();
+    let write = unet.clone();
+    let mut face = Face { run_dir: run_dir.clone(), ..Face::default() };
+    face.after_step = Some((2, Box::new(move || fs::write(&write, &bytes).unwrap())));
+    let error = train(&recipe, &run_dir, &mut face).unwrap_err().to_string();
+    assert!(
+        error.contains(&unet.display().to_string()) && error.contains("was changed while it was in use"),
+        "{error}"
+    );
+    assert_eq!(face.losses().len(), 2);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &to)
+        } else {
+            fs::copy(entry.path(), to).map(drop).unwrap()
+        }
     }
 }

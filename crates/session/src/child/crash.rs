@@ -56,13 +56,20 @@ fn cause(how: Option<How>) -> (String, &'static str) {
         "If it happens again: update the driver of the graphics card, or train on the CPU (run.device)";
     const OUTSIDE: &str = "Look for who ended it: another user, a task manager, or the system shutting down";
     const UNKNOWN: &str = "If it happens again, please report it with the run's log.txt";
+    const FILE: &str = "Look whether the base is there and whole, and its drive connected";
+    // Mapped bytes that are no longer there.
+    const BUS: i32 = if cfg!(target_os = "macos") { 10 } else { 7 };
     // What 0xC0000005 is as the number that Windows gives.
     const ACCESS_VIOLATION: i32 = 0xC000_0005_u32.cast_signed();
     match how {
         Some(How::Signal(9)) => {
             ("the system or a person killed it (signal 9). Systems do that when memory runs out".to_owned(), MEMORY)
         }
-        Some(How::Signal(signal @ (4 | 6 | 7 | 8 | 11))) => {
+        Some(How::Signal(BUS)) => (
+            format!("a file that it read, most likely the base, was cut short or its drive went away (signal {BUS})"),
+            FILE,
+        ),
+        Some(How::Signal(signal @ (4 | 6 | 8 | 11))) => {
             let name = match signal {
                 4 => "an instruction that this processor does not know",
                 6 => "it gave up itself",
@@ -92,6 +99,8 @@ mod tests {
         assert!(why.contains("memory runs out") && todo.contains("memory.limit"), "{why} {todo}");
         let (why, todo) = cause(Some(How::Signal(11)));
         assert!(why.contains("graphics driver") && todo.contains("run.device"), "{why} {todo}");
+        let (why, todo) = cause(Some(How::Signal(if cfg!(target_os = "macos") { 10 } else { 7 })));
+        assert!(why.contains("was cut short") && todo.contains("the base is there"), "{why} {todo}");
         assert!(cause(Some(How::Signal(15))).0.contains("asked to end"));
         assert!(cause(Some(How::Code(101))).0.contains("code 101"));
     }

@@ -89,6 +89,8 @@ impl Run<'_> {
         let count = batches.len();
         let seed = self.plan.settings.train.seed;
         let losses = self.stepper.step(batches, &self.latents, seed, self.step, &self.gauge)?;
+        // Before the LoRA learns from weights that are no longer the base's.
+        self.stepper.base.unchanged()?;
         let loss = losses.iter().map(|loss| loss / count as f32).sum();
         let mut gradients = self.stepper.set.take_gradients();
         if count > 1 {
