@@ -189,3 +189,50 @@ fn a_missing_tensor_is_named_with_its_file() {
     let message = SafetensorsFile::open(&path).unwrap().f32("conv_in.weight").unwrap_err().to_string();
     assert!(message.contains("conv_in.weight") && message.contains("Leerzeichen 熊"), "{message}");
 }
+
+/// KiB of the mapped file that are in this process, as Linux tells.
+#[cfg(target_os = "linux")]
+fn resident(path: &Path) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let ours = maps.split_once(path.to_str().unwrap()).unwrap().1;
+    let line = ours.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pages_that_are_let_go_of_leave_the_process_and_come_back_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.safetensors");
+    let values: Vec<f32> = (0..1 << 20).map(|n| n as f32).collect();
+    let tensors = ["a", "b"].map(|name| TensorData::f32(name, &[1 << 20], &values));
+    write_safetensors(&path, &tensors, &BTreeMap::new()).unwrap();
+    let file = SafetensorsFile::open(&path).unwrap();
+    for name in ["a", "b"] {
+        assert_eq!(file.f32(name).unwrap(), values);
+    }
+    let both = resident(&path);
+    assert!(both >= 8192, "{both} KiB of two tensors of 4096");
+    file.let_go("a");
+    let one = resident(&path);
+    assert!((4096..4096 + 64).contains(&one), "{one} KiB");
+    assert_eq!(file.f32("a").unwrap(), values);
+}
+
+#[test]
+fn a_file_that_was_written_to_is_told_and_one_that_took_its_name_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("base.safetensors");
+    write_safetensors(&path, &[tensor("a", &[64])], &BTreeMap::new()).unwrap();
+    let file = SafetensorsFile::open(&path).unwrap();
+    file.unchanged().unwrap();
+    // Saving puts another file in its place; the open one is as it was.
+    write_safetensors(&path, &[tensor("b", &[64])], &BTreeMap::new()).unwrap();
+    file.unchanged().unwrap();
+
+    let file = SafetensorsFile::open(&path).unwrap();
+    let longer = std::fs::OpenOptions::new().append(true).open(&path);
+    std::io::Write::write_all(&mut longer.unwrap(), b"more").unwrap();
+    let error = file.unchanged().unwrap_err().to_string();
+    assert!(error.contains("was changed while it was in use") && error.contains("base.safetensors"), "{error}");
+}

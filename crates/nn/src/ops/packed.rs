@@ -18,7 +18,7 @@ use crate::storage::{RawFormat, RawPiece, RawTensor};
 /// A frozen matrix, `[out, in]` as files have it.
 #[derive(Clone, Debug, ExtensionType)]
 pub(crate) enum Packed<B: Backend> {
-    /// In another float type than that of computation.
+    /// In a float type, which may be that of computation.
     Float {
         weight: FloatTensor<B>,
     },
