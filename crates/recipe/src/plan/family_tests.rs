@@ -184,6 +184,14 @@ fn what_does_not_fit_names_what_would() {
     let lack = small.lack_of_memory(true).unwrap();
     assert!(lack.contains("cuda:0 has") && lack.contains("sample.every to 0"), "{lack}");
     assert_eq!(Plan { memory_bytes: plan.memory.needed_bytes, ..plan }.lack_of_memory(true), None);
+    // Streaming helps where weights are copies: on a card, and in 8 bits on the CPU, not where they are in their file already.
+    for (device, bits, streams) in [("cuda:0", "none", true), ("cpu", "int8", true), ("cpu", "none", false)] {
+        let values = [("memory.weights", "resident"), ("base.quantise", bits), ("train.memory", "low")];
+        let machine = MachineFacts { device: device.to_owned(), memory_bytes: 1_000_000_000, ..example::machine() };
+        let plan = super::plan(&recipe(&values), &base, &example::pictures(20, 512), &machine).unwrap();
+        let lack = plan.lack_of_memory(true).unwrap();
+        assert_eq!(lack.contains("set memory.weights to stream"), streams, "{device}, {bits}: {lack}");
+    }
 }
 
 #[test]

@@ -165,9 +165,11 @@ impl Plan {
         if self.memory.needed_bytes <= has {
             return None;
         }
+        // Streamed they would take as much: nothing.
+        let in_file = self.memory.parts.iter().any(|part| part.stage == MemoryStage::Mapped);
         let remedy = match (self.segments, self.settings.train.batch) {
             (Segments::One, _) => "set train.memory to low",
-            _ if large && self.placement == Placement::Resident => "set memory.weights to stream",
+            _ if large && self.placement == Placement::Resident && !in_file => "set memory.weights to stream",
             (_, 2..) => "set train.batch to 1 and train.accumulation higher",
             _ if self.settings.sample.every > 0 && self.previews_need_most() => {
                 "set sample.every to 0, or sample.width and sample.height lower"

@@ -34,9 +34,14 @@ impl Run<'_> {
             "From here on weights are read from their file block by block, which is slower"
         } else {
             (self.stepper.budget, self.card_budget) = (None, None);
+            // Fewer bits would be a copy, where exact weights in their file take nothing.
+            let bits = match self.stepper.base.kind {
+                DeviceKind::Cpu => "",
+                _ => ", or with base.quantise = int8 or int4 where the base has it",
+            };
             let message = format!(
                 "{why}, and there is no smaller way. Training goes on; if the system ends it, resume it with a lower \
-                 dataset.resolution or train.batch, or with base.quantise = int8 or int4 where the base has it"
+                 dataset.resolution or train.batch{bits}"
             );
             host.event(Event::Warning { message });
             return Ok(false);
