@@ -140,10 +140,11 @@ pub fn open(kind: DeviceKind) -> Result<Device, NnError> {
     }
 }
 
-/// Number format of activations and frozen weights: f32 on CPU, bf16 on CUDA, f32 on Vulkan.
+/// Number format of activations and frozen weights: f32 on the CPU, bf16 on CUDA, f16 on Vulkan, as far as the device knows it.
 pub fn compute_dtype(kind: DeviceKind, device: &Device) -> DType {
     match kind {
         DeviceKind::Cuda(_) if device.supports_dtype(FloatDType::BF16) => DType::BF16,
+        DeviceKind::Vulkan(_) if device.supports_dtype(FloatDType::F16) => DType::F16,
         _ => DType::F32,
     }
 }

@@ -165,7 +165,7 @@ impl Linear {
     /// The layer without adapters, or a part of it.
     fn base<const D: usize>(&self, x: Tensor<D>, part: Part, bias: Option<Tensor<1>>) -> Tensor<D> {
         match &self.weight {
-            FrozenMatrix::Plain(weight) if !ops::one_pass(&x) => {
+            FrozenMatrix::Plain(weight) if !ops::on_cpu(&x) => {
                 linear(x, weight.clone().slice([part.inputs, part.outputs]), bias)
             }
             _ => ops::packed_linear(x, &self.frozen(), part, bias.as_ref()),
@@ -187,12 +187,12 @@ impl Linear {
     /// The adapter, where [`ops::adapted_linear`] takes it.
     fn in_one_pass<const D: usize>(&self, cx: &Context, x: &Tensor<D>) -> Option<LowRank> {
         let adapter = cx.deltas()?.low_rank(&self.name, x.dtype())?;
-        ops::one_pass(x).then_some(adapter)
+        ops::on_cpu(x).then_some(adapter)
     }
 
     /// Whether parts of the weight can be had without converting the whole.
     fn cheap_in_parts<const D: usize>(&self, x: &Tensor<D>) -> bool {
-        matches!(self.weight, FrozenMatrix::Plain(_)) || ops::one_pass(x)
+        matches!(self.weight, FrozenMatrix::Plain(_)) || ops::on_cpu(x)
     }
 
     pub fn info(&self) -> LayerInfo {

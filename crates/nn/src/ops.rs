@@ -1,6 +1,16 @@
 //! Operations with a backward of their own, and compositions that keep their statistics in f32.
 
 mod attention;
+#[cfg(feature = "card")]
+mod card;
+#[cfg(feature = "card")]
+mod card_norm;
+#[cfg(feature = "card")]
+mod card_pointwise;
+#[cfg(feature = "card")]
+mod card_rows;
+#[cfg(feature = "card")]
+mod card_softmax;
 mod conv;
 mod cpu;
 mod cpu_attention;
@@ -12,6 +22,7 @@ mod cpu_product;
 mod extension;
 mod gelu;
 mod norm;
+mod one_pass;
 mod packed;
 mod pool;
 mod product;
@@ -27,11 +38,12 @@ use burn::tensor::module::interpolate;
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 
 use crate::{ConvGeometry, LowRank};
-pub(crate) use cpu::on_cpu as one_pass;
-use cpu::{CpuOps as _, Pointwise, on_cpu};
+use cpu::CpuOps as _;
+pub(crate) use cpu::on_cpu;
 use extension::FrozenOps as _;
 use gelu::Gelu;
 pub use norm::{group_norm, group_norm_silu, layer_norm, modulated_layer_norm, rms_norm};
+use one_pass::OnePass as _;
 use packed::Bias;
 pub(crate) use packed::{HostMatrix, Packed, Part, file_data, packed_linear};
 pub(crate) use pool::clear as clear_pool;
@@ -71,7 +83,7 @@ fn conv_options(geometry: ConvGeometry) -> ConvOptions<2> {
     ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)
 }
 
-/// A linear layer with an adapter of low rank, in the fewest passes; for tensors of which [`one_pass`] says so. `x` `[.., in]`, a
+/// A linear layer with an adapter of low rank, in the fewest passes; for tensors of which [`on_cpu`] says so. `x` `[.., in]`, a
 /// part `[out, in]` of `weight`, `bias` `[out]`.
 pub(crate) fn adapted_linear<const D: usize>(
     x: Tensor<D>,
@@ -100,7 +112,7 @@ pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// transformers' `gelu_new`. Computed in f32; its backward keeps nothing but x.
 pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if on_cpu(&x) {
-        return Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), Pointwise::GeluTanh));
+        return Tensor::from_dispatch(Dispatch::tanh_gelu(x.into_dispatch()));
     }
     Tensor::from_dispatch(Dispatch::gelu_of(x.into_dispatch(), Gelu::Tanh))
 }
@@ -112,8 +124,8 @@ pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// First half of the last axis times the exact GELU of the second (Shazeer 2020). `[b, n, 2 d]` → `[b, n, d]`.
 pub fn geglu(x: Tensor<3>) -> Tensor<3> {
-    if on_cpu(&x) {
-        return Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), Pointwise::Geglu));
+    if one_pass::applies(&x) {
+        return Tensor::from_dispatch(Dispatch::gated(x.into_dispatch()));
     }
     let half = x.dims()[2] / 2;
     x.clone().narrow(2, 0, half) * gelu(x.narrow(2, half, half))

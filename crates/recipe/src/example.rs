@@ -166,6 +166,7 @@ pub fn machine() -> MachineFacts {
         cache_free_bytes: 100_000_000_000,
         cache_folder: PathBuf::from("cache"),
         cores: 2,
+        f16: false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Precision;
 use crate::setting::BaseClass;
 
 /// The architecture of a base.
@@ -272,6 +273,9 @@ pub struct MachineFacts {
     /// That folder, for people.
     pub cache_folder: PathBuf,
     pub cores: u32,
+    /// Whether the device computes in f16; asked of Vulkan's only.
+    #[serde(default)]
+    pub f16: bool,
 }
 
 impl MachineFacts {
@@ -284,8 +288,15 @@ impl MachineFacts {
         self.is_cpu().then(|| CPU_CORE_FLOPS * f64::from(self.cores.max(1)))
     }
 
-    /// Bytes of a number in computation: 16 bits on CUDA, f32 elsewhere.
-    pub fn number_bytes(&self) -> u64 {
-        if self.device.to_ascii_lowercase().starts_with("cuda") { 2 } else { 4 }
+    /// Bytes of a number in computation: 16 bits on CUDA, and for UNets on Vulkan where the device has f16; f32 elsewhere.
+    pub fn number_bytes(&self, base: &BaseFacts, precision: Precision) -> u64 {
+        let device = self.device.to_ascii_lowercase();
+        let half = match base.denoiser {
+            _ if device.starts_with("cuda") => true,
+            // The transformer's numbers, and those of T5, go over what f16 holds.
+            DenoiserShape::Unet(_) => device.starts_with("vulkan") && self.f16,
+            DenoiserShape::Flux(_) => false,
+        };
+        if half && precision == Precision::Auto { 2 } else { 4 }
     }
 }

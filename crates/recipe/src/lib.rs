@@ -36,7 +36,7 @@ pub use memory::{
 };
 pub use plan::{
     BaseSettings, DatasetSettings, Decision, HuberSchedule, LossKind, LossSettings, Memory, NetworkSettings, Optimiser,
-    Plan, PlanSettings, RunSettings, SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule,
+    Plan, PlanSettings, Precision, RunSettings, SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule,
     TimestepSampling, TrainSettings, ValidationSettings, Weighting, plan, settings,
 };
 pub use recipe::Recipe;

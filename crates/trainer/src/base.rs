@@ -8,7 +8,7 @@ use lorikeet_checkpoint::{BaseModel, Component, Dtype, Mapped, Part, PartFiles, 
 use lorikeet_diffusion::{Prediction, Schedule};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
 use lorikeet_nn::{Bits, DeviceKind, Loader, NnError, RawFormat, RawPiece, RawTensor, Storage, WeightSource, device};
-use lorikeet_recipe::{LossSettings, Placement, Quantise, Recipe, built_in};
+use lorikeet_recipe::{LossSettings, Placement, Precision, Quantise, Recipe, built_in};
 
 use crate::TrainError;
 use crate::family::{Architecture, CaptionLength, Denoiser, TextEncoders, architecture};
@@ -51,7 +51,11 @@ impl Base {
         }
         let device = device::open(kind)?;
         Ok(Self {
-            dtype: device::compute_dtype(kind, &device),
+            dtype: match device::compute_dtype(kind, &device) {
+                // The transformer's numbers, and those of T5, go over what f16 holds.
+                DType::F16 if model.family.is_flux1() => DType::F32,
+                dtype => dtype,
+            },
             storage: Storage::Resident,
             text_storage: Storage::Resident,
             caption: CaptionLength::default(),
@@ -86,6 +90,13 @@ impl Base {
         Ok(())
     }
 
+    /// As the recipe says, before anything is loaded.
+    pub fn set_precision(&mut self, precision: Precision) {
+        if precision == Precision::F32 {
+            self.dtype = DType::F32;
+        }
+    }
+
     /// As the plan says, so that the run fits. `text`: of the text encoders, if they are kept otherwise.
     pub fn set_storage(&mut self, placement: Placement, quantise: Quantise, text: Option<Quantise>) {
         self.storage = storage(placement, quantise);
@@ -98,7 +109,12 @@ impl Base {
             Part::TextEncoder | Part::TextEncoder2 => self.text_storage,
             _ => self.storage,
         };
-        Loader::new(weights, part.folder(), &self.device, self.dtype).with_storage(storage)
+        let dtype = match (part, self.dtype) {
+            // That of SDXL is known to go over what f16 holds.
+            (Part::Vae, DType::F16) => DType::F32,
+            (_, dtype) => dtype,
+        };
+        Loader::new(weights, part.folder(), &self.device, dtype).with_storage(storage)
     }
 
     /// # Errors

@@ -262,10 +262,11 @@ fn text_key(text: &str, picture: &ToDraw, loras: &HashMap<PathBuf, (Option<Syste
 /// Everything on the device if it fits beside the rest, else read from the file in every step: slower, and the same
 /// numbers. Returns whether all parts fit at one time.
 fn choose_storage(base: &mut Base) -> Result<bool, TrainError> {
+    let number = base.dtype.size() as u64;
     let machine = machine_facts(base.kind, Path::new("."));
     let parts = base.model.family.parts().iter().map(|part| Ok(base.model.part(*part)?.parameters()));
     let parts = parts.collect::<Result<Vec<u64>, TrainError>>()?;
-    let fits = |numbers: u64| numbers.saturating_mul(machine.number_bytes()) < machine.memory_bytes / 10 * 6;
+    let fits = |numbers: u64| numbers.saturating_mul(number) < machine.memory_bytes / 10 * 6;
     // Denoiser and text encoders need not be there together; the autoencoder is small.
     let resident = fits(parts.iter().copied().max().unwrap_or(0));
     base.storage = if resident { Storage::Resident } else { Storage::Streamed };

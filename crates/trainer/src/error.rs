@@ -52,7 +52,14 @@ pub enum TrainError {
     #[error("there is no save of step {step} in '{}'; there are saves of steps {have}", run_dir.display())]
     NoSuchSave { run_dir: PathBuf, step: u64, have: String },
     #[error("the {what} of step {step} is no longer a number; the pictures of that step: {pictures}")]
-    Diverged { what: &'static str, step: u64, pictures: String, last_save: Option<PathBuf> },
+    Diverged {
+        what: &'static str,
+        step: u64,
+        pictures: String,
+        last_save: Option<PathBuf>,
+        /// Whether it was computed in f16, which holds nothing above 65504.
+        f16: bool,
+    },
     /// Within a step, while there may be smaller ways to do it.
     #[error("memory use has come to {:.2} GB where {:.2} GB are allowed", *used as f64 / 1e9, *budget as f64 / 1e9)]
     OverBudget { used: u64, budget: u64 },
@@ -103,6 +110,10 @@ impl TrainError {
             Self::AllBroken { .. } => ("The pictures cannot be used", "Save them again as PNG or JPEG"),
             Self::RunFile { .. } => ("The run folder is damaged", "Choose another run or an earlier save"),
             Self::NoSave { .. } => ("There is nothing to export yet", "Train until the first save, or press Save now"),
+            Self::Diverged { f16: true, .. } => (
+                "Training went wrong and was stopped",
+                "Set run.precision to f32 and start again; if it goes wrong again, lower train.learning_rate",
+            ),
             Self::Diverged { .. } => (
                 "Training went wrong and was stopped",
                 "Lower train.learning_rate (a third is a good try) and start again, or resume from the last good save",

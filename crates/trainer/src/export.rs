@@ -287,7 +287,6 @@ fn training_facts(plan: &Plan, run: &RunFacts, step: u64) -> TrainingFacts {
     let train = &settings.train;
     let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let base_file = Path::new(&settings.base.path);
-    let on_card = !plan.device.eq_ignore_ascii_case("cpu");
     TrainingFacts {
         output_name: String::new(),
         family: file_family(run.family),
@@ -333,7 +332,12 @@ fn training_facts(plan: &Plan, run: &RunFacts, step: u64) -> TrainingFacts {
         .to_owned(),
         warmup_steps: count(train.warmup),
         seed: train.seed,
-        mixed_precision: if on_card { "bf16" } else { "no" }.to_owned(),
+        mixed_precision: match (plan.device.split(':').next(), plan.number_bytes) {
+            (Some("cuda"), 0 | 2) => "bf16",
+            (Some("vulkan"), 2) => "fp16",
+            _ => "no",
+        }
+        .to_owned(),
         segmented: plan.segments == Segments::PerBlock,
         flow: (settings.loss.prediction == lorikeet_recipe::Prediction::Flow).then_some(FlowFacts {
             timestep_sampling: match settings.loss.timestep_sampling {

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use burn::tensor::DType;
 use lorikeet_checkpoint::{BaseModel, Component, Part, PartFiles};
 use lorikeet_dataset::{
     BucketRules, Bucketing, CaptionRules, Dataset, Folder, Placement, ScanOptions, scan, scan_folders, split_validation,
 };
 use lorikeet_models::vae::VaeConfig;
-use lorikeet_nn::DeviceKind;
+use lorikeet_nn::{DeviceKind, device as devices};
 use lorikeet_recipe::{
     BaseFacts, BucketFacts, DatasetFacts, FolderFacts, ImageFacts, MachineFacts, Plan, PlanSettings, Prediction,
     Recipe, SampleSettings, plan, settings,
@@ -221,6 +222,12 @@ pub fn machine_facts(device: DeviceKind, output: &Path) -> MachineFacts {
         cache_free_bytes: disk_free(&cache_folder()),
         cache_folder: cache_folder(),
         cores: u32::try_from(cores).unwrap_or(1),
+        f16: match device {
+            DeviceKind::Vulkan(_) => {
+                devices::open(device).is_ok_and(|open| devices::compute_dtype(device, &open) == DType::F16)
+            }
+            DeviceKind::Cpu | DeviceKind::Cuda(_) => false,
+        },
     }
 }
 

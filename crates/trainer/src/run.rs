@@ -132,6 +132,7 @@ impl<'a> Run<'a> {
         }
         let load = LoadWatch::start(device, &*host);
         let mut base = Base::new(recipe_model(recipe)?, device)?;
+        base.set_precision(settings.run.precision);
         base.set_storage(plan.placement, plan.quantise, settings.base.quantise_text);
         base.caption = CaptionLength {
             clip_rows: settings.dataset.caption_rows as usize,
@@ -189,6 +190,7 @@ impl<'a> Run<'a> {
             // A card tells by failing.
             budget: (!on_card).then_some(plan.budget_bytes),
             loss: settings.loss.clone(),
+            loss_scale: Stepper::first_loss_scale(&base),
             waited: Cell::default(),
             base,
         };

@@ -43,6 +43,9 @@ pub(crate) struct Stepper {
     /// Bytes of this process above which a step is given up; `None`: none.
     pub(crate) budget: Option<u64>,
     pub(crate) loss: LossSettings,
+    /// Losses are multiplied by it before their backward and gradients divided by it after: f16 knows nothing between 0 and 6e-8
+    /// (Micikevicius and others 2018). A power of two, so that nothing is rounded; 1 unless the base computes in f16.
+    pub(crate) loss_scale: Cell<f32>,
     /// What steps have waited for encoded pictures that were not in memory.
     pub(crate) waited: Cell<Duration>,
 }
@@ -55,7 +58,19 @@ struct Ready {
 }
 
 impl Stepper {
-    /// Adds the gradients of a step's micro-batches to the adapters' and returns their losses.
+    /// The loss scale to begin with, PyTorch's.
+    pub(crate) fn first_loss_scale(base: &Base) -> Cell<f32> {
+        Cell::new(if base.dtype == DType::F16 { 65536.0 } else { 1.0 })
+    }
+
+    /// After numbers that went over what there is. Returns whether there is a smaller scale to try.
+    pub(crate) fn lower_loss_scale(&self) -> bool {
+        let scale = self.loss_scale.get();
+        self.loss_scale.set((scale / 16.0).max(1.0));
+        scale > 1.0
+    }
+
+    /// Adds the gradients of a step's micro-batches, times the loss scale, to the adapters' and returns their losses.
     ///
     /// Where weights are streamed all go through a segment before the next is read; otherwise one after the other, which
     /// keeps less. The numbers are the same.
@@ -100,7 +115,8 @@ impl Stepper {
                 Some(_) => Wanted { input: false, side: self.denoiser.side_of_text() },
                 None => Wanted::default(),
             };
-            let loss: Loss = Box::new(move |output: Tensor<4>| measure.loss(output, target));
+            let scale = self.loss_scale.get();
+            let loss: Loss = Box::new(move |output: Tensor<4>| measure.loss(output, target) * scale);
             Batch { input: noisy, side: ready.side.clone(), wanted, loss }
         });
         let ahead = self.prefetch.as_ref().map(|prefetch| |weights| prefetch.read(weights));
@@ -120,7 +136,7 @@ impl Stepper {
                     self.side(ready, encoders.encode(cx, &texts(&batch.captions)))
                 });
             }
-            losses.push(scalar(outcome.loss)?);
+            losses.push(scalar(outcome.loss)? / self.loss_scale.get());
         }
         Ok(losses)
     }

@@ -6,6 +6,7 @@
 mod card;
 mod fixture;
 mod flux;
+mod ops;
 mod quantised;
 mod t5;
 mod text;

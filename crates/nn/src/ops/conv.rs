@@ -33,11 +33,8 @@ pub(super) trait Convolve: Backend {
     }
 }
 
-#[cfg(feature = "cuda")]
-impl Convolve for burn::backend::Cuda {}
-
-#[cfg(all(feature = "vulkan", not(feature = "cuda")))]
-impl Convolve for burn::backend::Wgpu {}
+#[cfg(feature = "card")]
+impl Convolve for burn_cubecl::Cube {}
 
 impl Convolve for Flex {
     fn convolve(

@@ -1,6 +1,4 @@
-//! Operations that the CPU does in one pass, forward and backward. Other devices compose them.
-
-use std::sync::Arc;
+//! Operations that the CPU does in one pass, and those that no other device has.
 
 use burn::Tensor;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -14,53 +12,19 @@ use super::cpu_linear;
 use super::cpu_norm::{self, Groups, Rows};
 use super::cpu_pointwise;
 use super::cpu_product::with_frozen;
+use super::one_pass::{Kernels, Norm, affine_shape, half};
 use super::packed::{Bias, Packed, Part};
 use super::pool::tensor;
 use super::product::View;
 
-/// A normalisation of x by a scale and a shift.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Norm {
-    /// x `[b, c, h, w]`, scale and shift `[c]`, neither trained.
-    Group { groups: usize, epsilon: f64, silu: bool },
-    /// x `[b, n, width]`, scale and shift `[b or 1, 1, width]`.
-    Layer { epsilon: f64 },
-    /// x `[.., width]`, scale `[width]`, not trained; no shift.
-    Rms { epsilon: f64 },
-}
-
-/// A function of one tensor.
-#[derive(Clone, Debug)]
-pub(super) enum Pointwise {
-    /// `[.., 2 d]` → `[.., d]`.
-    Geglu,
-    GeluTanh,
-    /// Of `[b, heads, n, head_dim]`.
-    Turn(Arc<Turn>),
-}
-
-/// Cosines and sines `[n, head_dim]`, as [`super::Rotary`] has them.
-#[derive(Clone, Debug)]
-pub(super) struct Turn {
-    pub(super) cosines: Vec<f32>,
-    pub(super) sines: Vec<f32>,
-}
-
-/// Whether a tensor is one for the operations here.
+/// Whether a tensor is in f32 on the CPU.
 pub(crate) fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && x.device().inner() == Device::flex()
 }
 
 #[backend_extension(Flex, Autodiff)]
 pub(super) trait CpuOps: Backend {
-    fn normalise(
-        x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        norm: Norm,
-    ) -> FloatTensor<Self>;
-
-    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self>;
+    fn tanh_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// `x W^T + bias + scale (x down^T) up^T`: `x` `[.., in]`, W a part `[out, in]` of `weight`, `bias` `[out]`, `down` `[r, in]`,
     /// `up` `[out, r]`. Weight and bias are not trained.
@@ -75,7 +39,7 @@ pub(super) trait CpuOps: Backend {
     ) -> FloatTensor<Self>;
 }
 
-impl CpuOps for Flex {
+impl Kernels for Flex {
     fn normalise(
         x: FloatTensor<Self>,
         scale: FloatTensor<Self>,
@@ -98,22 +62,65 @@ impl CpuOps for Flex {
         tensor(y, shape)
     }
 
-    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self> {
-        let mut shape = x.shape();
-        let last = shape.num_dims() - 1;
-        let x = numbers(&x);
-        let y = match function {
-            Pointwise::Geglu => {
-                shape[last] /= 2;
-                cpu_pointwise::geglu(values(&x), shape[last])
+    fn normalise_backward(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        norm: Norm,
+        affine: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let (shape, affine_shape) = (x.shape(), affine_shape(&scale.shape(), affine));
+        let (grad, scale, shift) = (numbers(&grad), numbers(&scale), numbers(&shift));
+        let (grad, scale, shift) = (values(&grad), values(&scale), values(&shift));
+        let nothing = || vec![0.0];
+        let [dx, d_scale, d_shift] = match norm {
+            Norm::Group { .. } => {
+                let x = numbers(&x);
+                let dx = cpu_norm::group_norm_backward(&groups(&shape, norm), values(&x), scale, shift, grad);
+                [dx, nothing(), nothing()]
             }
-            Pointwise::GeluTanh => cpu_pointwise::gelu_tanh(values(&x)),
-            Pointwise::Turn(turn) => {
-                let Turn { cosines, sines } = &*turn;
-                cpu_pointwise::turn(values(&x), cosines, sines, false)
+            Norm::Layer { .. } => {
+                let x = numbers(&x);
+                let rows = rows(&shape, norm, scale.len());
+                let gradients = cpu_norm::layer_norm_backward(&rows, values(&x), scale, grad, affine);
+                gradients.map(|gradient| if gradient.is_empty() { nothing() } else { gradient })
+            }
+            Norm::Rms { .. } => {
+                let (x, starts) = row_starts(&x);
+                let rows = rows(&shape, norm, scale.len());
+                [cpu_norm::rms_norm_backward(&rows, x.storage(), &starts, scale, grad), nothing(), nothing()]
             }
         };
+        (tensor(dx, shape), tensor(d_scale, affine_shape.clone()), tensor(d_shift, affine_shape))
+    }
+
+    fn geglu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let shape = half(&x.shape());
+        let y = cpu_pointwise::geglu(values(&numbers(&x)), shape[shape.num_dims() - 1]);
         tensor(y, shape)
+    }
+
+    fn geglu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (shape, [x, grad]) = (x.shape(), [x, grad].map(|t| numbers(&t)));
+        let width = shape[shape.num_dims() - 1] / 2;
+        tensor(cpu_pointwise::geglu_backward(values(&x), width, values(&grad)), shape)
+    }
+
+    fn turn(
+        x: FloatTensor<Self>,
+        cosines: FloatTensor<Self>,
+        sines: FloatTensor<Self>,
+        back: bool,
+    ) -> FloatTensor<Self> {
+        let (shape, [x, cosines, sines]) = (x.shape(), [x, cosines, sines].map(|t| numbers(&t)));
+        tensor(cpu_pointwise::turn(values(&x), values(&cosines), values(&sines), back), shape)
+    }
+}
+
+impl CpuOps for Flex {
+    fn tanh_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        tensor(cpu_pointwise::gelu_tanh(values(&numbers(&x))), x.shape())
     }
 
     fn adapted_linear(
@@ -130,32 +137,12 @@ impl CpuOps for Flex {
 }
 
 impl<C: CheckpointStrategy> CpuOps for Autodiff<Flex, C> {
-    fn normalise(
-        x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        norm: Norm,
-    ) -> FloatTensor<Self> {
-        let nodes = [x.node(), scale.node(), shift.node()];
-        let (x, scale, shift) = (x.into_primitive(), scale.into_primitive(), shift.into_primitive());
-        match Normalised.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let y = Flex::normalise(x.clone(), scale.clone(), shift.clone(), norm);
-                prep.finish((x, scale, shift, norm), y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(Flex::normalise(x, scale, shift, norm)),
-        }
-    }
-
-    fn pointwise(x: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self> {
+    fn tanh_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let nodes = [x.node()];
         let x = x.into_primitive();
-        match Pointed.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let y = Flex::pointwise(x.clone(), function.clone());
-                prep.finish((x, function), y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(Flex::pointwise(x, function)),
+        match TanhGelu.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(x.clone(), Flex::tanh_gelu(x)),
+            OpsKind::UnTracked(prep) => prep.finish(Flex::tanh_gelu(x)),
         }
     }
 
@@ -245,67 +232,17 @@ impl Backward<Flex, 3> for AdaptedLinear {
 }
 
 #[derive(Debug)]
-struct Normalised;
+struct TanhGelu;
 
-impl Backward<Flex, 3> for Normalised {
-    type State = (FloatTensor<Flex>, FloatTensor<Flex>, FloatTensor<Flex>, Norm);
-
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = numbers(&grads.consume::<Flex>(&ops.node));
-        let (x, scale, shift, norm) = ops.state;
-        let (shape, scale_shape) = (x.shape(), scale.shape());
-        let (scale, shift) = (numbers(&scale), numbers(&shift));
-        let (grad, scale, shift) = (values(&grad), values(&scale), values(&shift));
-        let affine = ops.parents[1].is_some() || ops.parents[2].is_some();
-        let [dx, d_scale, d_shift] = match norm {
-            Norm::Group { .. } => {
-                let x = numbers(&x);
-                let dx = cpu_norm::group_norm_backward(&groups(&shape, norm), values(&x), scale, shift, grad);
-                [dx, Vec::new(), Vec::new()]
-            }
-            Norm::Layer { .. } => {
-                let x = numbers(&x);
-                cpu_norm::layer_norm_backward(&rows(&shape, norm, scale.len()), values(&x), scale, grad, affine)
-            }
-            Norm::Rms { .. } => {
-                let (x, starts) = row_starts(&x);
-                let rows = rows(&shape, norm, scale.len());
-                let dx = cpu_norm::rms_norm_backward(&rows, x.storage(), &starts, scale, grad);
-                [dx, Vec::new(), Vec::new()]
-            }
-        };
-        let shapes = [shape, scale_shape.clone(), scale_shape];
-        for ((parent, gradient), shape) in ops.parents.into_iter().zip([dx, d_scale, d_shift]).zip(shapes) {
-            if let Some(node) = parent.filter(|_| !gradient.is_empty()) {
-                grads.register::<Flex>(node.id, tensor(gradient, shape));
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Pointed;
-
-impl Backward<Flex, 1> for Pointed {
-    type State = (FloatTensor<Flex>, Pointwise);
+impl Backward<Flex, 1> for TanhGelu {
+    /// x.
+    type State = FloatTensor<Flex>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = numbers(&grads.consume::<Flex>(&ops.node));
-        let (x, function) = ops.state;
-        let shape = x.shape();
         let [Some(node)] = ops.parents else { return };
-        let dx = match function {
-            Pointwise::Geglu => {
-                let width = shape[shape.num_dims() - 1] / 2;
-                cpu_pointwise::geglu_backward(values(&numbers(&x)), width, values(&grad))
-            }
-            Pointwise::GeluTanh => cpu_pointwise::gelu_tanh_backward(values(&numbers(&x)), values(&grad)),
-            Pointwise::Turn(turn) => {
-                let Turn { cosines, sines } = &*turn;
-                cpu_pointwise::turn(values(&grad), cosines, sines, true)
-            }
-        };
-        grads.register::<Flex>(node.id, tensor(dx, shape));
+        let dx = cpu_pointwise::gelu_tanh_backward(values(&numbers(&ops.state)), values(&grad));
+        grads.register::<Flex>(node.id, tensor(dx, ops.state.shape()));
     }
 }
 
@@ -316,9 +253,8 @@ fn groups(shape: &Shape, norm: Norm) -> Groups {
 
 /// For a scale of so many numbers.
 fn rows(shape: &Shape, norm: Norm, scale: usize) -> Rows {
-    let (Norm::Group { epsilon, .. } | Norm::Layer { epsilon } | Norm::Rms { epsilon }) = norm;
     let width = shape[shape.num_dims() - 1];
-    Rows { width, per_scale: (shape.num_elements() / scale.max(1)).max(1), epsilon }
+    Rows { width, per_scale: (shape.num_elements() / scale.max(1)).max(1), epsilon: norm.epsilon() }
 }
 
 /// The tensor with its numbers in order.

@@ -71,15 +71,8 @@ impl FrozenOps for burn::backend::Flex {
     }
 }
 
-#[cfg(feature = "cuda")]
-impl FrozenOps for burn::backend::Cuda {
-    fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::attend(q, k, v).out
-    }
-}
-
-#[cfg(all(feature = "vulkan", not(feature = "cuda")))]
-impl FrozenOps for burn::backend::Wgpu {
+#[cfg(feature = "card")]
+impl FrozenOps for burn_cubecl::Cube {
     fn sdpa(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::attend(q, k, v).out
     }

@@ -4,11 +4,11 @@ use burn::Tensor;
 use burn::backend::Dispatch;
 use burn::tensor::DType;
 
-use super::cpu::{CpuOps as _, Norm, on_cpu};
+use super::one_pass::{Norm, OnePass as _, applies};
 
 /// `x` `[b, c, h, w]`, `weight` and `bias` `[c]`. Wu and He 2018.
 pub fn group_norm(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, groups: usize, epsilon: f64) -> Tensor<4> {
-    if on_cpu(&x) && !weight.is_tracked() && !bias.is_tracked() {
+    if applies(&x) && !weight.is_tracked() && !bias.is_tracked() {
         return normalise(x, weight, bias, Norm::Group { groups, epsilon, silu: false });
     }
     let [b, c, h, w] = x.dims();
@@ -20,7 +20,7 @@ pub fn group_norm(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, groups: usiz
 
 /// [`group_norm`] and [`super::silu`].
 pub fn group_norm_silu(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, groups: usize, epsilon: f64) -> Tensor<4> {
-    if on_cpu(&x) && !weight.is_tracked() && !bias.is_tracked() {
+    if applies(&x) && !weight.is_tracked() && !bias.is_tracked() {
         return normalise(x, weight, bias, Norm::Group { groups, epsilon, silu: true });
     }
     super::silu(group_norm(x, weight, bias, groups, epsilon))
@@ -28,7 +28,7 @@ pub fn group_norm_silu(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, groups:
 
 /// Over the last axis. `x` `[b, n, width]`, `weight` and `bias` `[width]`. Ba, Kiros and Hinton 2016.
 pub fn layer_norm(x: Tensor<3>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<3> {
-    if on_cpu(&x) {
+    if applies(&x) {
         return normalise(x, weight.unsqueeze::<3>(), bias.unsqueeze::<3>(), Norm::Layer { epsilon });
     }
     let dtype = x.dtype();
@@ -39,8 +39,8 @@ pub fn layer_norm(x: Tensor<3>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64
 /// Over the last axis without weights, then `(1 + scale) x + shift`, in f32 (adaLN of Peebles and Xie 2022).
 /// `x` `[b, n, width]`, `scale` and `shift` `[b, 1, width]`.
 pub fn modulated_layer_norm(x: Tensor<3>, shift: Tensor<3>, scale: Tensor<3>, epsilon: f64) -> Tensor<3> {
-    if on_cpu(&x) {
-        return normalise(x, scale + 1.0, shift, Norm::Layer { epsilon });
+    if applies(&x) {
+        return normalise(x, scale.cast(DType::F32) + 1.0, shift.cast(DType::F32), Norm::Layer { epsilon });
     }
     let dtype = x.dtype();
     (standardise(x, epsilon) * (scale.cast(DType::F32) + 1.0) + shift.cast(DType::F32)).cast(dtype)
@@ -48,7 +48,7 @@ pub fn modulated_layer_norm(x: Tensor<3>, shift: Tensor<3>, scale: Tensor<3>, ep
 
 /// `weight x / sqrt(mean(x^2) + epsilon)` over the last axis. `weight` as long as that axis. Zhang and Sennrich 2019.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, epsilon: f64) -> Tensor<D> {
-    if on_cpu(&x) && !weight.is_tracked() {
+    if applies(&x) && !weight.is_tracked() {
         return normalise(x, weight.clone(), weight, Norm::Rms { epsilon });
     }
     let dtype = x.dtype();
@@ -64,7 +64,7 @@ fn normalise<const D: usize, const S: usize>(
     norm: Norm,
 ) -> Tensor<D> {
     let [scale, shift] = [scale, shift].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(Dispatch::normalise(x.into_dispatch(), scale, shift, norm))
+    Tensor::from_dispatch(Dispatch::normalised(x.into_dispatch(), scale, shift, norm))
 }
 
 /// `(x - mean) / sqrt(variance + epsilon)` over the last axis, in f32.

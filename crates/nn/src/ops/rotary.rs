@@ -1,10 +1,8 @@
-use std::sync::Arc;
-
 use burn::Tensor;
 use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, TensorData};
 
-use super::cpu::{CpuOps, Pointwise, Turn, on_cpu};
+use super::one_pass::{OnePass as _, applies};
 
 /// Rotary position embedding: turns adjacent pairs of a head's numbers by an angle that its place tells (Su and others
 /// 2021).
@@ -14,8 +12,6 @@ pub struct Rotary {
     cosines: Tensor<4>,
     /// As the cosines; for the first of a pair with a minus.
     sines: Tensor<4>,
-    /// The same for [`CpuOps`].
-    turn: Arc<Turn>,
 }
 
 impl Rotary {
@@ -24,17 +20,15 @@ impl Rotary {
         let n = 2 * angles.len() / head_dim.max(1);
         let cosines: Vec<f32> = angles.iter().flat_map(|angle| [angle.cos() as f32; 2]).collect();
         let sines: Vec<f32> = angles.iter().flat_map(|angle| [-angle.sin() as f32, angle.sin() as f32]).collect();
-        let table = |values: &Vec<f32>| {
-            Tensor::from_data(TensorData::new(values.clone(), [1, 1, n, head_dim]), (device, DType::F32))
-        };
-        Self { cosines: table(&cosines), sines: table(&sines), turn: Arc::new(Turn { cosines, sines }) }
+        let table = |values| Tensor::from_data(TensorData::new(values, [1, 1, n, head_dim]), (device, DType::F32));
+        Self { cosines: table(cosines), sines: table(sines) }
     }
 
     /// `x` `[b, heads, n, head_dim]`; computed in f32.
     pub fn turn(&self, x: Tensor<4>) -> Tensor<4> {
-        if on_cpu(&x) {
-            let turn = Pointwise::Turn(self.turn.clone());
-            return Tensor::from_dispatch(Dispatch::pointwise(x.into_dispatch(), turn));
+        if applies(&x) {
+            let [x, cosines, sines] = [x, self.cosines.clone(), self.sines.clone()].map(Tensor::into_dispatch);
+            return Tensor::from_dispatch(Dispatch::turned(x, cosines, sines));
         }
         let [b, heads, n, head_dim] = x.dims();
         let dtype = x.dtype();

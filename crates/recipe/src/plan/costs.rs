@@ -32,7 +32,7 @@ pub(super) fn choose_memory(
     machine: &MachineFacts,
     notes: &mut Notes<'_>,
 ) -> (MemoryChoice, MemoryEstimate) {
-    let load = load(settings, buckets, trainable_parameters, machine);
+    let load = load(settings, base, buckets, trainable_parameters, machine);
     let host_room = (machine.host_memory_bytes as f64 * FILL) as u64;
     let fill = if machine.is_cpu() { FILL } else { FILL_CARD };
     let limit = settings.train.memory_limit.unwrap_or((machine.memory_bytes as f64 * fill) as u64);
@@ -194,7 +194,13 @@ fn slowdown(choice: MemoryChoice) -> f64 {
     segments * bits * placement
 }
 
-fn load(settings: &PlanSettings, buckets: &[BucketFacts], trainable_parameters: u64, machine: &MachineFacts) -> Load {
+fn load(
+    settings: &PlanSettings,
+    base: &BaseFacts,
+    buckets: &[BucketFacts],
+    trainable_parameters: u64,
+    machine: &MachineFacts,
+) -> Load {
     let edge = settings.dataset.resolution;
     let largest = buckets.iter().max_by_key(|bucket| u64::from(bucket.width) * u64::from(bucket.height));
     let sample = &settings.sample;
@@ -207,7 +213,7 @@ fn load(settings: &PlanSettings, buckets: &[BucketFacts], trainable_parameters: 
         text_encoder: settings.network.text_encoder,
         quantise_text: settings.base.quantise_text,
         preview: (sample.every > 0).then_some((sample.width, sample.height, sample.cfg > 1.0)),
-        number_bytes: machine.number_bytes(),
+        number_bytes: machine.number_bytes(base, settings.run.precision),
         mapped: machine.is_cpu(),
     }
 }

@@ -77,6 +77,13 @@ fn weights_on_vulkan_are_those_of_the_file() {
     let halves = example::flux_dev_base();
     let others = 2 * (halves.denoiser_params - halves.denoiser_matrices);
     assert_eq!(weights("vulkan:0", &halves), weights("cuda:0", &halves) + others);
+    // Transformers go over what f16 holds, UNets do not.
+    let f16 = |base: &BaseFacts, precision| {
+        let machine = MachineFacts { device: "vulkan:0".to_owned(), f16: true, ..example::machine() };
+        machine.number_bytes(base, precision)
+    };
+    assert_eq!([f16(&example::sdxl_base(), Precision::Auto), f16(&halves, Precision::Auto)], [2, 4]);
+    assert_eq!(f16(&example::sdxl_base(), Precision::F32), 4);
     // A file in 8 bits is converted.
     let eighths = BaseFacts { model_file_bytes: halves.model_file_bytes / 2, ..halves };
     assert_eq!(weights("vulkan:0", &eighths), 2 * weights("cuda:0", &eighths));

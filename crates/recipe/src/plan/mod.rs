@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use dataset::DatasetSettings;
 pub use resolve::settings;
 pub use settings::{
-    BaseSettings, HuberSchedule, LossKind, LossSettings, Memory, NetworkSettings, Optimiser, PlanSettings, RunSettings,
-    SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TimestepSampling, TrainSettings,
-    ValidationSettings, Weighting,
+    BaseSettings, HuberSchedule, LossKind, LossSettings, Memory, NetworkSettings, Optimiser, PlanSettings, Precision,
+    RunSettings, SampleSettings, SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TimestepSampling,
+    TrainSettings, ValidationSettings, Weighting,
 };
 
 use crate::error::RecipeError;
@@ -48,6 +48,9 @@ pub struct Plan {
     pub base: String,
     /// The device taken: `cpu`, `cuda:0`.
     pub device: String,
+    /// Bytes of a number in computation; 0 in plans of before this was kept.
+    #[serde(default)]
+    pub number_bytes: u64,
     /// Processor cores.
     pub cores: u32,
     /// Pictures to train on.
@@ -166,6 +169,7 @@ fn plan_read(
     let mut plan = Plan {
         base: base.display_name.clone(),
         device: machine.device.clone(),
+        number_bytes: machine.number_bytes(base, settings.run.precision),
         cores: machine.cores,
         images: data.images.len() as u64,
         validation_images: data.validation_images,

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::dataset::{self, DatasetSettings};
 use super::settings::{
-    BaseSettings, Memory, NetworkSettings, Optimiser, PlanSettings, Reader, RunSettings, SampleSettings, SampleUnit,
-    Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings,
+    BaseSettings, Memory, NetworkSettings, Optimiser, PlanSettings, Precision, Reader, RunSettings, SampleSettings,
+    SampleUnit, Sampler, SaveDtype, SaveSettings, Schedule, TrainSettings, ValidationSettings,
 };
 use super::{Decision, loss};
 use crate::check::as_file_name;
@@ -81,7 +81,8 @@ pub(super) fn resolve(r: &Reader<'_>, base: &BaseFacts, notes: &mut Notes<'_>) -
     let loss = loss::resolve(r, base, notes)?;
     let sample = sample(r, base, notes, dataset.resolution);
     let save = save(r, &dataset);
-    let run = RunSettings { device: r.text("run.device"), fusion: r.on("run.fusion") };
+    let precision = if r.text("run.precision") == "f32" { Precision::F32 } else { Precision::Auto };
+    let run = RunSettings { device: r.text("run.device"), precision, fusion: r.on("run.fusion") };
     Ok(PlanSettings {
         preset: r.recipe().preset(),
         base: base_settings(r),

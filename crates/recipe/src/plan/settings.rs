@@ -278,9 +278,21 @@ pub struct SaveSettings {
 pub struct RunSettings {
     /// As asked for: `auto`, `cpu`, `cuda:0`, ...
     pub device: String,
+    #[serde(default)]
+    pub precision: Precision,
     /// On cards, operations are joined into fewer kernels.
     #[serde(default = "fused")]
     pub fusion: bool,
+}
+
+/// The number format of computation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// As the device is best used.
+    #[default]
+    Auto,
+    F32,
 }
 
 /// Of a plan from before there was the setting.

@@ -263,7 +263,7 @@ pub(super) const SAVE: [Setting; 5] = [
     },
 ];
 
-pub(super) const RUN: [Setting; 2] = [
+pub(super) const RUN: [Setting; 3] = [
     Setting {
         id: "run.device",
         label: "Device",
@@ -274,6 +274,23 @@ pub(super) const RUN: [Setting; 2] = [
         when: When::Always,
         zero_means: "",
         defaults: &[any(Fixed::Text("auto"), "The fastest device found is taken.")],
+    },
+    Setting {
+        id: "run.precision",
+        label: "Precision",
+        help: "The number format of computation: `auto` is bf16 on CUDA, f16 for Stable Diffusion on Vulkan cards that know it, and f32 elsewhere; `f32` is slower on a card, takes twice the memory, and holds numbers that f16 does not.",
+        unit: "",
+        kind: Kind::Choice(&[
+            Choice { id: "auto", label: "As the device is best used" },
+            Choice { id: "f32", label: "32 bit (f32)" },
+        ]),
+        level: Level::Advanced,
+        when: When::Always,
+        zero_means: "",
+        defaults: &[any(
+            Fixed::Text("auto"),
+            "Half the memory and at least the speed; what is learned is kept in f32 all the same.",
+        )],
     },
     Setting {
         id: "run.fusion",

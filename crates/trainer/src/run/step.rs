@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use burn::tensor::DType;
 use lorikeet_dataset::{Item, caption_for, epoch_batches};
 use lorikeet_nn::device;
 use lorikeet_protocol::{Event, Step};
@@ -45,6 +46,7 @@ impl Run<'_> {
                 step: self.step + 1,
                 pictures: names.into_iter().collect::<Vec<_>>().join(", "),
                 last_save: self.last_save.clone(),
+                f16: self.stepper.base.dtype == DType::F16,
             });
         }
         if let Some(limit) = settings.train.clip_norm {
@@ -88,18 +90,24 @@ impl Run<'_> {
     fn gradients(&self, batches: &[MicroBatch]) -> Result<(f32, Gradients, f32), TrainError> {
         let count = batches.len();
         let seed = self.plan.settings.train.seed;
-        let losses = self.stepper.step(batches, &self.latents, seed, self.step, &self.gauge)?;
-        // Before the LoRA learns from weights that are no longer the base's.
-        self.stepper.base.unchanged()?;
-        let loss = losses.iter().map(|loss| loss / count as f32).sum();
-        let mut gradients = self.stepper.set.take_gradients();
-        if count > 1 {
-            for gradient in gradients.values_mut().flatten() {
-                *gradient = gradient.clone() / count as f64;
+        loop {
+            let losses = self.stepper.step(batches, &self.latents, seed, self.step, &self.gauge)?;
+            // Before the LoRA learns from weights that are no longer the base's.
+            self.stepper.base.unchanged()?;
+            let loss: f32 = losses.iter().map(|loss| loss / count as f32).sum();
+            let mut gradients = self.stepper.set.take_gradients();
+            let times = count as f64 * f64::from(self.stepper.loss_scale.get());
+            if times > 1.0 {
+                for gradient in gradients.values_mut().flatten() {
+                    *gradient = gradient.clone() / times;
+                }
+            }
+            let norm = optim::global_norm(&gradients)?;
+            // The same step again: its pictures and noise depend on its number alone.
+            if (loss.is_finite() && norm.is_finite()) || !self.stepper.lower_loss_scale() {
+                return Ok((loss, gradients, norm));
             }
         }
-        let norm = optim::global_norm(&gradients)?;
-        Ok((loss, gradients, norm))
     }
 
     /// What a step had between two blocks shows only in the gauge, and what a card had only in its pools.
@@ -160,6 +168,38 @@ mod tests {
     use lorikeet_recipe::{Recipe, example, settings};
 
     use super::*;
+    use crate::testing::{Recorder, picture, recipe};
+
+    /// f32 is pushed over what it holds, as f16 is by less.
+    #[test]
+    fn a_loss_scale_changes_no_number_and_is_lowered_until_all_is_finite() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, tint) in [("a.png", 40), ("b.png", 200)] {
+            picture(folder.path(), name, 64, tint, "a drawing");
+        }
+        let mut recipe = recipe(folder.path());
+        recipe.set_text("train.batch", "1").unwrap();
+        recipe.set_text("train.accumulation", "2").unwrap();
+        let run_dir = tempfile::tempdir().unwrap();
+        let mut host = Recorder::default();
+        let run = Run::prepare(&recipe, run_dir.path(), None, &mut host).unwrap();
+        let batches = run.micro_batches(0);
+        assert_eq!((batches.len(), run.stepper.loss_scale.get()), (2, 1.0));
+        let numbers = |gradients: Gradients| -> Vec<f32> {
+            gradients.into_values().flatten().flat_map(|t| t.into_data().iter::<f32>().collect::<Vec<_>>()).collect()
+        };
+        let (loss, gradients, norm) = run.gradients(&batches).unwrap();
+        let plain = numbers(gradients);
+        assert!(plain.iter().any(|number| *number != 0.0));
+        for exponent in [16, 127] {
+            let scale = 2f32.powi(exponent);
+            run.stepper.loss_scale.set(scale);
+            let (scaled_loss, gradients, scaled_norm) = run.gradients(&batches).unwrap();
+            assert_eq!((scaled_loss, scaled_norm), (loss, norm), "2^{exponent}");
+            assert_eq!(numbers(gradients), plain, "2^{exponent}");
+            assert_eq!(run.stepper.loss_scale.get() < scale, exponent == 127);
+        }
+    }
 
     #[test]
     fn a_card_is_over_by_its_pools_and_the_processor_by_what_it_has_for_itself() {
