@@ -1,9 +1,10 @@
 """Makes the random weights that both sides of the bench run on, and times PyTorch (diffusers, peft, eager, fused attention).
 
-    torch_step.py WORK FOLDER [--steps N] [--make]
+    torch_step.py WORK FOLDER [--steps N] [--device cpu|cuda] [--make]
 
 WORK as in tests/src/step_bench.rs. FOLDER gets config.json and weights.safetensors (f16) with --make; without it one training step
-is timed N times: LoRA of rank 16 on all attention and feed-forward layers, AdamW, clipping at 1, f32 on the CPU.
+is timed N times: LoRA of rank 16 on all attention and feed-forward layers, AdamW, clipping at 1; f32 on the CPU, on a card the base
+in bf16 and the LoRA in f32 under autocast, as training scripts have it.
 """
 import argparse, importlib.util, json, resource, sys, time
 from pathlib import Path
@@ -30,7 +31,8 @@ FLUX = dict(num_layers=1, num_single_layers=2, guidance_embeds=True)
 WORKS = {
     "demo": (UNet2DConditionModel, None, 8, 16), "sd15-256": (UNet2DConditionModel, UNET, 1, 32),
     "sd15-512": (UNet2DConditionModel, UNET, 1, 64), "sdxl-512": (UNet2DConditionModel, SDXL, 1, 64),
-    "flux-blocks": (FluxTransformer2DModel, FLUX, 1, 64), "vae-512": (AutoencoderKL, VAE, 1, 512),
+    "sdxl-1024": (UNet2DConditionModel, SDXL, 1, 128), "flux-blocks": (FluxTransformer2DModel, FLUX, 1, 64),
+    "flux-blocks-1024": (FluxTransformer2DModel, FLUX, 1, 128), "vae-512": (AutoencoderKL, VAE, 1, 512),
 }
 TARGETS = {
     UNet2DConditionModel: r".*attentions\.\d+\.(proj_in|proj_out|.*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2))",
@@ -68,18 +70,26 @@ def load(work, folder):
     return kind, model
 
 
-def step_of(work, kind, model):
+def step_of(work, kind, model, device):
+    """All that is made from here on is made on `device`."""
     _, _, batch, edge = WORKS[work]
+    torch.set_default_device(device)
+    on_card = device != "cpu"
+    model.to(device)
+    if on_card:
+        model.to(torch.bfloat16)
+    cast = lambda: torch.autocast(device, torch.bfloat16, enabled=on_card)
     if kind is AutoencoderKL:
         def encode():
-            with torch.no_grad():
-                model.encode(torch.randn(1, 3, edge, edge)).latent_dist.mean
-            return 0.0
+            with torch.no_grad(), cast():
+                return model.encode(torch.randn(1, 3, edge, edge)).latent_dist.mean.sum().item()
         return encode
     model.requires_grad_(False)
     model.add_adapter(LoraConfig(r=16, lora_alpha=16, target_modules=TARGETS[kind]))
     model.train()
     params = [q for q in model.parameters() if q.requires_grad]
+    for q in params:
+        q.data = q.data.float()
     print(f"{len(params) // 2} layers, {sum(q.numel() for q in params) / 1e6:.2f} M trained numbers", flush=True)
     opt = torch.optim.AdamW(params, lr=1e-4)
     if kind is FluxTransformer2DModel:
@@ -95,7 +105,8 @@ def step_of(work, kind, model):
 
     def step():
         noise = torch.randn_like(latents)
-        loss = F.mse_loss(model(0.7 * latents + 0.7 * noise, **rest).sample, noise)
+        with cast():
+            loss = F.mse_loss(model(0.7 * latents + 0.7 * noise, **rest).sample.float(), noise)
         opt.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
@@ -110,17 +121,19 @@ def main():
     p.add_argument("folder", type=Path)
     p.add_argument("--steps", type=int, default=6)
     p.add_argument("--threads", type=int, default=torch.get_num_threads())
+    p.add_argument("--device", default="cpu")
     p.add_argument("--make", action="store_true")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     if a.make:
         return make(a.work, a.folder)
-    step = step_of(a.work, *load(a.work, a.folder))
+    step = step_of(a.work, *load(a.work, a.folder), a.device)
     for _ in range(a.steps):
         start, before = time.perf_counter(), time.process_time()
         loss = step()
         print(f"step {time.perf_counter() - start:.3f} processor {time.process_time() - before:.2f} loss {loss:.4f}", flush=True)
-    print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.2f}")
+    peak = torch.cuda.max_memory_reserved() if a.device != "cpu" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"peak {peak / 1e9:.2f}")
 
 
 if __name__ == "__main__":

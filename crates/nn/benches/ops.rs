@@ -1,19 +1,28 @@
-//! Milliseconds of each operation at the shapes of the models, forward and with backward, beside what the processor can do:
-//! `cargo bench --workspace --bench ops [-- WORD]` runs those whose names hold WORD.
+//! Milliseconds of each operation at the shapes of the models, forward and with backward, beside what the device can do:
+//! `cargo bench --workspace --bench ops [-- WORD]` runs those whose names hold WORD, on `LORIKEET_BENCH_DEVICE` (`cpu`) and in the dtype in which
+//! models compute there.
 //!
 //! A share is that of the measured speed of one large matrix product, for the operations of the definition: a convolution
 //! by Winograd's way needs fewer and can pass 1. Operations without products are given in GB a second, each input and
 //! output counted once.
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail by panicking")]
 
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use burn::Tensor;
 use burn::tensor::{DType, Device, TensorData};
-use lorikeet_nn::{ConvGeometry, ops};
+use lorikeet_nn::{ConvGeometry, DeviceKind, device, ops};
 use lorikeet_seeded::{Purpose, Stream};
 
 const RUNS: usize = 5;
+
+static PLACE: LazyLock<(Device, DType)> = LazyLock::new(|| {
+    let kind = std::env::var("LORIKEET_BENCH_DEVICE").map_or(DeviceKind::Cpu, |name| name.parse().unwrap());
+    let device = device::open(kind).unwrap();
+    let dtype = device::compute_dtype(kind, &device);
+    (device, dtype)
+});
 
 type Function = Box<dyn Fn(Tensor<4>) -> Tensor<4>>;
 
@@ -27,15 +36,20 @@ struct Case {
 
 fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let values = Stream::new(seed, Purpose::RandomWeights, &[]).normals(shape.iter().product());
-    Tensor::from_data(TensorData::new(values, shape), (&Device::flex(), DType::F32))
+    let (device, dtype) = &*PLACE;
+    Tensor::from_data(TensorData::new(values, shape), (device, *dtype))
 }
 
 /// Seconds, the best of a few.
 fn best(mut f: impl FnMut()) -> f64 {
-    f();
+    let mut run = || {
+        f();
+        PLACE.0.sync().unwrap();
+    };
+    run();
     let time = |_| {
         let start = Instant::now();
-        f();
+        run();
         start.elapsed().as_secs_f64()
     };
     (0..RUNS).map(time).fold(f64::INFINITY, f64::min)
@@ -112,7 +126,7 @@ fn passes() -> Vec<Case> {
     let modulation: Tensor<3> = random([1, 1, 3072], 3);
     let head: Tensor<1> = random([128], 4);
     let angles: Vec<f64> = (0..1536 * 64).map(f64::from).collect();
-    let rotary = ops::Rotary::new(&angles, 128, &Device::flex());
+    let rotary = ops::Rotary::new(&angles, 128, &PLACE.0);
     vec![
         case("group_norm + silu", [1, 320, 64, 64], group(320)),
         case("group_norm + silu", [1, 1280, 16, 16], group(1280)),
@@ -143,13 +157,14 @@ fn main() {
         return;
     }
     let word = arguments.iter().find(|argument| !argument.starts_with("--")).cloned().unwrap_or_default();
-    let square: Tensor<2> = random([2048, 2048], 1);
-    let ceiling = 2.0 * 2048f64.powi(3) / best(|| drop(square.clone().matmul(square.clone())));
-    println!("a product of 2048 x 2048 x 2048: {:.0} billion operations a second", ceiling / 1e9);
+    let edge = if PLACE.0 == Device::flex() { 2048 } else { 8192 };
+    let square: Tensor<2> = random([edge, edge], 1);
+    let ceiling = 2.0 * (edge as f64).powi(3) / best(|| drop(square.clone().matmul(square.clone())));
+    println!("a product of {edge} x {edge} x {edge}: {:.0} billion operations a second", ceiling / 1e9);
     println!("{:>56}  {:>10}  {:>8}  {:>10}  {:>8}", "", "forward ms", "", "both ms", "");
     for case in convolutions().chain(products()).chain(passes()).filter(|case| case.name.contains(&word)) {
         let y = (case.function)(case.input.clone());
-        let bytes = 4.0 * (case.input.shape().num_elements() + y.shape().num_elements()) as f64;
+        let bytes = PLACE.1.size() as f64 * (case.input.shape().num_elements() + y.shape().num_elements()) as f64;
         let forward = best(|| drop((case.function)(case.input.clone())));
         // Backward by a sum: one number's gradient, seen at every place.
         let both = best(|| {
