@@ -9,7 +9,7 @@ use lorikeet_recipe::{Placement, Quantise};
 use lorikeet_seeded::{Purpose, Stream};
 use lorikeet_trainer::{Base, Condition, Sizes};
 
-use super::fixture::{device, device_name, report, root};
+use super::fixture::{device, device_name, dry, report, root};
 use super::mse;
 
 fn normals<const D: usize>(shape: [usize; D], seed: u64, scale: f32) -> Tensor<D> {
@@ -39,9 +39,9 @@ fn gradients(placement: Placement, quantise: Quantise, hold: bool) -> Vec<f32> {
         let (a, b) = (matrix([4, inputs], 10 + number as u64), matrix([outputs, 4], 1000 + number as u64));
         set.insert(&layer.name, &targets, 4.0, (&a.0, a.1), (&b.0, b.1), &device()).unwrap();
     }
-    let latents = normals([3, 16, 16, 16], 1, 1.0);
+    let latents = normals([3, 16, 16, 16], 1, 1.0).cast(base.dtype);
     let way = Way { hold, ..Way::plain(if hold { Segments::PerBlock } else { Segments::One }) };
-    let loss = Box::new(|output| mse(output, normals([3, 16, 16, 16], 2, 1.0)));
+    let loss = Box::new(|output: Tensor<4>| mse(output.cast(DType::F32), normals([3, 16, 16, 16], 2, 1.0)));
     let batch = Batch { input: latents, side, wanted: Wanted::default(), loss };
     backward_all(&*denoiser, &way, vec![batch], 0, &set).unwrap();
     let gradients = set.take_gradients();
@@ -71,7 +71,7 @@ fn lora_gradients_of_a_packed_base() {
         let found = gradients(placement, quantise, hold);
         let off = length(&mut found.iter().zip(&exact).map(|(a, b)| a - b)) / length(&mut exact.iter().copied());
         report(&format!("demo-flux, LoRA gradients, {name}"), off);
-        assert!(off < bound, "{name}: {off}");
-        assert!(quantise == Quantise::None || off > 1e-4, "{name}: nothing was packed");
+        assert!(off < bound || dry(), "{name}: {off}");
+        assert!(quantise == Quantise::None || off > 1e-4 || dry(), "{name}: nothing was packed");
     }
 }

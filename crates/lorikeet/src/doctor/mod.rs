@@ -98,23 +98,36 @@ fn cuda(search: &Search) -> Vec<Finding> {
         }
         (None, None) => Finding::missing("NVRTC", get_cuda("nvidia-cuda-nvrtc")),
     };
-    let headers = match (cuda_path(), search.in_wheels(&["cuda_fp16.h"])) {
-        (Some(folder), _) if folder.join("include/cuda_fp16.h").is_file() => {
+    // The second is one that the first kind of wheel leaves out.
+    let whole =
+        |folder: &Path| ["cuda_fp16.h", "crt/mma.h"].iter().all(|file| folder.join("include").join(file).is_file());
+    let root = |header: &Path| header.ancestors().nth(2).unwrap_or(header).to_owned();
+    let in_wheel = search.in_wheels(&["cuda_fp16.h"]).map(|header| root(&header));
+    let headers = match (cuda_path(), in_wheel) {
+        (Some(folder), _) if whole(&folder) => {
             Finding::found("CUDA headers", folder.join("include").display().to_string())
         }
-        (_, Some(header)) => {
-            let folder = header.ancestors().nth(2).unwrap_or(&header).display().to_string();
+        (_, Some(folder)) if whole(&folder) => {
+            let folder = folder.display();
             Finding::missing("CUDA headers", format!("A Python wheel has them; start with CUDA_PATH={folder}"))
         }
-        (_, None) => Finding::missing("CUDA headers", get_cuda("nvidia-cuda-runtime")),
+        (_, Some(folder)) => {
+            let include = folder.join("include").display().to_string();
+            let todo = format!(
+                "A Python wheel has them without crt/mma.h: `pip install nvidia-cuda-crt`, or for CUDA 12 \
+                 `pip install nvidia-cuda-nvcc-cu12` and copy its include/crt into {include}"
+            );
+            Finding::missing("CUDA headers", todo)
+        }
+        (_, None) => Finding::missing("CUDA headers", get_cuda("nvidia-cuda-runtime nvidia-cuda-crt")),
     };
     vec![driver, nvrtc, headers]
 }
 
-fn get_cuda(wheel: &str) -> String {
+fn get_cuda(wheels: &str) -> String {
     format!(
-        "Install the CUDA toolkit (Debian: nvidia-cuda-toolkit), or `pip install {wheel}` (for CUDA 12: {wheel}-cu12) \
-         and run `lorikeet doctor` again in that environment"
+        "Install the CUDA toolkit (Debian: nvidia-cuda-toolkit), or `pip install {wheels}` and run `lorikeet doctor` again in that \
+         environment; of a version not above the CUDA version that nvidia-smi shows, as the driver must know what comes out of it"
     )
 }
 
@@ -150,17 +163,22 @@ mod tests {
     #[test]
     fn wheels_are_found_and_told_how_to_use() {
         let site = tempfile::tempdir().unwrap();
-        for file in ["nvidia/cu13/lib/libnvrtc.so.13", "nvidia/cu13/include/cuda_fp16.h"] {
+        let put = |file: &str| {
             let path = site.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
-        }
+        };
+        put("nvidia/cu13/lib/libnvrtc.so.13");
+        put("nvidia/cu13/include/cuda_fp16.h");
         let search = Search { libraries: Vec::new(), site_packages: vec![site.path().to_owned()] };
         let found = cuda(&search);
         assert!(found[0].result.as_ref().unwrap_err().contains("NVIDIA driver"));
         let lib = site.path().join("nvidia/cu13/lib").display().to_string();
         assert!(found[1].result.as_ref().unwrap_err().contains(&format!("LD_LIBRARY_PATH={lib}")), "{found:?}");
         if cuda_path().is_none() {
+            assert!(found[2].result.as_ref().unwrap_err().contains("pip install nvidia-cuda-crt"), "{found:?}");
+            put("nvidia/cu13/include/crt/mma.h");
+            let found = cuda(&search);
             let root = site.path().join("nvidia/cu13").display().to_string();
             assert!(found[2].result.as_ref().unwrap_err().ends_with(&format!("CUDA_PATH={root}")), "{found:?}");
         }
