@@ -225,6 +225,9 @@ pub(crate) struct SampleArgs {
     pub sampler: Option<String>,
     #[arg(long, default_value = "auto")]
     pub device: String,
+    /// `f32` where 16 bits, which cards take by themselves, give black pictures
+    #[arg(long, default_value = "auto", value_parser = ["auto", "f32"])]
+    pub precision: String,
     /// The folder the pictures go to
     #[arg(long, default_value = "samples")]
     pub out: PathBuf,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lorikeet_recipe::{Family, Prediction, Sampler};
+use lorikeet_recipe::{Family, Precision, Prediction, Sampler};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
@@ -16,6 +16,7 @@ pub struct DrawRequest {
     pub parts: BaseParts,
     /// `auto`, `cpu`, `cuda:0`, ...
     pub device: String,
+    pub precision: Precision,
     /// Drawn one after the other. Base and LoRAs are loaded once for all of them.
     pub pictures: Vec<ToDraw>,
     pub out_dir: PathBuf,
@@ -32,6 +33,7 @@ impl Default for DrawRequest {
             base: "demo".to_owned(),
             parts: BaseParts::default(),
             device: "auto".to_owned(),
+            precision: Precision::Auto,
             pictures: Vec::new(),
             out_dir: PathBuf::new(),
             set: 0,

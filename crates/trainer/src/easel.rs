@@ -11,7 +11,7 @@ use lorikeet_checkpoint::{PartFiles, TensorData, write_atomically, write_safeten
 use lorikeet_models::vae::AutoencoderKl;
 use lorikeet_nn::{Context, Deltas, Storage};
 use lorikeet_protocol::{BaseParts, DrawRequest, Drawn, Event, LoraUse, Stage, ToDraw, UsedLora};
-use lorikeet_recipe::SampleSettings;
+use lorikeet_recipe::{Precision, SampleSettings};
 
 use crate::base::{choose_device, open_model_with};
 use crate::cache::obey;
@@ -71,6 +71,7 @@ struct Key {
     base: String,
     parts: BaseParts,
     device: String,
+    precision: Precision,
     changed: Option<SystemTime>,
 }
 
@@ -80,6 +81,7 @@ impl Key {
             base: request.base.clone(),
             parts: request.parts.clone(),
             device: request.device.clone(),
+            precision: request.precision,
             changed: changed(Path::new(&request.base)),
         }
     }
@@ -104,6 +106,7 @@ impl Loaded {
         let model = open_model_with(&request.base, &PartFiles { vae, text_encoder, text_encoder_2 })?;
         let usual = usual_for(&request.base, &model)?;
         let mut base = Base::new(model, choose_device(&request.device)?)?;
+        base.set_precision(request.precision);
         let roomy = choose_storage(&mut base)?;
         for message in &base.model.warnings {
             host.event(Event::Warning { message: message.clone() });

@@ -133,3 +133,18 @@ impl TrainError {
         Failure { what: what.to_owned(), why: self.to_string(), todo: todo.to_owned(), last_save }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_numbers_that_went_wrong_depends_on_what_they_were_computed_in() {
+        let todo = |f16| {
+            let (what, pictures) = ("gradients", String::new());
+            TrainError::Diverged { what, step: 7, pictures, last_save: None, f16 }.failure().todo
+        };
+        assert!(todo(true).contains("run.precision to f32"), "{}", todo(true));
+        assert!(todo(false).contains("train.learning_rate") && !todo(false).contains("precision"), "{}", todo(false));
+    }
+}

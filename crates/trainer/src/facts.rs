@@ -1,8 +1,9 @@
 //! What a plan must know about base, pictures and machine, read from headers and configurations: no weight is loaded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::DType;
 use lorikeet_checkpoint::{BaseModel, Component, Part, PartFiles};
@@ -222,13 +223,16 @@ pub fn machine_facts(device: DeviceKind, output: &Path) -> MachineFacts {
         cache_free_bytes: disk_free(&cache_folder()),
         cache_folder: cache_folder(),
         cores: u32::try_from(cores).unwrap_or(1),
-        f16: match device {
-            DeviceKind::Vulkan(_) => {
-                devices::open(device).is_ok_and(|open| devices::compute_dtype(device, &open) == DType::F16)
-            }
-            DeviceKind::Cpu | DeviceKind::Cuda(_) => false,
-        },
+        f16: computes_in_f16(device),
     }
+}
+
+/// Of Vulkan devices. Kept, as plans are made often and looking for devices takes time.
+fn computes_in_f16(device: DeviceKind) -> bool {
+    static KNOWN: Mutex<BTreeMap<usize, bool>> = Mutex::new(BTreeMap::new());
+    let DeviceKind::Vulkan(index) = device else { return false };
+    let f16 = || devices::open(device).is_ok_and(|open| devices::compute_dtype(device, &open) == DType::F16);
+    *KNOWN.lock().unwrap_or_else(PoisonError::into_inner).entry(index).or_insert_with(f16)
 }
 
 /// Of the computer, or of the container this program runs in.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lorikeet_protocol::{BaseParts, DrawRequest, LoraUse, ToDraw};
-use lorikeet_recipe::Sampler;
+use lorikeet_recipe::{Precision, Sampler};
 
 use crate::args::SampleArgs;
 use crate::face::Progress;
@@ -33,6 +33,7 @@ pub(crate) fn sample(args: &SampleArgs) -> Result<(), Trouble> {
             text_encoder_2: args.text_encoder_2.clone(),
         },
         device: args.device.clone(),
+        precision: if args.precision == "f32" { Precision::F32 } else { Precision::Auto },
         pictures: args.prompts.iter().map(picture).collect(),
         out_dir: args.out.clone(),
         set: 0,

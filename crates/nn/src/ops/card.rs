@@ -116,9 +116,9 @@ fn factor(q: &CubeTensor) -> f32 {
 
 /// With rows in order.
 fn product(a: CubeTensor, b: CubeTensor, dtype: DType) -> CubeTensor {
-    // Naive products, which always work, are among the strategies.
-    let out = matmul(a, b, None, MatmulStrategy::default(), dtype).expect("a product of two matrices that fit");
-    into_contiguous(out)
+    let out = matmul(a.clone(), b.clone(), None, MatmulStrategy::default(), dtype);
+    // Where there is no product with that output, Burn's own, rounded to the operands' dtype.
+    into_contiguous(out.unwrap_or_else(|_| CubeBackend::float_cast(CubeBackend::float_matmul(a, b), dtype.into())))
 }
 
 impl Kernels for CubeBackend {

@@ -159,7 +159,9 @@ impl Drawing {
         let folder = self.material.run_dir.as_deref().unwrap_or(folder);
         self.failure = None;
         self.waiting = Some(Waiting { set, total: pictures.len(), stopping: false });
-        Ok(DrawRequest { base, parts, device, pictures, out_dir: folder.join(FOLDER), set, noise_out: None })
+        // What went wrong in 16 bits was trained in f32, and is drawn so.
+        let precision = self.material.plan.as_ref().map(|plan| plan.settings.run.precision).unwrap_or_default();
+        Ok(DrawRequest { base, parts, device, precision, pictures, out_dir: folder.join(FOLDER), set, noise_out: None })
     }
 
     fn lora(&self, row: Row) -> Result<LoraUse, String> {

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use lorikeet_protocol::UsedLora;
+use lorikeet_recipe::{Precision, Preset, Recipe, example, plan};
 
 use super::form::MOST;
 use super::*;
@@ -20,6 +21,19 @@ fn with_saves() -> Drawing {
 
 fn ask(drawing: &mut Drawing) -> Result<DrawRequest, String> {
     drawing.request(("demo".to_owned(), BaseParts::default()), "cpu".to_owned(), Path::new("/runs"))
+}
+
+#[test]
+fn a_run_in_f32_is_drawn_in_f32() {
+    assert_eq!(ask(&mut with_saves()).unwrap().precision, Precision::Auto);
+    let mut recipe = Recipe::new(Preset::Style);
+    for (id, value) in [("dataset.folder", "pictures"), ("run.precision", "f32")] {
+        recipe.set_text(id, value).unwrap();
+    }
+    let plan = plan(&recipe, &example::demo_base(), &example::pictures(24, 128), &example::machine()).unwrap();
+    let mut drawing = with_saves();
+    drawing.material.plan = Some(Box::new(plan));
+    assert_eq!(ask(&mut drawing).unwrap().precision, Precision::F32);
 }
 
 #[test]

@@ -180,7 +180,8 @@ pub fn cache_latents(
             }
         };
         for flip in [false, true].into_iter().take(if flip && set == 0 { 2 } else { 1 }) {
-            let parts = [content.as_str(), &model_key, device_key(base.kind), &format!("{placement:?} {flip}")];
+            let parts =
+                [content.as_str(), &model_key, device_key(base.kind, base.dtype), &format!("{placement:?} {flip}")];
             jobs.push(Job { set, index, flip, key: key(&parts) });
         }
     }

@@ -10,6 +10,7 @@ mod text;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::DType;
 use lorikeet_checkpoint::{SafetensorsFile, TensorData, write_safetensors};
 use lorikeet_nn::DeviceKind;
 use lorikeet_protocol::{Command, Event};
@@ -120,11 +121,13 @@ fn key(parts: &[&str]) -> String {
     hash.finalize().to_hex().to_string()
 }
 
-/// Devices of different kinds differ in the last bits; one run's numbers all come from one kind.
-fn device_key(kind: DeviceKind) -> &'static str {
+/// Devices of different kinds differ in the last bits, and bf16 from f32 in more; one run's numbers all come from one kind.
+fn device_key(kind: DeviceKind, dtype: DType) -> &'static str {
     match kind {
         DeviceKind::Cpu => "cpu",
+        DeviceKind::Cuda(_) if dtype == DType::F32 => "cuda, f32",
         DeviceKind::Cuda(_) => "cuda",
+        // Autoencoders compute in f32 there.
         DeviceKind::Vulkan(_) => "vulkan",
     }
 }

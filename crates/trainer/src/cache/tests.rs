@@ -64,6 +64,13 @@ fn the_second_time_latents_are_found_and_no_model_is_loaded() {
 }
 
 #[test]
+fn numbers_of_other_precision_are_not_taken() {
+    let cuda = |dtype| device_key(DeviceKind::Cuda(0), dtype);
+    assert_ne!(cuda(DType::F32), cuda(DType::BF16));
+    assert_eq!(cuda(DType::BF16), device_key(DeviceKind::Cuda(1), DType::BF16));
+}
+
+#[test]
 fn a_damaged_cache_file_is_made_again() {
     let mut scene = scene();
     let first = scene.latents(false, &mut Recorder::default()).unwrap();

@@ -35,7 +35,7 @@ impl TextCache {
         let mut store = Store::new(cache, "text");
         let model_key = base.architecture.text_key(&base.model)?;
         let settings = format!("{:?} {:?} {:?}", base.dtype, base.text_storage, base.caption);
-        let key_of = |caption: &str| key(&[caption, &model_key, device_key(base.kind), &settings]);
+        let key_of = |caption: &str| key(&[caption, &model_key, device_key(base.kind, base.dtype), &settings]);
         let mut states = HashMap::new();
         let mut missing: Vec<&String> = Vec::new();
         let mut seen = HashSet::new();
