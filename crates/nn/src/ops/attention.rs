@@ -212,9 +212,9 @@ mod tests {
         pairs.fold(0.0, |most, (a, b)| f32::max(most, (a - b).abs()))
     }
 
-    /// What cards do is written with the operations of any backend, so the CPU can run it too.
+    /// The padding of CUDA and the formulas of the backward are written with the operations of any backend, so the CPU can run them too.
     #[test]
-    fn what_cards_do_is_what_the_cpu_does() {
+    fn padding_changes_nothing_and_the_backward_is_that_of_its_formulas() {
         for (rows, keys, width) in [(256, 256, 64), (300, 77, 40), (1, 5, 8), (128, 33, 128)] {
             let (q, k, v) =
                 (random([2, 3, rows, width], 1), random([2, 3, keys, width], 2), random([2, 3, keys, width], 3));
