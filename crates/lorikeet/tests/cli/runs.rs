@@ -114,9 +114,13 @@ fn a_run_of_another_program_is_paused_and_stopped_from_the_command_line() {
     running.until(|event| matches!(event, Event::Paused { .. }));
     assert!(stdout(&succeeded(lorikeet(&["pause", "--off", &run]))).contains("goes on"));
     running.until(|event| matches!(event, Event::Resumed { .. }));
+    running.until(|event| matches!(event, Event::Step(_)));
     assert!(stdout(&succeeded(lorikeet(&["stop", &run]))).contains("lorikeet resume"));
-    running.until(|event| matches!(event, Event::Saved { .. }));
+    let Event::Finished { step, .. } = running.until(|event| matches!(event, Event::Finished { .. })) else {
+        unreachable!()
+    };
     assert_eq!(running.exit_code(), Some(0));
+    assert!(bench.run(1).join(format!("checkpoints/step-{step:06}")).is_dir());
     for command in ["pause", "stop"] {
         failed(&lorikeet(&[command, &run]), 2, &["no program trains in", &run]);
     }
