@@ -25,12 +25,15 @@ pub(crate) fn device() -> Device {
     lorikeet_nn::device::open(kind).unwrap_or_else(|error| panic!("LORIKEET_TEST_DEVICE: {error}"))
 }
 
-/// Cards may multiply f32 in fewer bits (TF32) and add in another order.
-fn slack() -> f64 {
-    if device_name() == "cpu" { 1.0 } else { 100.0 }
+/// What gradients in f32 may be off for the format of a card's tensor cores: CUDA's TF32 keeps 11 bits, so that each factor of each product is
+/// up to 5e-4 off. Of small layers with random weights 1.2e-2 was found on a simulated card.
+/// A simulated card can do without (tests/gpu/simulate).
+pub(crate) fn tensor_float() -> f64 {
+    let rounds = device_name().starts_with("cuda") && std::env::var_os("SIMULATED_EXACT").is_none();
+    if rounds { 2e-2 } else { 0.0 }
 }
 
-/// `LORIKEET_TEST_DRY`: the driver computes nothing (tests/gpu/dry), so that numbers are not compared.
+/// `LORIKEET_TEST_DRY`: the driver computes nothing (tests/gpu/simulate --dry), so that numbers are not compared.
 pub(crate) fn dry() -> bool {
     std::env::var_os("LORIKEET_TEST_DRY").is_some()
 }
@@ -109,7 +112,8 @@ pub(crate) fn model(folder: &str, weights: &str) -> (serde_json::Value, Weights)
     (config, Weights(SafetensorsFile::open(folder.join(weights)).unwrap()))
 }
 
-/// Largest difference relative to the largest expected value; fails above `tolerance`.
+/// Largest difference relative to the largest expected value; fails above `tolerance`, on a card, which adds in another order, above a
+/// hundred times that.
 #[track_caller]
 pub(crate) fn close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, tolerance: f64) -> f64 {
     assert_eq!(found.dims(), expected.dims());
@@ -119,7 +123,7 @@ pub(crate) fn close<const D: usize>(found: Tensor<D>, expected: Tensor<D>, toler
     let worst =
         found.iter().zip(&expected).fold(0.0f64, |m, (f, e)| if f.is_nan() { f64::NAN } else { m.max((f - e).abs()) });
     let error = worst / largest.max(1e-30);
-    let tolerance = tolerance * slack();
+    let tolerance = if device_name() == "cpu" { tolerance } else { (tolerance * 100.0).max(tensor_float()) };
     assert!(error <= tolerance || dry(), "relative error {error:e} is above {tolerance:e}");
     error
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use burn::Tensor;
 use burn::tensor::DType;
-use fixture::{Fixture, close, device, dry, model, report};
+use fixture::{Fixture, close, device, dry, model, report, tensor_float};
 use lorikeet_adapters::{LoraSet, convolution_targets, transformer_targets};
 use lorikeet_models::unet::{Added, UNet2DConditionModel, UNetConfig};
 use lorikeet_models::vae::{AutoencoderKl, VaeConfig};
@@ -217,7 +217,8 @@ fn finish_step(fixture: &Fixture, name: &str, step: usize, loss: Tensor<1>, set:
     let loss = close(loss, fixture.tensor(&format!("step{step}.loss")), 1e-4);
     report(&format!("{name} trajectory step {step} loss"), loss);
     let expected = fixture.raw(&format!("step{step}.grad_norm")).1[0];
-    assert!((norm / expected - 1.0).abs() < 1e-3 || dry(), "step {step}: gradient norm {norm}, not {expected}");
+    let off = f64::from(norm / expected - 1.0).abs();
+    assert!(off < tensor_float().max(1e-3) || dry(), "step {step}: gradient norm {norm}, not {expected}");
     optim::clip(&mut gradients, norm, 1.0);
     adamw.step(&config, set, gradients, |_| 1e-3);
 }
@@ -232,7 +233,11 @@ fn matrices_after(fixture: &Fixture, name: &str, component: &str, targets: &[Lay
             let expected = fixture.flat::<2>(&format!("after.{path}.{name}"), matrix.dims());
             let norm = |t: Tensor<2>| (t.clone() * t).sum().into_scalar::<f32>().sqrt();
             let error = f64::from(norm(matrix.clone() - expected.clone()) / norm(expected));
-            assert!(error < 1e-3 || dry(), "{path}.{name}: relative Frobenius error {error:e}");
+            // AdamW's first steps are as long for a gradient near 0 as for any other, whatever its sign turns out to be.
+            assert!(
+                error < (5.0 * tensor_float()).max(1e-3) || dry(),
+                "{path}.{name}: relative Frobenius error {error:e}"
+            );
             worst = worst.max(error);
         }
     }

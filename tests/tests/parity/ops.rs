@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, FloatDType, TensorData};
 use lorikeet_nn::ops::{self, Rotary};
 use lorikeet_seeded::{Purpose, Stream};
 
-use super::fixture::{device, dry, report};
+use super::fixture::{device, dry, report, tensor_float};
 
 /// Of f32, f16 and bf16, what may be wrong beside the largest number.
 const DTYPES: [(DType, FloatDType, f64); 3] =
@@ -36,6 +36,8 @@ fn operations_of_a_card_are_those_of_the_cpu() {
             for ((part, found), expected) in parts.zip(found).zip(expected) {
                 let error = apart(found, expected);
                 report(&format!("{name}, {dtype:?}, {part}"), error);
+                let products = name == "attention" && dtype == DType::F32;
+                let bound = if products { tensor_float().max(bound) } else { bound };
                 assert!(error < bound || dry(), "{name}, {dtype:?}, {part}: {error:e}");
             }
         }

@@ -9,7 +9,7 @@ use lorikeet_recipe::{Placement, Quantise};
 use lorikeet_seeded::{Purpose, Stream};
 use lorikeet_trainer::{Base, Condition, Sizes};
 
-use super::fixture::{device, device_name, dry, report, root};
+use super::fixture::{device, device_name, dry, report, root, tensor_float};
 use super::mse;
 
 fn normals<const D: usize>(shape: [usize; D], seed: u64, scale: f32) -> Tensor<D> {
@@ -71,7 +71,7 @@ fn lora_gradients_of_a_packed_base() {
         let found = gradients(placement, quantise, hold);
         let off = length(&mut found.iter().zip(&exact).map(|(a, b)| a - b)) / length(&mut exact.iter().copied());
         report(&format!("demo-flux, LoRA gradients, {name}"), off);
-        assert!(off < bound || dry(), "{name}: {off}");
+        assert!(off < tensor_float().max(bound) || dry(), "{name}: {off}");
         assert!(quantise == Quantise::None || off > 1e-4 || dry(), "{name}: nothing was packed");
     }
 }

@@ -3,13 +3,9 @@
 use std::ops::Range;
 
 use burn::backend::ops::FloatTensorOps as _;
-#[cfg(feature = "card")]
-use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, TensorMetadata as _};
 use burn::tensor::{DType, Shape, Slice};
-#[cfg(feature = "card")]
-use burn_cubecl::CubeDevice;
 
 #[cfg(feature = "card")]
 use super::card::CardKernels as _;
@@ -40,14 +36,10 @@ pub(super) trait Attend: Backend {
 
 #[cfg(feature = "card")]
 impl Attend for burn_cubecl::Cube {
-    /// Burn's fused kernels are for the tensor units of CUDA; elsewhere it would keep the whole score matrix.
+    /// Not by Burn's own: its fused kernels refuse bf16 and most widths and lengths (cubek-attention 0.3.1), and then it keeps the whole score
+    /// matrix several times, in 16 bits, without a word.
     fn attend(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> Attended<Self> {
-        let out = match q.device() {
-            CubeDevice::Cuda(_) if q.dtype() != DType::F32 => padded::<Self>(&q, &k, &v, |q, k, v| {
-                <Self as ModuleOps<Self>>::attention(q, k, v, None, None, Default::default())
-            }),
-            _ => Self::attend_rows(q.clone(), k.clone(), v.clone()),
-        };
+        let out = Self::attend_rows(q.clone(), k.clone(), v.clone());
         Attended { q, k, v, out, sums: None }
     }
 
@@ -103,43 +95,6 @@ fn heads(t: &FloatTensor<Flex>) -> Heads<'_> {
         .map(|(b, h)| layout.start_offset() + b * step(0) + h * step(1))
         .collect();
     Heads { data: t.storage::<f32>(), starts, row: step(2), column: step(3) }
-}
-
-/// Burn's fused kernels (cubek-attention 0.3.1, `blackbox_accelerated.rs`) take query rows by 32, 64 or 128 and heads by 16.
-/// Given others, Burn keeps the whole score matrix without a word: 1 GB several times over for FLUX at 1216 x 832 px.
-#[cfg_attr(not(feature = "card"), allow(dead_code, reason = "the test runs it on the CPU"))]
-fn padded<B: Backend>(
-    q: &FloatTensor<B>,
-    k: &FloatTensor<B>,
-    v: &FloatTensor<B>,
-    fused: impl Fn(FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
-) -> FloatTensor<B> {
-    let shape = q.shape();
-    let (rows, width) = (shape[2], shape[3]);
-    let (more_rows, more_width) = (rows.next_multiple_of(128) - rows, width.next_multiple_of(16) - width);
-    let wider = |t: &FloatTensor<B>| with_zeros::<B>(t.clone(), 3, more_width);
-    let mut wide_q = wider(q);
-    if more_width > 0 {
-        // Zeros change no product, but the kernel divides by the root of the width it sees.
-        let factor = ((width + more_width) as f64 / width as f64).sqrt();
-        wide_q = B::float_mul_scalar(wide_q, factor.into());
-    }
-    let out = fused(with_zeros::<B>(wide_q, 2, more_rows), wider(k), wider(v));
-    if more_rows + more_width == 0 {
-        return out;
-    }
-    let first = |length: usize| Slice::new(0, Some(length as isize), 1);
-    B::float_slice(out, &[first(shape[0]), first(shape[1]), first(rows), first(width)])
-}
-
-fn with_zeros<B: Backend>(t: FloatTensor<B>, axis: usize, more: usize) -> FloatTensor<B> {
-    if more == 0 {
-        return t;
-    }
-    let mut shape = t.shape();
-    shape[axis] = more;
-    let zeros = B::float_zeros(shape, &t.device(), t.dtype().into());
-    B::float_cat(vec![t, zeros], axis)
 }
 
 /// Ranges of query rows.
@@ -212,22 +167,13 @@ mod tests {
         pairs.fold(0.0, |most, (a, b)| f32::max(most, (a - b).abs()))
     }
 
-    /// The padding of CUDA and the formulas of the backward are written with the operations of any backend, so the CPU can run them too.
+    /// The formulas of the backward are written with the operations of any backend.
     #[test]
-    fn padding_changes_nothing_and_the_backward_is_that_of_its_formulas() {
+    fn the_backward_by_rows_is_that_of_its_formulas() {
         for (rows, keys, width) in [(256, 256, 64), (300, 77, 40), (1, 5, 8), (128, 33, 128)] {
             let (q, k, v) =
                 (random([2, 3, rows, width], 1), random([2, 3, keys, width], 2), random([2, 3, keys, width], 3));
-            let attended = Flex::attend(q.clone(), k.clone(), v.clone());
-            let seen = std::cell::RefCell::new(Vec::new());
-            let fused = |q: FloatTensor<Flex>, k: FloatTensor<Flex>, v: FloatTensor<Flex>| {
-                seen.borrow_mut().push([q.shape(), k.shape(), v.shape()]);
-                Flex::attend(q, k, v).out
-            };
-            assert!(apart(&padded::<Flex>(&q, &k, &v, fused), &attended.out) < 1e-6);
-            let [q_shape, k_shape, v_shape] = &seen.borrow()[0];
-            assert!(q_shape[2].is_multiple_of(128) && k_shape[2] == keys);
-            assert!([q_shape, k_shape, v_shape].iter().all(|shape| shape[3].is_multiple_of(16)));
+            let attended = Flex::attend(q, k, v);
             let grad = random([2, 3, rows, width], 4);
             let expected = Flex::attend_backward(attended.clone(), grad.clone());
             // All at once, a few rows, each by itself.
