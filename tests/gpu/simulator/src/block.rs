@@ -127,7 +127,11 @@ impl<'a> Block<'a> {
                         warp.waiting |= active;
                         break;
                     }
-                    Op::WarpBarrier | Op::LoadMatrix { .. } | Op::StoreMatrix { .. } | Op::Multiply { .. }
+                    Op::WarpBarrier
+                    | Op::LoadEights { .. }
+                    | Op::LoadMatrix { .. }
+                    | Op::StoreMatrix { .. }
+                    | Op::Multiply { .. }
                         if active != warp.live & !warp.waiting && !alone =>
                     {
                         warp.leave(active, at);

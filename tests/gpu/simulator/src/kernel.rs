@@ -180,8 +180,23 @@ pub(crate) enum Op {
     Active {
         to: Slot,
     },
+    /// Matrices of 8 x 8 numbers of 16 bits; each thread says where a row is.
+    LoadEights {
+        to: Vec<Slot>,
+        at: Address,
+        by_columns: bool,
+    },
+    /// Bytes from one address to another, of which the first are copied and the others become 0.
+    Copy {
+        to: Address,
+        from: Address,
+        bytes: usize,
+        copied: Slot,
+    },
     Branch(usize),
     Barrier,
     WarpBarrier,
+    /// Waits for what is done at once here.
+    Nothing,
     Exit,
 }

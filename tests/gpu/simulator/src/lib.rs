@@ -1,7 +1,8 @@
 //! A CUDA driver without a card: kernels are computed by this processor, from the PTX that NVRTC writes. With it the program does on a
 //! machine without a card what it does with one, and its numbers can be compared; see `tests/gpu/simulate`.
 //!
-//! Only what CubeCL calls is here, and only for the C interface's sake in its shape. Not simulated: time, streams (all is done at once, in
+//! Only what CubeCL calls is here, and only for the C interface's sake in its shape. Not simulated: speed (times are this
+//! processor's), streams (all is done at once, in
 //! the order it is asked for), and what threads see of each other between barriers. Memory holds no number until it is written, and no thread
 //! reads or writes beyond what was taken.
 //!
@@ -22,6 +23,7 @@ mod warp;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::kernel::Kernel;
 
@@ -101,13 +103,19 @@ driver! {
     cuStreamDestroy_v2(_stream: Handle) { SUCCESS }
     cuStreamWaitEvent(_stream: Handle, _event: Handle, _flags: c_uint) { SUCCESS }
     cuStreamIsCapturing(_stream: Handle, capturing: *mut c_int) { put(capturing, 0) }
-    cuEventCreate(event: *mut Handle, _flags: c_uint) { put(event, NOTHING) }
-    cuEventRecord(_event: Handle, _stream: Handle) { SUCCESS }
+    cuEventCreate(event: *mut Handle, _flags: c_uint) { put(event, Box::into_raw(Box::new(Instant::now())).cast()) }
+    cuEventRecord(event: Handle, _stream: Handle) { put(event.cast(), Instant::now()) }
     cuEventSynchronize(_event: Handle) { SUCCESS }
     cuEventQuery(_event: Handle) { SUCCESS }
-    cuEventElapsedTime(milliseconds: *mut f32, _start: Handle, _end: Handle) { put(milliseconds, 0.01) }
-    cuEventElapsedTime_v2(milliseconds: *mut f32, _start: Handle, _end: Handle) { put(milliseconds, 0.01) }
-    cuEventDestroy_v2(_event: Handle) { SUCCESS }
+    cuEventElapsedTime(milliseconds: *mut f32, start: Handle, end: Handle) {
+        let [start, end] = [start, end].map(|event| *event.cast::<Instant>());
+        put(milliseconds, end.duration_since(start).as_secs_f32() * 1e3)
+    }
+    cuEventElapsedTime_v2(milliseconds: *mut f32, start: Handle, end: Handle) { cuEventElapsedTime(milliseconds, start, end) }
+    cuEventDestroy_v2(event: Handle) {
+        drop(Box::from_raw(event.cast::<Instant>()));
+        SUCCESS
+    }
 
     cuModuleLoadData(module: *mut Handle, image: *const c_char) {
         match ptx::kernels(&CStr::from_ptr(image).to_string_lossy()) {

@@ -1,4 +1,5 @@
-//! Matrices spread over a warp (`wmma`). Which thread holds which number is the driver's own affair there, as PTX leaves it open.
+//! Matrices spread over a warp. In `wmma` which thread holds which number is the driver's own affair, as PTX leaves it open; in `mma` and `ldmatrix`
+//! it is laid down (PTX ISA, "Matrix fragments for mma.m16n8k16" and its neighbours).
 
 use half::{bf16, f16};
 
@@ -30,6 +31,16 @@ pub(crate) struct Multiply {
     n: usize,
     k: usize,
     number: Number,
+    /// `mma`: places as laid down.
+    laid_down: bool,
+}
+
+/// Which of the matrices of a product, by how its numbers lie in `mma`.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Left,
+    Right,
+    Sum,
 }
 
 impl Number {
@@ -127,28 +138,65 @@ pub(crate) fn gather(number: Number, count: usize, registers: &[Words]) -> Vec<u
 }
 
 impl Multiply {
-    /// Of `wmma.mma...`. Products into 16 bits are not known.
+    /// Of `wmma.mma...` or `mma.sync...`. Products into 16 bits are not known.
     pub(crate) fn read(parts: &[&str]) -> Option<Multiply> {
         let [m, n, k] = shape(parts)?;
-        let at = parts.iter().position(|part| part.starts_with('m') && part.contains('k'))?;
-        let number = match parts[at + 1..] {
+        let laid_down = parts[0] == "mma";
+        // `mma.sync.aligned.SHAPE.row.col.TYPES`, `wmma.mma.sync.aligned.row.row.SHAPE.TYPES`.
+        let number = match parts[if laid_down { 6 } else { 7 }..] {
             ["f32", "f32"] => Number::Half,
             ["f32", a, b, "f32"] if a == b => Number::read(a)?,
             _ => return None,
         };
-        Some(Multiply { m, n, k, number })
+        (!laid_down || parts[4..6] == ["row", "col"]).then_some(())?;
+        Some(Multiply { m, n, k, number, laid_down })
     }
 
-    /// # Errors
-    /// Registers that do not hold the matrices.
+    /// The row and column of a thread's number.
+    fn place(&self, part: Part, register: usize, half: usize, lane: usize) -> (usize, usize) {
+        let (group, thread) = (lane / 4, lane % 4);
+        let wide = self.number.bytes() == 4;
+        match part {
+            Part::Left if wide => (group + 8 * (register % 2), thread + 4 * (register / 2)),
+            Part::Left => (group + 8 * (register % 2), 2 * thread + 8 * (register / 2) + half),
+            Part::Right if wide => (thread + 4 * register, group),
+            Part::Right => (2 * thread + 8 * register + half, group),
+            Part::Sum => (group + 8 * (register / 2), 2 * thread + register % 2),
+        }
+    }
+
+    /// A matrix by rows.
+    fn matrix(&self, part: Part, registers: &[Words]) -> Vec<f32> {
+        let (number, rows, columns) = match part {
+            Part::Left => (self.number, self.m, self.k),
+            Part::Right => (self.number, self.k, self.n),
+            Part::Sum => (Number::Float, self.m, self.n),
+        };
+        if !self.laid_down {
+            return gather(number, rows * columns, registers).into_iter().map(|bits| number.float(bits)).collect();
+        }
+        let halves = 4 / number.bytes();
+        if registers.len() * halves * 32 != rows * columns {
+            return Vec::new();
+        }
+        let mut matrix = vec![0.0; rows * columns];
+        for (index, register) in registers.iter().enumerate() {
+            for (lane, word) in register.iter().enumerate() {
+                for half in 0..halves {
+                    let (row, column) = self.place(part, index, half, lane);
+                    matrix[row * columns + column] =
+                        number.float(if halves == 2 { word >> (16 * half) & 0xFFFF } else { *word });
+                }
+            }
+        }
+        matrix
+    }
+
+    /// [`None`]: registers that do not hold the matrices.
     pub(crate) fn product(&self, a: &[Words], b: &[Words], c: &[Words]) -> Option<Vec<Words>> {
         let (m, n, k) = (self.m, self.n, self.k);
-        let floats = |number: Number, count, registers: &[Words]| -> Vec<f32> {
-            gather(number, count, registers).into_iter().map(|bits| number.float(bits)).collect()
-        };
-        let a = floats(self.number, m * k, a);
-        let b = floats(self.number, k * n, b);
-        let mut c = floats(Number::Float, m * n, c);
+        let [a, b, mut c] =
+            [(Part::Left, a), (Part::Right, b), (Part::Sum, c)].map(|(part, words)| self.matrix(part, words));
         (a.len() == m * k && b.len() == k * n && c.len() == m * n).then_some(())?;
         for row in 0..m {
             let sums = &mut c[row * n..][..n];
@@ -160,11 +208,24 @@ impl Multiply {
             }
         }
         let mut registers = vec![[0; 32]; m * n / 32];
-        for (register, sums) in registers.iter_mut().zip(c.chunks(32)) {
-            for (word, sum) in register.iter_mut().zip(sums) {
-                *word = sum.to_bits();
+        for (index, register) in registers.iter_mut().enumerate() {
+            for (lane, word) in register.iter_mut().enumerate() {
+                let (row, column) = self.place(Part::Sum, index, 0, lane);
+                let at = if self.laid_down { row * n + column } else { index * 32 + lane };
+                *word = c[at].to_bits();
             }
         }
         Some(registers)
     }
+}
+
+/// `ldmatrix`: what each thread gets of a matrix `[8, 8]` of 16 bits, of which it reads pairs of a row, or of a column.
+pub(crate) fn eight_by_eight(matrix: &[[u16; 8]; 8], by_columns: bool) -> Words {
+    std::array::from_fn(|lane| {
+        let [low, high] = [0, 1].map(|half| {
+            let (row, column) = (lane / 4, 2 * (lane % 4) + half);
+            u32::from(if by_columns { matrix[column][row] } else { matrix[row][column] })
+        });
+        low | high << 16
+    })
 }

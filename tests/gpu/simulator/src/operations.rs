@@ -38,6 +38,15 @@ pub(crate) fn read(names: &mut impl Names, mnemonic: &str, operands: &[&str]) ->
             let from = [names.word(operands[1])?, names.word(operands[2])?, names.word(operands[3])?];
             return Some(Op::Shuffle { by, to: names.word(to)?, predicate, from, members: names.word(operands[4])? });
         }
+        "mma" => return multiply(names, &parts, operands),
+        "ldmatrix" => {
+            let known = parts[1..4] == ["sync", "aligned", "m8n8"] && kind == "b16";
+            known.then_some(())?;
+            let to = names.words(operands[0])?;
+            let at = names.address(operands[1], Space::Shared)?;
+            return Some(Op::LoadEights { to, at, by_columns: parts.contains(&"trans") });
+        }
+        "cp" => return copy(names, &parts, operands),
         "activemask" => return Some(Op::Active { to: names.word(operands[0])? }),
         "bra" => return Some(names.branch(operands.first()?)),
         "ret" => return Some(Op::Exit),
@@ -140,6 +149,7 @@ fn word(mnemonic: &str) -> Option<Word> {
         "xor.b32" | "xor.b16" => Word::Xor,
         "not.b32" => Word::Not,
         "neg.s32" => Word::Negate,
+        "clz.b32" => Word::LeadingZeros,
         "shl.b32" => Word::ShiftLeft,
         "shr.u32" => Word::ShiftRight,
         "shr.u16" => Word::ShiftRightShort,
@@ -174,6 +184,7 @@ fn word(mnemonic: &str) -> Option<Word> {
         "cvt.rn.bf16.f32" => Word::ToBrain,
         "cvt.rn.f16.f32" => Word::ToHalf,
         "cvt.rn.f16.s32" => Word::ToHalfFromSigned,
+        "cvt.rn.f16.u32" => Word::ToHalfFromUnsigned,
         "cvt.f32.f16" => Word::FromHalf,
         "add.f16" => Word::AddHalf,
         "sub.f16" => Word::SubtractHalf,
@@ -265,6 +276,20 @@ fn accessed(parts: &[&str]) -> Option<(Space, usize, usize)> {
     Some((space, count, bytes))
 }
 
+/// `cp.async.cg.shared::cta.global [to], [from], 16, 16;` and the waits for it.
+fn copy(names: &mut impl Names, parts: &[&str], operands: &[&str]) -> Option<Op> {
+    match parts[2] {
+        "commit_group" | "wait_group" | "wait_all" => Some(Op::Nothing),
+        "ca" | "cg" => {
+            let to = names.address(operands[0], Space::Shared)?;
+            let from = names.address(operands[1], Space::Global)?;
+            let copied = names.word(operands.get(3).unwrap_or(&operands[2]))?;
+            Some(Op::Copy { to, from, bytes: operands[2].parse().ok()?, copied })
+        }
+        _ => None,
+    }
+}
+
 fn load(names: &mut impl Names, parts: &[&str], operands: &[&str]) -> Option<Op> {
     let (space, count, bytes) = accessed(parts)?;
     let long = bytes == 8;
@@ -280,13 +305,17 @@ fn store(names: &mut impl Names, parts: &[&str], operands: &[&str]) -> Option<Op
     Some(Op::Store { from, bytes, at: names.address(operands[0], space)? })
 }
 
+fn multiply(names: &mut impl Names, parts: &[&str], operands: &[&str]) -> Option<Op> {
+    let shape = Multiply::read(parts)?;
+    let mut lists = operands.iter().map(|list| names.words(list));
+    let (to, a, b, c) = (lists.next()??, lists.next()??, lists.next()??, lists.next()??);
+    Some(Op::Multiply { to, from: [a, b, c], shape })
+}
+
 /// `wmma.load.a.sync.aligned.row.m16n16k16.shared.f16`, `wmma.store.d..`, `wmma.mma.sync.aligned.row.col.m16n16k8.f32.tf32.tf32.f32`.
 fn matrix(names: &mut impl Names, parts: &[&str], operands: &[&str]) -> Option<Op> {
     if parts[1] == "mma" {
-        let shape = Multiply::read(parts)?;
-        let mut lists = operands.iter().map(|list| names.words(list));
-        let (to, a, b, c) = (lists.next()??, lists.next()??, lists.next()??, lists.next()??);
-        return Some(Op::Multiply { to, from: [a, b, c], shape });
+        return multiply(names, parts, operands);
     }
     let fragment = Fragment::read(parts)?;
     let space = if parts.contains(&"shared") { Space::Shared } else { Space::Global };

@@ -215,7 +215,32 @@ impl Warp {
                 }
             }
             Op::Active { to } => self.set(*to, mask, &[mask; 32]),
-            Op::WarpBarrier => {}
+            Op::LoadEights { to, at, by_columns } => {
+                self.whole(mask)?;
+                for (index, slot) in to.iter().enumerate() {
+                    let mut matrix = [[0; 8]; 8];
+                    for (row, numbers) in matrix.iter_mut().enumerate() {
+                        let from = self.place(memory, 8 * index + row, at, 16)?;
+                        for (column, number) in numbers.iter_mut().enumerate() {
+                            *number = read(from + 2 * column as u64, 2) as u16;
+                        }
+                    }
+                    self.words[*slot] = matrix::eight_by_eight(&matrix, *by_columns);
+                }
+            }
+            Op::Copy { to, from, bytes, copied } => {
+                for lane in lanes(mask) {
+                    let copied = (self.words[*copied][lane] as usize).min(*bytes);
+                    let to = self.place(memory, lane, to, *bytes)?;
+                    // What is not copied need not be there.
+                    let from = if copied == 0 { 0 } else { self.place(memory, lane, from, copied)? };
+                    for at in 0..*bytes as u64 {
+                        let byte = if at < copied as u64 { read(from + at, 1) } else { 0 };
+                        write(to + at, 1, byte);
+                    }
+                }
+            }
+            Op::WarpBarrier | Op::Nothing => {}
             Op::Branch(_) | Op::Barrier | Op::Exit => return Err("no operation on numbers".to_owned()),
         }
         Ok(())
