@@ -4,7 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+#[cfg(feature = "cuda")]
+use burn::backend::cubecl::dtype_to_storage_type;
+#[cfg(feature = "cuda")]
+use burn::tensor::DType;
 use burn::tensor::Device;
+#[cfg(feature = "cuda")]
+use burn_cubecl::CubeDevice;
+#[cfg(feature = "cuda")]
+use burn_cubecl::cubecl::device::CudaDevice;
 use burn_cubecl::fusion;
 use cubecl::config::CubeClRuntimeConfig;
 use cubecl::config::cache::CacheConfig;
@@ -40,6 +48,14 @@ pub(crate) fn kernels_tuned() -> u64 {
 /// See [`crate::device::without_fusion`].
 pub(crate) fn without_fusion() -> bool {
     fusion::BUILTIN_NAMES.iter().all(|name| fusion::remove(name).is_ok())
+}
+
+/// Whether a CUDA card's tensor cores multiply numbers of this type. Opens the device.
+#[cfg(feature = "cuda")]
+pub(crate) fn tensor_cores_take(index: usize, dtype: DType) -> bool {
+    let client = CubeDevice::Cuda(CudaDevice::new(index)).client();
+    let number = dtype_to_storage_type(dtype);
+    client.properties().features.matmul.cmma.iter().any(|product| product.a_type == number)
 }
 
 /// The card's own name. Opens the device.

@@ -140,12 +140,14 @@ pub fn open(kind: DeviceKind) -> Result<Device, NnError> {
     }
 }
 
-/// Number format of activations and frozen weights: f32 on the CPU, bf16 on CUDA, f16 on Vulkan, as far as the device knows it.
+/// Number format of activations and frozen weights: f32 on the CPU; on CUDA what the card's tensor cores multiply, bf16 from 8.0 (RTX 30)
+/// on and f16 before; f16 on Vulkan, as far as the device knows it.
 pub fn compute_dtype(kind: DeviceKind, device: &Device) -> DType {
     match kind {
-        DeviceKind::Cuda(_) if device.supports_dtype(FloatDType::BF16) => DType::BF16,
+        DeviceKind::Cpu => DType::F32,
+        DeviceKind::Cuda(index) => cuda_dtype(index),
         DeviceKind::Vulkan(_) if device.supports_dtype(FloatDType::F16) => DType::F16,
-        _ => DType::F32,
+        DeviceKind::Vulkan(_) => DType::F32,
     }
 }
 
@@ -205,6 +207,18 @@ fn cuda_device(index: usize) -> Device {
 #[cfg(not(feature = "cuda"))]
 fn cuda_device(_: usize) -> Device {
     Device::flex()
+}
+
+/// Burn takes bf16 on every card, also where the compiler must spell it out in f32.
+#[cfg(feature = "cuda")]
+fn cuda_dtype(index: usize) -> DType {
+    let known = |dtype: &DType| crate::card::tensor_cores_take(index, *dtype);
+    [DType::BF16, DType::F16].into_iter().find(known).unwrap_or(DType::F32)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_dtype(_: usize) -> DType {
+    DType::F32
 }
 
 #[cfg(feature = "vulkan")]

@@ -273,7 +273,7 @@ pub struct MachineFacts {
     /// That folder, for people.
     pub cache_folder: PathBuf,
     pub cores: u32,
-    /// Whether the device computes in f16; asked of Vulkan's only.
+    /// Whether the device computes UNets in f16: Vulkan's where they know it, CUDA's that have no bf16.
     #[serde(default)]
     pub f16: bool,
 }
@@ -288,13 +288,12 @@ impl MachineFacts {
         self.is_cpu().then(|| CPU_CORE_FLOPS * f64::from(self.cores.max(1)))
     }
 
-    /// Bytes of a number in computation: 16 bits on CUDA, and for UNets on Vulkan where the device has f16; f32 elsewhere.
+    /// Bytes of a number in computation: bf16 on CUDA, f16 for UNets on devices that have no bf16 but that, f32 elsewhere.
     pub fn number_bytes(&self, base: &BaseFacts, precision: Precision) -> u64 {
-        let device = self.device.to_ascii_lowercase();
         let half = match base.denoiser {
-            _ if device.starts_with("cuda") => true,
+            _ if !self.f16 => self.device.to_ascii_lowercase().starts_with("cuda"),
+            DenoiserShape::Unet(_) => true,
             // The transformer's numbers, and those of T5, go over what f16 holds.
-            DenoiserShape::Unet(_) => device.starts_with("vulkan") && self.f16,
             DenoiserShape::Flux(_) => false,
         };
         if half && precision == Precision::Auto { 2 } else { 4 }

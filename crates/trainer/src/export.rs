@@ -333,8 +333,8 @@ fn training_facts(plan: &Plan, run: &RunFacts, step: u64) -> TrainingFacts {
         warmup_steps: count(train.warmup),
         seed: train.seed,
         mixed_precision: match (plan.device.split(':').next(), plan.number_bytes) {
-            (Some("cuda"), 0 | 2) => "bf16",
-            (Some("vulkan"), 2) => "fp16",
+            (Some("cuda"), 0 | 2) if !plan.f16 => "bf16",
+            (Some("cuda" | "vulkan"), 2) => "fp16",
             _ => "no",
         }
         .to_owned(),

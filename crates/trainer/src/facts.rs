@@ -227,12 +227,23 @@ pub fn machine_facts(device: DeviceKind, output: &Path) -> MachineFacts {
     }
 }
 
-/// Of Vulkan devices. Kept, as plans are made often and looking for devices takes time.
+/// Kept, as plans are made often and looking for devices takes time.
 fn computes_in_f16(device: DeviceKind) -> bool {
-    static KNOWN: Mutex<BTreeMap<usize, bool>> = Mutex::new(BTreeMap::new());
-    let DeviceKind::Vulkan(index) = device else { return false };
-    let f16 = || devices::open(device).is_ok_and(|open| devices::compute_dtype(device, &open) == DType::F16);
-    *KNOWN.lock().unwrap_or_else(PoisonError::into_inner).entry(index).or_insert_with(f16)
+    static KNOWN: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
+    let f16 = || match device {
+        DeviceKind::Cpu => false,
+        // Asked without opening it, which would take some of its memory from the run.
+        DeviceKind::Cuda(index) => nvidia_smi(index, "compute_cap").is_some_and(|told| before_bf16(&told)),
+        DeviceKind::Vulkan(_) => {
+            devices::open(device).is_ok_and(|open| devices::compute_dtype(device, &open) == DType::F16)
+        }
+    };
+    *KNOWN.lock().unwrap_or_else(PoisonError::into_inner).entry(device.to_string()).or_insert_with(f16)
+}
+
+/// Of a compute capability: `7.5`. Tensor cores take bf16 from 8.0 on.
+fn before_bf16(capability: &str) -> bool {
+    capability.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 8)
 }
 
 /// Of the computer, or of the container this program runs in.
@@ -246,12 +257,16 @@ fn main_memory() -> u64 {
 
 /// The tensor library tells what is in use, not what there is; the driver's own tool does.
 fn cuda_memory(index: usize) -> Option<u64> {
+    let mebibytes: u64 = nvidia_smi(index, "memory.total")?.parse().ok()?;
+    Some(mebibytes << 20)
+}
+
+fn nvidia_smi(index: usize, what: &str) -> Option<String> {
     let output = Command::new("nvidia-smi")
-        .args(["--query-gpu=memory.total", "--format=csv,noheader,nounits", "-i", &index.to_string()])
+        .args([&format!("--query-gpu={what}"), "--format=csv,noheader,nounits", "-i", &index.to_string()])
         .output()
         .ok()?;
-    let mebibytes: u64 = String::from_utf8_lossy(&output.stdout).trim().parse().ok()?;
-    Some(mebibytes << 20)
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn disk_free(path: &Path) -> u64 {

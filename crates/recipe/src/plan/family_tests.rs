@@ -78,12 +78,17 @@ fn weights_on_vulkan_are_those_of_the_file() {
     let others = 2 * (halves.denoiser_params - halves.denoiser_matrices);
     assert_eq!(weights("vulkan:0", &halves), weights("cuda:0", &halves) + others);
     // Transformers go over what f16 holds, UNets do not.
-    let f16 = |base: &BaseFacts, precision| {
-        let machine = MachineFacts { device: "vulkan:0".to_owned(), f16: true, ..example::machine() };
+    let bytes = |device: &str, f16, base: &BaseFacts, precision| {
+        let machine = MachineFacts { device: device.to_owned(), f16, ..example::machine() };
         machine.number_bytes(base, precision)
     };
-    assert_eq!([f16(&example::sdxl_base(), Precision::Auto), f16(&halves, Precision::Auto)], [2, 4]);
-    assert_eq!(f16(&example::sdxl_base(), Precision::F32), 4);
+    let bases = [&example::sdxl_base(), &halves];
+    for (device, f16, expected) in
+        [("vulkan:0", true, [2, 4]), ("vulkan:0", false, [4, 4]), ("cuda:0", true, [2, 4]), ("cuda:0", false, [2, 2])]
+    {
+        assert_eq!(bases.map(|base| bytes(device, f16, base, Precision::Auto)), expected, "{device}, {f16}");
+        assert_eq!(bases.map(|base| bytes(device, f16, base, Precision::F32)), [4, 4]);
+    }
     // A file in 8 bits is converted.
     let eighths = BaseFacts { model_file_bytes: halves.model_file_bytes / 2, ..halves };
     assert_eq!(weights("vulkan:0", &eighths), 2 * weights("cuda:0", &eighths));

@@ -51,6 +51,9 @@ pub struct Plan {
     /// Bytes of a number in computation; 0 in plans of before this was kept.
     #[serde(default)]
     pub number_bytes: u64,
+    /// Those of 2 bytes are f16, not bf16.
+    #[serde(default)]
+    pub f16: bool,
     /// Processor cores.
     pub cores: u32,
     /// Pictures to train on.
@@ -170,6 +173,7 @@ fn plan_read(
         base: base.display_name.clone(),
         device: machine.device.clone(),
         number_bytes: machine.number_bytes(base, settings.run.precision),
+        f16: machine.f16,
         cores: machine.cores,
         images: data.images.len() as u64,
         validation_images: data.validation_images,

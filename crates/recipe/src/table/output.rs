@@ -278,7 +278,7 @@ pub(super) const RUN: [Setting; 3] = [
     Setting {
         id: "run.precision",
         label: "Precision",
-        help: "The number format of computation: `auto` is bf16 on CUDA, f16 for Stable Diffusion on Vulkan cards that know it, and f32 elsewhere; `f32` is slower on a card, takes twice the memory, and holds numbers that f16 does not.",
+        help: "The number format of computation: `auto` is bf16 on CUDA, f16 for Stable Diffusion on cards that know it but not bf16 (RTX 20, Vulkan), and f32 elsewhere; `f32` is slower on a card, takes twice the memory, and holds numbers that f16 does not.",
         unit: "",
         kind: Kind::Choice(&[
             Choice { id: "auto", label: "As the device is best used" },

@@ -121,12 +121,15 @@ fn key(parts: &[&str]) -> String {
     hash.finalize().to_hex().to_string()
 }
 
-/// Devices of different kinds differ in the last bits, and bf16 from f32 in more; one run's numbers all come from one kind.
+/// Devices of different kinds differ in the last bits, and bf16 from f32 and f16 in more; one run's numbers all come from one kind.
 fn device_key(kind: DeviceKind, dtype: DType) -> &'static str {
     match kind {
         DeviceKind::Cpu => "cpu",
-        DeviceKind::Cuda(_) if dtype == DType::F32 => "cuda, f32",
-        DeviceKind::Cuda(_) => "cuda",
+        DeviceKind::Cuda(_) => match dtype {
+            DType::F32 => "cuda, f32",
+            DType::F16 => "cuda, f16",
+            _ => "cuda",
+        },
         // Autoencoders compute in f32 there.
         DeviceKind::Vulkan(_) => "vulkan",
     }

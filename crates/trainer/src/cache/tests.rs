@@ -67,6 +67,7 @@ fn the_second_time_latents_are_found_and_no_model_is_loaded() {
 fn numbers_of_other_precision_are_not_taken() {
     let cuda = |dtype| device_key(DeviceKind::Cuda(0), dtype);
     assert_ne!(cuda(DType::F32), cuda(DType::BF16));
+    assert_ne!(cuda(DType::F16), cuda(DType::BF16));
     assert_eq!(cuda(DType::BF16), device_key(DeviceKind::Cuda(1), DType::BF16));
 }
 

@@ -132,3 +132,11 @@ fn a_weight_that_is_missing_or_misshapen_is_named() {
     let error = crate::Base::open(&path, DeviceKind::Cpu).unwrap().load_vae().unwrap_err();
     assert!(error.to_string().contains("encoder.down_blocks.0.resnets."), "{error}");
 }
+
+#[test]
+fn cards_before_the_rtx_30_have_no_bf16() {
+    assert_eq!(
+        ["7.5", "6.1", "8.0", "8.9", "12.0", "[N/A]", ""].map(before_bf16),
+        [true, true, false, false, false, false, false]
+    );
+}

@@ -1,13 +1,13 @@
 //! A CUDA driver without a card: kernels are computed by this processor, from the PTX that NVRTC writes. With it the program does on a
 //! machine without a card what it does with one, and its numbers can be compared; see `tests/gpu/simulate`.
 //!
-//! Only what CubeCL calls is here, and only for the C interface's sake in its shape. Not simulated: speed (times are this
-//! processor's), streams (all is done at once, in
-//! the order it is asked for), and what threads see of each other between barriers. Memory holds no number until it is written, and no thread
-//! reads or writes beyond what was taken.
+//! Only what CubeCL calls is here. Not simulated: speed (times are this processor's), streams (all is done at once, in the order it is asked for), and
+//! what threads see of each other between barriers. Memory holds no number until it is written, and no thread reads or writes beyond what
+//! was taken.
 //!
 //! Environment: `SIMULATED_ARCH`, the compute capability, 89 without it; `SIMULATED_LOG`, a file that takes a line for each kernel loaded and
-//! each fault; `SIMULATED_DRY`, compute nothing; `SIMULATED_EXACT`, f32 is not rounded to TF32; `SIMULATED_BACKWARDS`, the warps of a block run from the last to the first.
+//! each fault; `SIMULATED_DRY`, compute nothing; `SIMULATED_EXACT`, f32 is not rounded to TF32; `SIMULATED_BACKWARDS`, the warps of a block
+//! run from the last to the first.
 
 mod arithmetic;
 mod block;
