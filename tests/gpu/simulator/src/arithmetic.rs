@@ -126,9 +126,13 @@ pub(crate) enum Relation {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
-    /// Less, or one of them is no number.
-    LessUnordered,
+    /// As above, or one of them is no number.
+    EqualUnordered,
     NotEqualUnordered,
+    LessUnordered,
+    LessOrEqualUnordered,
+    GreaterUnordered,
+    GreaterOrEqualUnordered,
 }
 
 /// A comparison of numbers of a kind.
@@ -350,7 +354,11 @@ fn relation<T: PartialOrd>(relation: Relation, a: &Words, b: &Words, number: imp
         Relation::LessOrEqual => mask(|a, b| a <= b),
         Relation::Greater => mask(|a, b| a > b),
         Relation::GreaterOrEqual => mask(|a, b| a >= b),
-        Relation::LessUnordered => !mask(|a, b| a >= b),
+        Relation::EqualUnordered => !mask(|a, b| a.partial_cmp(b).is_some_and(Ordering::is_ne)),
         Relation::NotEqualUnordered => !mask(|a, b| a == b),
+        Relation::LessUnordered => !mask(|a, b| a >= b),
+        Relation::LessOrEqualUnordered => !mask(|a, b| a > b),
+        Relation::GreaterUnordered => !mask(|a, b| a <= b),
+        Relation::GreaterOrEqualUnordered => !mask(|a, b| a < b),
     }
 }

@@ -211,8 +211,12 @@ fn relation(name: &str) -> Option<Relation> {
         "le" => Relation::LessOrEqual,
         "gt" => Relation::Greater,
         "ge" => Relation::GreaterOrEqual,
-        "ltu" => Relation::LessUnordered,
+        "equ" => Relation::EqualUnordered,
         "neu" => Relation::NotEqualUnordered,
+        "ltu" => Relation::LessUnordered,
+        "leu" => Relation::LessOrEqualUnordered,
+        "gtu" => Relation::GreaterUnordered,
+        "geu" => Relation::GreaterOrEqualUnordered,
         _ => return None,
     })
 }
