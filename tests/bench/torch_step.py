@@ -27,12 +27,14 @@ SDXL = dict(
     addition_embed_type="text_time", addition_time_embed_dim=256, projection_class_embeddings_input_dim=2816,
 )
 FLUX = dict(num_layers=1, num_single_layers=2, guidance_embeds=True)
+WHOLE_FLUX = dict(num_layers=19, num_single_layers=38, guidance_embeds=True)
 # name: (class, configuration, batch, edge of the latents)
 WORKS = {
     "demo": (UNet2DConditionModel, None, 8, 16), "sd15-256": (UNet2DConditionModel, UNET, 1, 32),
     "sd15-512": (UNet2DConditionModel, UNET, 1, 64), "sdxl-512": (UNet2DConditionModel, SDXL, 1, 64),
     "sdxl-1024": (UNet2DConditionModel, SDXL, 1, 128), "flux-blocks": (FluxTransformer2DModel, FLUX, 1, 64),
-    "flux-blocks-1024": (FluxTransformer2DModel, FLUX, 1, 128), "vae-512": (AutoencoderKL, VAE, 1, 512),
+    "flux-blocks-1024": (FluxTransformer2DModel, FLUX, 1, 128), "flux-1024": (FluxTransformer2DModel, WHOLE_FLUX, 1, 128),
+    "vae-512": (AutoencoderKL, VAE, 1, 512),
 }
 TARGETS = {
     UNet2DConditionModel: r".*attentions\.\d+\.(proj_in|proj_out|.*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2))",
@@ -45,7 +47,11 @@ def build(work):
     if config is None:
         config = json.loads((HERE.parents[1] / "assets/demo-base/unet/config.json").read_text())
         return kind, kind.from_config(config)
-    return kind, kind(**config)
+    if config is WHOLE_FLUX:  # 48 GB in f32
+        torch.set_default_dtype(torch.bfloat16)
+    model = kind(**config)
+    torch.set_default_dtype(torch.float32)
+    return kind, model
 
 
 def make(work, folder):
@@ -54,7 +60,7 @@ def make(work, folder):
     state = model.state_dict()
     if kind is FluxTransformer2DModel:
         import flux  # tests/reference: the names of Black Forest Labs, as our file has them
-        flux.SHARED.update(num_layers=1, num_single_layers=2)
+        flux.SHARED.update({key: model.config[key] for key in ("num_layers", "num_single_layers")})
         flux.BLOCK_LINEARS = dict(flux.in_blocks(flux.DOUBLE, flux.SINGLE))
         state = flux.to_bfl(state)
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,9 +70,8 @@ def make(work, folder):
 
 def load(work, folder):
     kind, model = build(work)
-    state = {k: v.float() for k, v in load_file(folder / "weights.safetensors").items()}
     if kind is not FluxTransformer2DModel:  # for FLUX the names differ, and any numbers do
-        model.load_state_dict(state)
+        model.load_state_dict({k: v.float() for k, v in load_file(folder / "weights.safetensors").items()})
     return kind, model
 
 
@@ -87,6 +92,8 @@ def step_of(work, kind, model, device):
     model.requires_grad_(False)
     model.add_adapter(LoraConfig(r=16, lora_alpha=16, target_modules=TARGETS[kind]))
     model.train()
+    if work == "flux-1024":  # as ours, which computes it block by block
+        model.enable_gradient_checkpointing()
     params = [q for q in model.parameters() if q.requires_grad]
     for q in params:
         q.data = q.data.float()

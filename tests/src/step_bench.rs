@@ -25,7 +25,7 @@ use lorikeet_trainer::Base;
 use lorikeet_trainer::optim::{self, AdamW, AdamWConfig};
 
 /// Name, batch, and edge of the latents.
-const WORKS: [(&str, usize, usize); 7] = [
+const WORKS: [(&str, usize, usize); 8] = [
     ("demo", 8, 16),
     ("sd15-256", 1, 32),
     ("sd15-512", 1, 64),
@@ -33,6 +33,7 @@ const WORKS: [(&str, usize, usize); 7] = [
     ("sdxl-1024", 1, 128),
     ("flux-blocks", 1, 64),
     ("flux-blocks-1024", 1, 128),
+    ("flux-1024", 1, 128),
 ];
 const TEXT_TOKENS: usize = 77;
 const FLUX_TEXT_TOKENS: usize = 512;
@@ -88,7 +89,9 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     const USAGE: &str = "step-bench WORK FOLDER [--steps N] [--segments N] [--weights file|int8|int4] [--device cpu|cuda|vulkan], \
         or step-bench load BASE";
     let [name, folder, options @ ..] = arguments else { return Err(USAGE.into()) };
-    let (mut steps, mut segments, mut storage) = (6, Segments::One, Storage::Resident);
+    let (mut steps, mut storage) = (6, Storage::Resident);
+    // The whole of FLUX keeps no activations of its 57 blocks but where they meet; PyTorch's side does the same.
+    let mut segments = if name == "flux-1024" { Segments::PerBlock } else { Segments::One };
     let mut kind = DeviceKind::Cpu;
     for option in options.chunks(2) {
         match option {
