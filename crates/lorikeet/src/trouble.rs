@@ -40,7 +40,13 @@ impl From<Failure> for Trouble {
 
 impl From<RecipeError> for Trouble {
     fn from(error: RecipeError) -> Trouble {
-        Trouble::usage("The recipe cannot be used", error, "Correct it; `lorikeet settings` lists every setting")
+        let todo = match &error {
+            RecipeError::Folder { path } => {
+                format!("`lorikeet new style \"{}\"` writes a recipe for the pictures in it", path.display())
+            }
+            _ => "Correct it; `lorikeet settings` lists every setting".to_owned(),
+        };
+        Trouble::usage("The recipe cannot be used", error, todo)
     }
 }
 

@@ -48,6 +48,9 @@ pub enum RecipeError {
     #[error("cannot read the recipe ({source}): {}; check that the file exists and is a text file", path.display())]
     Read { path: PathBuf, source: io::Error },
 
+    #[error("{} is a folder, not a recipe; choose a recipe file", path.display())]
+    Folder { path: PathBuf },
+
     #[error("cannot write the recipe ({source}): {}; choose a folder that can be written to", path.display())]
     Write { path: PathBuf, source: io::Error },
 

@@ -48,6 +48,9 @@ impl Recipe {
     }
 
     pub fn load(path: &Path) -> Result<Recipe, RecipeError> {
+        if path.is_dir() {
+            return Err(RecipeError::Folder { path: path.to_owned() });
+        }
         let text = fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
         Recipe::from_toml(&text)
             .map_err(|source| RecipeError::InFile { path: path.to_owned(), source: Box::new(source) })

@@ -186,6 +186,8 @@ fn recipes_that_make_no_sense() {
     fs::write(bench.recipe_path(), "[network\n").unwrap();
     failed(&bench.train(&[]), 2, &["rezept.toml", "line 1"]);
     failed(&lorikeet(&["train", "no such recipe.toml"]), 2, &["no such recipe.toml"]);
+    let folder = text(&bench.pictures());
+    failed(&lorikeet(&["train", &folder]), 2, &["a folder, not a recipe", &format!("lorikeet new style \"{folder}\"")]);
     let output = lorikeet(&["trian"]);
     assert_eq!(output.status.code(), Some(2));
 }
