@@ -26,11 +26,11 @@ pub(crate) fn device() -> Device {
 }
 
 /// What gradients in f32 may be off for the format of a card's tensor cores: CUDA's TF32 keeps 11 bits, so that each factor of each product is
-/// up to 5e-4 off. Of small layers with random weights 1.2e-2 was found on a simulated card.
+/// up to 5e-4 off. Of small layers with random weights 2.0e-2 was found on a simulated card.
 /// A simulated card can do without (tests/gpu/simulate).
 pub(crate) fn tensor_float() -> f64 {
     let rounds = device_name().starts_with("cuda") && std::env::var_os("SIMULATED_EXACT").is_none();
-    if rounds { 2e-2 } else { 0.0 }
+    if rounds { 5e-2 } else { 0.0 }
 }
 
 /// `LORIKEET_TEST_DRY`: the driver computes nothing (tests/gpu/simulate --dry), so that numbers are not compared.

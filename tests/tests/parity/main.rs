@@ -218,7 +218,8 @@ fn finish_step(fixture: &Fixture, name: &str, step: usize, loss: Tensor<1>, set:
     report(&format!("{name} trajectory step {step} loss"), loss);
     let expected = fixture.raw(&format!("step{step}.grad_norm")).1[0];
     let off = f64::from(norm / expected - 1.0).abs();
-    assert!(off < tensor_float().max(1e-3) || dry(), "step {step}: gradient norm {norm}, not {expected}");
+    // Ways that began with a rounding part from step to step: AdamW's first steps are as long for a gradient near 0 as for any other.
+    assert!(off < (4.0 * tensor_float()).max(1e-3) || dry(), "step {step}: gradient norm {norm}, not {expected}");
     optim::clip(&mut gradients, norm, 1.0);
     adamw.step(&config, set, gradients, |_| 1e-3);
 }
@@ -235,7 +236,7 @@ fn matrices_after(fixture: &Fixture, name: &str, component: &str, targets: &[Lay
             let error = f64::from(norm(matrix.clone() - expected.clone()) / norm(expected));
             // AdamW's first steps are as long for a gradient near 0 as for any other, whatever its sign turns out to be.
             assert!(
-                error < (5.0 * tensor_float()).max(1e-3) || dry(),
+                error < (2.0 * tensor_float()).max(1e-3) || dry(),
                 "{path}.{name}: relative Frobenius error {error:e}"
             );
             worst = worst.max(error);
