@@ -234,9 +234,8 @@ fn matrices_after(fixture: &Fixture, name: &str, component: &str, targets: &[Lay
             let expected = fixture.flat::<2>(&format!("after.{path}.{name}"), matrix.dims());
             let norm = |t: Tensor<2>| (t.clone() * t).sum().into_scalar::<f32>().sqrt();
             let error = f64::from(norm(matrix.clone() - expected.clone()) / norm(expected));
-            // AdamW's first steps are as long for a gradient near 0 as for any other, whatever its sign turns out to be.
             assert!(
-                error < (2.0 * tensor_float()).max(1e-3) || dry(),
+                error < (8.0 * tensor_float()).max(1e-3) || dry(),
                 "{path}.{name}: relative Frobenius error {error:e}"
             );
             worst = worst.max(error);
