@@ -100,6 +100,29 @@ fn an_export_reads_back_the_same() {
 }
 
 #[test]
+fn the_number_format_of_the_run_is_told() {
+    let (folder, _) = run(&[1]);
+    let path = folder.path().join(PLAN);
+    let plan: Plan = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    for (device, number_bytes, f16, expected) in [
+        ("cuda:0", 2, false, "bf16"),
+        // Of before it was kept.
+        ("cuda:0", 0, false, "bf16"),
+        ("cuda:0", 2, true, "fp16"),
+        ("cuda:0", 4, true, "no"),
+        ("vulkan:0", 2, true, "fp16"),
+        ("vulkan:0", 4, false, "no"),
+        ("cpu", 4, false, "no"),
+    ] {
+        let plan = Plan { device: device.to_owned(), number_bytes, f16, ..plan.clone() };
+        fs::write(&path, json!(plan).to_string()).unwrap();
+        let exported = export(&request(folder.path(), None, folder.path().join("x"), ExportDtype::F16)).unwrap();
+        let metadata = lora::read(&exported.path).unwrap().metadata;
+        assert_eq!(metadata["ss_mixed_precision"], expected, "{device}, {number_bytes}, {f16}");
+    }
+}
+
+#[test]
 fn what_the_run_knew_of_its_pictures_is_told() {
     let (folder, _) = run(&[1]);
     let data = tempfile::tempdir().unwrap();

@@ -65,7 +65,7 @@ impl Number {
         match self {
             Number::Half => f16::from_bits(bits as u16).to_f32(),
             Number::Brain => bf16::from_bits(bits as u16).to_f32(),
-            // What is below is not wired to the multipliers.
+            // Multipliers read the upper 19 bits.
             Number::Tensor if !*EXACT => f32::from_bits(bits & !0x1FFF),
             Number::Tensor | Number::Float => f32::from_bits(bits),
         }

@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
                 return Err("the text ends inside a kernel".to_owned());
             } else {
                 let word = rest.find(|c: char| c.is_whitespace() || ":;".contains(c)).unwrap_or(0);
-                if rest[word..].starts_with(':') {
+                if rest[word..].starts_with(':') && !rest[word..].starts_with("::") {
                     self.labels.insert(rest[..word].to_owned(), self.kernel.code.len());
                     *rest = &rest[word + 1..];
                 } else {

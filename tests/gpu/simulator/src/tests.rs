@@ -107,6 +107,48 @@ fn matrices_are_multiplied_with_the_bits_that_tensor_cores_read() {
 }
 
 #[test]
+fn fragments_lie_where_mma_and_ldmatrix_say() {
+    // a [16, 16] and b [16, 8] in bf16 go to shared memory by copies of 16 bytes; d [16, 8] is stored as mma leaves it.
+    let body = "\
+        mov.u32 %r3, room;\nshl.b32 %r4, %r2, 4;\nadd.s32 %r5, %r3, %r4;\nmul.wide.u32 %rd2, %r4, 1;\nadd.s64 %rd3, %rd1, %rd2;\n\
+        setp.lt.u32 %p1, %r2, 16;\nselp.b32 %r6, 16, 0, %p1;\n\
+        cp.async.cg.shared::cta.global [%r5], [%rd3], 16, 16;\n\
+        cp.async.ca.shared::cta.global [%r5+512], [%rd3+512], 16, %r6;\ncp.async.commit_group;\ncp.async.wait_group 0;\nbar.sync 0;\n\
+        and.b32 %r7, %r2, 15;\nshl.b32 %r8, %r7, 5;\nshr.u32 %r9, %r2, 4;\nshl.b32 %r9, %r9, 4;\nadd.s32 %r8, %r8, %r9;\n\
+        add.s32 %r8, %r8, %r3;\nldmatrix.sync.aligned.m8n8.x4.shared::cta.b16 {%r10, %r11, %r12, %r13}, [%r8];\n\
+        shl.b32 %r7, %r7, 4;\nadd.s32 %r7, %r7, %r3;\nldmatrix.sync.aligned.m8n8.x2.trans.shared::cta.b16 {%r20, %r21}, [%r7+512];\n\
+        mov.f32 %f1, 0f00000000;\nmma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f10, %f11, %f12, %f13}, \
+        {%r10, %r11, %r12, %r13}, {%r20, %r21}, {%f1, %f1, %f1, %f1};\n\
+        mul.wide.u32 %rd4, %r2, 8;\nadd.s64 %rd5, %rd1, %rd4;\n\
+        st.global.v2.f32 [%rd5+768], {%f10, %f11};\nst.global.v2.f32 [%rd5+1024], {%f12, %f13};";
+    let value = |i: usize| ((i * 7 % 23) as f32 - 11.0) / 4.0;
+    let brain = |i: usize| value(i).to_bits() >> 16;
+    let mut words = vec![0; 192 + 128];
+    for (i, word) in words.iter_mut().enumerate().take(192) {
+        *word = brain(2 * i) | brain(2 * i + 1) << 16;
+    }
+    let found = after(body, 32, &words, false).unwrap();
+    for (row, column) in (0..16).flat_map(|row| (0..8).map(move |column| (row, column))) {
+        let expected: f32 = (0..16).map(|k| value(row * 16 + k) * value(256 + k * 8 + column)).sum();
+        assert_eq!(f32::from_bits(found[192 + row * 8 + column]), expected, "{row}, {column}");
+    }
+}
+
+#[test]
+fn a_copy_of_fewer_bytes_leaves_noughts_and_threads_add_one_after_the_other() {
+    // 16 bytes of which 4 are copied, read back through a generic address; then every thread adds 1.5 to the first number.
+    let body = "\
+        mov.u32 %r3, room;\nmov.u32 %r4, 4;\nsetp.ne.s32 %p1, %r2, 0;\n@%p1 bra WAIT;\n\
+        cp.async.ca.shared::cta.global [%r3], [%rd1+16], 16, %r4;\nWAIT:\nbar.sync 0;\n\
+        cvt.u64.u32 %rd2, %r3;\ncvta.shared.u64 %rd2, %rd2;\nld.v4.u32 {%r5, %r6, %r7, %r8}, [%rd2];\n\
+        @%p1 bra ADD;\nst.global.v4.u32 [%rd1+16], {%r5, %r6, %r7, %r8};\nADD:\n\
+        mov.f32 %f1, 0f3FC00000;\natom.relaxed.add.f32 %f2, [%rd1], %f1;";
+    let found = after(body, 64, &[0, 0, 0, 0, 5, 6, 7, 8], false).unwrap();
+    assert_eq!(found[4..], [5, 0, 0, 0]);
+    assert_eq!(f32::from_bits(found[0]), 96.0);
+}
+
+#[test]
 fn what_a_card_would_refuse_is_told_with_its_operation() {
     let beyond = format!("{PLACE}st.global.u32 [%rd3+4], %r2;");
     let fault = after(&beyond, 32, &[0; 32], false).unwrap_err();
