@@ -36,8 +36,8 @@ pub(super) trait Attend: Backend {
 
 #[cfg(feature = "card")]
 impl Attend for burn_cubecl::Cube {
-    /// Not by Burn's own: its fused kernels refuse bf16 and most widths and lengths (cubek-attention 0.3.1), and then it keeps the whole score
-    /// matrix several times, in 16 bits, without a word.
+    /// Not by Burn's own: its fused kernels refuse bf16 and, in f16, some lengths (cubek-attention 0.3.1), and then it keeps the whole score
+    /// matrix, in 16 bits, without a word.
     fn attend(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> Attended<Self> {
         let out = Self::attend_rows(q.clone(), k.clone(), v.clone());
         Attended { q, k, v, out, sums: None }

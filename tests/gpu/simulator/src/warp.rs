@@ -18,6 +18,7 @@ pub(crate) struct Warp {
     pub(crate) live: u32,
     pub(crate) waiting: u32,
     pub(crate) parked: u32,
+    /// The number of its first thread in the block.
     first: u32,
 }
 
