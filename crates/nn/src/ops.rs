@@ -4,6 +4,10 @@ mod attention;
 #[cfg(feature = "card")]
 mod card;
 #[cfg(feature = "card")]
+mod card_attention;
+#[cfg(feature = "card")]
+mod card_flash;
+#[cfg(feature = "card")]
 mod card_norm;
 #[cfg(feature = "card")]
 mod card_pointwise;
@@ -11,6 +15,8 @@ mod card_pointwise;
 mod card_rows;
 #[cfg(feature = "card")]
 mod card_softmax;
+#[cfg(feature = "card")]
+mod card_tiles;
 mod conv;
 mod cpu;
 mod cpu_attention;
@@ -52,9 +58,8 @@ pub(crate) use vector::wide;
 
 /// Scaled dot-product attention without a mask, `softmax(q k^T / sqrt(head_dim)) v`.
 ///
-/// `q` `[b, heads, queries, head_dim]`, `k` and `v` `[b, heads, keys, head_dim]`. Its backward recomputes the scores
-/// for a few query rows at a time, so no `[queries, keys]` matrix is kept (the scheme of Dao and others 2022, without
-/// their tiling over keys).
+/// `q` `[b, heads, queries, head_dim]`, `k` and `v` `[b, heads, keys, head_dim]`. Its backward recomputes the scores, for a few rows
+/// at a time, so no `[queries, keys]` matrix is kept (the scheme of Dao and others 2022).
 pub fn sdpa(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::sdpa(q.into_dispatch(), k.into_dispatch(), v.into_dispatch()))
 }

@@ -11,7 +11,7 @@ const TRANSFORMER: u64 = 31;
 const DOUBLE: u64 = 32;
 /// One modulated norm 4, q k v 3, their norms 4 and rotations 4, output 1, feed-forward 8, both side by side 5, gate 2.
 const SINGLE: u64 = 31;
-/// As `lorikeet-nn` cuts the backward pass of attention.
+/// As `lorikeet-nn` cuts attention where it has no kernel of its own (`card_attention.rs`).
 const SCORES_AT_ONCE: u64 = 1 << 24;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

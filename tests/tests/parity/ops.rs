@@ -15,12 +15,21 @@ type Case<'a> = (&'a str, Vec<[usize; 4]>, Box<dyn Fn(&[Tensor<4>]) -> Tensor<4>
 
 #[test]
 fn operations_of_a_card_are_those_of_the_cpu() {
+    compare(cases());
+}
+
+#[test]
+fn attention_of_a_card_is_that_of_the_cpu() {
+    compare(attentions());
+}
+
+fn compare(cases: Vec<Case>) {
     let (card, cpu) = (device(), Device::flex());
     if card == cpu {
         println!("skipped: LORIKEET_TEST_DEVICE names no card");
         return;
     }
-    for (name, shapes, op) in cases() {
+    for (name, shapes, op) in cases {
         for (dtype, float, bound) in DTYPES {
             if !card.supports_dtype(float) {
                 println!("skipped: {name} in {dtype:?}, which the device does not know");
@@ -83,15 +92,32 @@ fn cases() -> Vec<Case<'static>> {
         Rotary::new(&angles, 16, &t[0].device().inner()).turn(t[0].clone().swap_dims(1, 2))
     };
     cases.push(("rotary embedding", vec![[2, 6, 3, 16]], Box::new(turn)));
-    // The last has more scores than are kept at once.
-    for (queries, keys, width) in
-        [(64, 64, 64), (300, 77, 40), (1, 5, 8), (130, 513, 128), (33, 154, 160), (1700, 1700, 8)]
-    {
-        let attention = |t: &[Tensor<4>]| ops::sdpa(t[0].clone(), t[1].clone(), t[2].clone());
-        let shapes = vec![[2, 3, queries, width], [2, 3, keys, width], [2, 3, keys, width]];
-        cases.push(("attention", shapes, Box::new(attention)));
-    }
     cases
+}
+
+fn attentions() -> Vec<Case<'static>> {
+    // Of more rows than a cube has for itself, of fewer than it takes at once, of widths that products do not divide. The last has more
+    // scores than are kept at once.
+    let shapes = [
+        (64, 64, 64),
+        (300, 77, 40),
+        (1, 5, 8),
+        (130, 513, 128),
+        (33, 154, 160),
+        (96, 96, 96),
+        (5, 7, 12),
+        (1700, 1700, 8),
+    ];
+    let attention = |(queries, keys, width)| {
+        // As the projections leave heads.
+        let op = |t: &[Tensor<4>]| {
+            let [q, k, v] = [0, 1, 2].map(|i| t[i].clone().swap_dims(1, 2));
+            ops::sdpa(q, k, v)
+        };
+        let shapes = vec![[2, queries, 3, width], [2, keys, 3, width], [2, keys, 3, width]];
+        ("attention", shapes, Box::new(op) as Box<dyn Fn(&[Tensor<4>]) -> Tensor<4>>)
+    };
+    shapes.map(attention).into()
 }
 
 /// In f32, of numbers that the dtype has.

@@ -1,125 +1,20 @@
 //! Operations on graphics cards by kernels of ours. They come between Burn's own: under fusion each waits for what is before it.
 
+use burn::backend::TensorMetadata as _;
 use burn::backend::cubecl::dtype_to_storage_type;
-use burn::backend::ops::FloatTensorOps as _;
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, TensorMetadata as _, backend_extension};
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl::prelude::{AddressType, CubeCount, CubeDim, ElemType};
 use burn_cubecl::cubecl::{calculate_cube_count_elemwise, client::Client};
-use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::kernel::{into_contiguous, untile};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::ops::{permute_nchw_to_nhwc, permute_nhwc_to_nchw, reshape};
 use burn_cubecl::tensor::CubeTensor;
 
-use super::attention::{SCORES_AT_ONCE, chunks, joined, rows as query_rows};
 use super::card_norm::{self, AffineLaunch, Kind};
+use super::card_pointwise;
 use super::card_rows::UNITS;
 use super::one_pass::{Kernels, Norm, affine_shape, half};
-use super::{card_pointwise, card_softmax};
-
-#[backend_extension(Cube, Fusion)]
-pub(super) trait CardKernels: Backend {
-    /// `softmax(q k^T / sqrt(width)) v`, scores in f32. `q` `[b, heads, queries, width]`, `k` and `v` `[b, heads, keys, width]`.
-    #[fusion(dtype = q, shape = q)]
-    fn attend_rows(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>) -> FloatTensor<Self>;
-
-    /// Gradients of q, k and v from that of the output.
-    #[fusion(meta = |q, k, v, _| (q.clone(), k.clone(), v.clone()))]
-    fn attend_rows_backward(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-}
-
-impl CardKernels for CubeBackend {
-    fn attend_rows(q: CubeTensor, k: CubeTensor, v: CubeTensor) -> CubeTensor {
-        let dtype = q.dtype;
-        let factor = factor(&q);
-        let k_t = Self::float_swap_dims(k.clone(), 2, 3);
-        let parts = chunks(&q.shape(), k.shape()[2], SCORES_AT_ONCE).map(|chunk| {
-            let s = product(query_rows::<Self>(&q, chunk), k_t.clone(), DType::F32);
-            let p = like(&s, s.shape(), dtype);
-            let across = Rows::of(&s);
-            card_softmax::softmax::launch(
-                &s.client,
-                across.cubes(&s.client),
-                across.dim(),
-                address(&[&s, &p]),
-                s.clone().into_tensor_arg(),
-                p.clone().into_tensor_arg(),
-                across.count,
-                across.width,
-                factor,
-                across.lanes,
-                element(dtype),
-            );
-            product(p, v.clone(), dtype)
-        });
-        joined::<Self>(parts.collect())
-    }
-
-    /// With P = softmax(s q k^T): dV = P^T dO, dS = P (dO V^T - rowsum(dO O)), dQ = s dS K, dK = s dS^T Q (Dao and others 2022,
-    /// algorithm 4). Scores and sums over chunks are f32; what goes into a product is in the tensors' dtype.
-    fn attend_rows_backward(
-        q: CubeTensor,
-        k: CubeTensor,
-        v: CubeTensor,
-        grad: CubeTensor,
-    ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        let dtype = q.dtype;
-        let factor = factor(&q);
-        let [k_t, v_t] = [&k, &v].map(|t| Self::float_swap_dims(t.clone(), 2, 3));
-        let (mut dq, mut dk, mut dv) = (Vec::new(), None, None);
-        let add = |sum: Option<CubeTensor>, part| match sum {
-            Some(sum) => Self::float_add(sum, part),
-            None => part,
-        };
-        for chunk in chunks(&q.shape(), k.shape()[2], SCORES_AT_ONCE) {
-            let [q, grad] = [&q, &grad].map(|t| query_rows::<Self>(t, chunk.clone()));
-            let s = product(q.clone(), k_t.clone(), DType::F32);
-            let dp = product(grad.clone(), v_t.clone(), DType::F32);
-            let [p, ds] = [(); 2].map(|()| like(&s, s.shape(), dtype));
-            let across = Rows::of(&s);
-            card_softmax::softmax_backward::launch(
-                &s.client,
-                across.cubes(&s.client),
-                across.dim(),
-                address(&[&s, &p]),
-                s.clone().into_tensor_arg(),
-                dp.into_tensor_arg(),
-                p.clone().into_tensor_arg(),
-                ds.clone().into_tensor_arg(),
-                across.count,
-                across.width,
-                factor,
-                across.lanes,
-                element(dtype),
-            );
-            dq.push(product(ds.clone(), k.clone(), dtype));
-            dv = Some(add(dv, product(Self::float_swap_dims(p, 2, 3), grad, DType::F32)));
-            dk = Some(add(dk, product(Self::float_swap_dims(ds, 2, 3), q, DType::F32)));
-        }
-        // There is at least one chunk: an attention without queries never reaches its backward.
-        let [dk, dv] = [(dk, k), (dv, v)].map(|(sum, t)| Self::float_cast(sum.unwrap_or(t), dtype.into()));
-        (joined::<Self>(dq), dk, dv)
-    }
-}
-
-fn factor(q: &CubeTensor) -> f32 {
-    (1.0 / (q.meta.shape()[3] as f64).sqrt()) as f32
-}
-
-/// With rows in order.
-fn product(a: CubeTensor, b: CubeTensor, dtype: DType) -> CubeTensor {
-    let out = matmul(a.clone(), b.clone(), None, MatmulStrategy::default(), dtype);
-    // Where there is no product with that output, Burn's own, rounded to the operands' dtype.
-    into_contiguous(out.unwrap_or_else(|_| CubeBackend::float_cast(CubeBackend::float_matmul(a, b), dtype.into())))
-}
 
 impl Kernels for CubeBackend {
     fn normalise(x: CubeTensor, scale: CubeTensor, shift: CubeTensor, norm: Norm) -> CubeTensor {
@@ -307,10 +202,10 @@ impl Normed {
 }
 
 /// Rows that lie along the last axis, and how many units each is given.
-struct Rows {
-    count: usize,
-    width: usize,
-    lanes: usize,
+pub(super) struct Rows {
+    pub(super) count: usize,
+    pub(super) width: usize,
+    pub(super) lanes: usize,
 }
 
 impl Rows {
@@ -318,35 +213,35 @@ impl Rows {
         Self { count, width, lanes: (width / 4).next_power_of_two().clamp(32, UNITS) }
     }
 
-    fn of(t: &CubeTensor) -> Self {
+    pub(super) fn of(t: &CubeTensor) -> Self {
         let shape = t.shape();
         let width = shape[shape.num_dims() - 1];
         Self::new(shape.num_elements() / width.max(1), width)
     }
 
-    fn dim(&self) -> CubeDim {
+    pub(super) fn dim(&self) -> CubeDim {
         CubeDim::new_2d(self.lanes as u32, (UNITS / self.lanes) as u32)
     }
 
-    fn cubes(&self, client: &Client) -> CubeCount {
+    pub(super) fn cubes(&self, client: &Client) -> CubeCount {
         calculate_cube_count_elemwise(client, self.count * self.lanes, self.dim())
     }
 }
 
-fn elementwise(client: &Client, numbers: usize) -> (CubeCount, CubeDim) {
+pub(super) fn elementwise(client: &Client, numbers: usize) -> (CubeCount, CubeDim) {
     let dim = CubeDim::new(client, numbers);
     (calculate_cube_count_elemwise(client, numbers, dim), dim)
 }
 
 /// On the same device, not filled, in order.
-fn like(t: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+pub(super) fn like(t: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
     empty_device_contiguous_dtype(t.client.clone(), t.device.clone(), shape, dtype)
 }
 
-fn element(dtype: DType) -> ElemType {
+pub(super) fn element(dtype: DType) -> ElemType {
     dtype_to_storage_type(dtype)
 }
 
-fn address(tensors: &[&CubeTensor]) -> AddressType {
+pub(super) fn address(tensors: &[&CubeTensor]) -> AddressType {
     tensors.iter().map(|t| t.required_address_type()).max().unwrap_or_default()
 }

@@ -6,7 +6,7 @@
 //! was taken.
 //!
 //! Environment: `SIMULATED_ARCH`, the compute capability, 89 without it; `SIMULATED_LOG`, a file that takes a line for each kernel loaded and
-//! each fault; `SIMULATED_DRY`, compute nothing; `SIMULATED_EXACT`, f32 is not rounded to TF32; `SIMULATED_BACKWARDS`, the warps of a block
+//! each fault; `SIMULATED_PTX`, a folder that takes the code of each kernel; `SIMULATED_DRY`, compute nothing; `SIMULATED_EXACT`, f32 is not rounded to TF32; `SIMULATED_BACKWARDS`, the warps of a block
 //! run from the last to the first.
 
 mod arithmetic;
@@ -50,6 +50,13 @@ fn told(what: &str, name: &str) {
     let Ok(mut log) = std::fs::OpenOptions::new().create(true).append(true).open(path) else { return };
     // One write, so that lines of several processes do not mix. A log that cannot be written is found empty by who reads it.
     let _ = log.write_all(format!("{what} {name}\n").as_bytes());
+}
+
+/// For `ptxas` and for eyes.
+fn keep(text: &str, kernels: &[Kernel]) {
+    let (Some(folder), Some(kernel)) = (std::env::var_os("SIMULATED_PTX"), kernels.first()) else { return };
+    // As with the log: who looks for it sees that it is not there.
+    let _ = std::fs::write(std::path::Path::new(&folder).join(format!("{}.ptx", kernel.name)), text);
 }
 
 /// Writes what a call returns through a pointer.
@@ -118,8 +125,10 @@ driver! {
     }
 
     cuModuleLoadData(module: *mut Handle, image: *const c_char) {
-        match ptx::kernels(&CStr::from_ptr(image).to_string_lossy()) {
+        let text = CStr::from_ptr(image).to_string_lossy();
+        match ptx::kernels(&text) {
             Ok(kernels) => {
+                keep(&text, &kernels);
                 let kernels: Vec<_> = kernels.into_iter().map(Arc::new).collect();
                 put(module, Box::into_raw(Box::new(kernels)).cast())
             }

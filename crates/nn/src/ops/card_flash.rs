@@ -1,0 +1,281 @@
+//! Attention on tensor cores in one kernel, and its backward in two (Dao 2023, FlashAttention-2): no score leaves a plane's registers.
+//!
+//! A cube has [`OWN`] rows for itself, [`ROWS`] for each plane, of queries or, for the gradients of k and v, of keys, and meets the rows of
+//! the other kind some at a time. No two cubes add to one number, so the same numbers give the same result to the bit; the price is that the
+//! backward computes scores twice. Products are m16n8k16 of PTX, of 16-bit numbers with sums in f32: two of its sums side by side lie in
+//! the registers as the left operand of the next product does.
+
+use burn_cubecl::cubecl;
+use cubecl::prelude::*;
+
+use super::card_rows::{own_row, row_start, row_sum};
+use super::card_tiles::{
+    Eight, OWN, Place, Sizes, Two, add_products, column, fill, first_own_row, most_of_four, products, tile,
+    total_of_four, write, zeros,
+};
+
+/// `softmax(factor q k^T) v`, and of each row the logarithm of the sum of its exponentials, `sums` `[b, heads, queries]`.
+#[cube(launch, address_type = "dynamic")]
+pub(super) fn attention_forward<F: Float>(
+    q: &Tensor<Eight<F>>,
+    k: &Tensor<Eight<F>>,
+    v: &Tensor<Eight<F>>,
+    out: &mut Tensor<Two<F>>,
+    sums: &mut Tensor<f32>,
+    q_at: Place,
+    k_at: Place,
+    v_at: Place,
+    out_at: Place,
+    factor: f32,
+    #[comptime] sizes: Sizes,
+    #[define(F)] _dtype: ElemType,
+) {
+    let mut own_q = tile::<F>(OWN, sizes);
+    let mut other_k = tile::<F>(comptime!(sizes.others), sizes);
+    let mut other_v = tile::<F>(comptime!(sizes.others), sizes);
+    fill(&mut own_q, q, &q_at, CUBE_POS_X as usize * OWN, OWN, sizes);
+
+    let mut result = zeros(comptime!(2 * sizes.padded()));
+    let mut most = Array::<f32>::new(2usize);
+    let mut total = Array::<f32>::new(2usize);
+    #[unroll]
+    for half in 0..2usize {
+        most[half] = f32::min_value();
+        total[half] = 0.0;
+    }
+    let mut first = 0usize;
+    while first < k_at.rows {
+        sync_cube();
+        fill(&mut other_k, k, &k_at, first, comptime!(sizes.others), sizes);
+        fill(&mut other_v, v, &v_at, first, comptime!(sizes.others), sizes);
+        sync_cube();
+        let mut scores = products(&own_q, &other_k, sizes);
+        #[unroll]
+        for half in 0..2usize {
+            let mut now = most[half];
+            #[unroll]
+            for tile in 0..comptime!(sizes.others / 8) {
+                let at = comptime!(2 * tile + half);
+                let score = scores[at];
+                let mut seen = Two::<f32>::empty();
+                #[unroll]
+                for j in 0..2usize {
+                    let inside = first + column(tile) + j < k_at.rows;
+                    let score = select(inside, score.extract(j) * factor, f32::min_value());
+                    now = max(now, score);
+                    seen.insert(j, score);
+                }
+                scores[at] = seen;
+            }
+            let now = most_of_four(now);
+            let kept = (most[half] - now).exp();
+            most[half] = now;
+            let mut sum = total[half] * kept;
+            #[unroll]
+            for tile in 0..comptime!(sizes.others / 8) {
+                let at = comptime!(2 * tile + half);
+                let score = scores[at];
+                let mut shares = Two::<f32>::empty();
+                #[unroll]
+                for j in 0..2usize {
+                    let share = (score.extract(j) - now).exp();
+                    sum += share;
+                    shares.insert(j, share);
+                }
+                scores[at] = shares;
+            }
+            total[half] = sum;
+            #[unroll]
+            for tile in 0..comptime!(sizes.padded()) {
+                let at = comptime!(2 * tile + half);
+                result[at] = result[at] * Vector::new(kept);
+            }
+        }
+        add_products(&mut result, &scores, &other_v, sizes);
+        first += comptime!(sizes.others);
+    }
+    #[unroll]
+    for half in 0..2usize {
+        let total = total_of_four(total[half]);
+        let row = first_own_row() + comptime!(8 * half);
+        if row < q_at.rows {
+            write(out, out_at.row(row), &result, half, 1.0 / total, sizes);
+            if UNIT_POS_X % 4 == 0 {
+                sums[q_at.number(row)] = most[half] + total.ln();
+            }
+        }
+    }
+}
+
+/// The gradient of q. With P = exp(factor q k^T - sums) and dS = P (dO V^T - deltas) it is factor dS K; `deltas` as [`attention_deltas`] gives them.
+#[cube(launch, address_type = "dynamic")]
+pub(super) fn attention_backward_of_queries<F: Float>(
+    q: &Tensor<Eight<F>>,
+    k: &Tensor<Eight<F>>,
+    v: &Tensor<Eight<F>>,
+    grad: &Tensor<Eight<F>>,
+    sums: &Tensor<f32>,
+    deltas: &Tensor<f32>,
+    dq: &mut Tensor<Two<F>>,
+    q_at: Place,
+    k_at: Place,
+    v_at: Place,
+    grad_at: Place,
+    dq_at: Place,
+    factor: f32,
+    #[comptime] sizes: Sizes,
+    #[define(F)] _dtype: ElemType,
+) {
+    let mut own_q = tile::<F>(OWN, sizes);
+    let mut own_grad = tile::<F>(OWN, sizes);
+    let mut other_k = tile::<F>(comptime!(sizes.others), sizes);
+    let mut other_v = tile::<F>(comptime!(sizes.others), sizes);
+    fill(&mut own_q, q, &q_at, CUBE_POS_X as usize * OWN, OWN, sizes);
+    fill(&mut own_grad, grad, &grad_at, CUBE_POS_X as usize * OWN, OWN, sizes);
+    let mut sum = Array::<f32>::new(2usize);
+    let mut delta = Array::<f32>::new(2usize);
+    #[unroll]
+    for half in 0..2usize {
+        let row = q_at.number(clamp_max(first_own_row() + comptime!(8 * half), q_at.rows - 1));
+        sum[half] = sums[row];
+        delta[half] = deltas[row];
+    }
+
+    let mut result = zeros(comptime!(2 * sizes.padded()));
+    let mut first = 0usize;
+    while first < k_at.rows {
+        sync_cube();
+        fill(&mut other_k, k, &k_at, first, comptime!(sizes.others), sizes);
+        fill(&mut other_v, v, &v_at, first, comptime!(sizes.others), sizes);
+        sync_cube();
+        let mut scores = products(&own_q, &other_k, sizes);
+        let slopes = products(&own_grad, &other_v, sizes);
+        #[unroll]
+        for at in 0..comptime!(sizes.others / 4) {
+            let half = comptime!(at % 2);
+            let (score, slope) = (scores[at], slopes[at]);
+            let mut both = Two::<f32>::empty();
+            #[unroll]
+            for j in 0..2usize {
+                let share = (score.extract(j) * factor - sum[half]).exp();
+                let inside = first + column(comptime!(at / 2)) + j < k_at.rows;
+                both.insert(j, select(inside, share * (slope.extract(j) - delta[half]), 0.0));
+            }
+            scores[at] = both;
+        }
+        add_products(&mut result, &scores, &other_k, sizes);
+        first += comptime!(sizes.others);
+    }
+    #[unroll]
+    for half in 0..2usize {
+        let row = first_own_row() + comptime!(8 * half);
+        if row < q_at.rows {
+            write(dq, dq_at.row(row), &result, half, factor, sizes);
+        }
+    }
+}
+
+/// The gradients of k, factor dS^T Q, and of v, P^T dO, with P and dS of [`attention_backward_of_queries`].
+#[cube(launch, address_type = "dynamic")]
+pub(super) fn attention_backward_of_keys<F: Float>(
+    q: &Tensor<Eight<F>>,
+    k: &Tensor<Eight<F>>,
+    v: &Tensor<Eight<F>>,
+    grad: &Tensor<Eight<F>>,
+    sums: &Tensor<f32>,
+    deltas: &Tensor<f32>,
+    dk: &mut Tensor<Two<F>>,
+    dv: &mut Tensor<Two<F>>,
+    q_at: Place,
+    k_at: Place,
+    v_at: Place,
+    grad_at: Place,
+    dk_at: Place,
+    factor: f32,
+    #[comptime] sizes: Sizes,
+    #[define(F)] _dtype: ElemType,
+) {
+    let mut own_k = tile::<F>(OWN, sizes);
+    let mut own_v = tile::<F>(OWN, sizes);
+    let mut other_q = tile::<F>(comptime!(sizes.others), sizes);
+    let mut other_grad = tile::<F>(comptime!(sizes.others), sizes);
+    let mut other_sums = Shared::<[f32]>::new_slice(comptime!(sizes.others));
+    let mut other_deltas = Shared::<[f32]>::new_slice(comptime!(sizes.others));
+    fill(&mut own_k, k, &k_at, CUBE_POS_X as usize * OWN, OWN, sizes);
+    fill(&mut own_v, v, &v_at, CUBE_POS_X as usize * OWN, OWN, sizes);
+
+    let mut d_k = zeros(comptime!(2 * sizes.padded()));
+    let mut d_v = zeros(comptime!(2 * sizes.padded()));
+    let mut first = 0usize;
+    while first < q_at.rows {
+        sync_cube();
+        fill(&mut other_q, q, &q_at, first, comptime!(sizes.others), sizes);
+        fill(&mut other_grad, grad, &grad_at, first, comptime!(sizes.others), sizes);
+        let unit = UNIT_POS as usize;
+        if unit < comptime!(sizes.others) {
+            // Of queries that are none the shares are exp(-infinity).
+            let mut sum = f32::max_value();
+            let mut delta = 0f32;
+            if first + unit < q_at.rows {
+                sum = sums[q_at.number(first + unit)];
+                delta = deltas[q_at.number(first + unit)];
+            }
+            other_sums[unit] = sum;
+            other_deltas[unit] = delta;
+        }
+        sync_cube();
+        let mut shares = products(&own_k, &other_q, sizes);
+        let mut slopes = products(&own_v, &other_grad, sizes);
+        #[unroll]
+        for at in 0..comptime!(sizes.others / 4) {
+            let (score, slope) = (shares[at], slopes[at]);
+            let mut share_pair = Two::<f32>::empty();
+            let mut slope_pair = Two::<f32>::empty();
+            #[unroll]
+            for j in 0..2usize {
+                let query = column(comptime!(at / 2)) + j;
+                let share = (score.extract(j) * factor - other_sums[query]).exp();
+                share_pair.insert(j, share);
+                slope_pair.insert(j, share * (slope.extract(j) - other_deltas[query]));
+            }
+            shares[at] = share_pair;
+            slopes[at] = slope_pair;
+        }
+        add_products(&mut d_v, &shares, &other_grad, sizes);
+        add_products(&mut d_k, &slopes, &other_q, sizes);
+        first += comptime!(sizes.others);
+    }
+    #[unroll]
+    for half in 0..2usize {
+        let row = first_own_row() + comptime!(8 * half);
+        if row < k_at.rows {
+            write(dk, dk_at.row(row), &d_k, half, factor, sizes);
+            write(dv, dk_at.row(row), &d_v, half, 1.0, sizes);
+        }
+    }
+}
+
+/// rowsum(dO O) of each row, `[b, heads, rows]`; `out` and `grad` `[b, heads, rows, width]`.
+#[cube(launch, address_type = "dynamic")]
+pub(super) fn attention_deltas<F: Float>(
+    out: &Tensor<F>,
+    grad: &Tensor<F>,
+    deltas: &mut Tensor<f32>,
+    rows: usize,
+    width: usize,
+    #[comptime] lanes: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = own_row(lanes, rows);
+    let (out_first, grad_first) = (row_start(out, row, 4usize), row_start(grad, row, 4usize));
+    let mut sum = 0f32;
+    let mut column = UNIT_POS_X as usize;
+    while column < width {
+        sum += f32::cast_from(out[out_first + column]) * f32::cast_from(grad[grad_first + column]);
+        column += lanes;
+    }
+    let sum = row_sum(sum, lanes);
+    if UNIT_POS_X == 0 {
+        deltas[row] = sum;
+    }
+}

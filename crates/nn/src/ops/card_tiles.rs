@@ -1,0 +1,227 @@
+//! Tiles of rows in shared memory and products of them on tensor cores, for [`super::card_flash`].
+
+use burn_cubecl::cubecl;
+use cubecl::cmma::{MatrixIdent, MmaDefinition};
+use cubecl::prelude::*;
+
+/// Of a product.
+pub(super) const SHAPE: [u32; 3] = [16, 8, 16];
+/// Of a plane: those of a product.
+const ROWS: usize = 16;
+pub(super) const PLANES: usize = 4;
+pub(super) const OWN: usize = ROWS * PLANES;
+
+/// What is read and written at once.
+pub(super) type Eight<F> = Vector<F, Const<8>>;
+/// A register of an operand, or two of a sum.
+pub(super) type Two<F> = Vector<F, Const<2>>;
+
+/// Where the rows of `[b, heads, rows, width]` lie, counted in vectors of eight numbers.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) batch: usize,
+    pub(super) head: usize,
+    pub(super) row: usize,
+    pub(super) rows: usize,
+}
+
+#[cube]
+impl Place {
+    pub(super) fn row(&self, row: usize) -> usize {
+        CUBE_POS_Z as usize * self.batch + CUBE_POS_Y as usize * self.head + row * self.row
+    }
+
+    /// The same of numbers `[b, heads, rows]`.
+    pub(super) fn number(&self, row: usize) -> usize {
+        (CUBE_POS_Z as usize * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize) * self.rows + row
+    }
+}
+
+/// Known when a kernel is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Sizes {
+    /// Width of a head, in vectors of eight numbers.
+    pub(super) width: usize,
+    /// Rows of the other kind at once, a multiple of 16.
+    pub(super) others: usize,
+}
+
+impl Sizes {
+    /// As products take them, 16 numbers at a time.
+    pub(super) fn padded(self) -> usize {
+        self.width.next_multiple_of(2)
+    }
+
+    /// Bytes of the memory that the units of a cube share, for the kernel that takes most of it.
+    pub(super) fn shared(self) -> usize {
+        2 * (OWN + self.others) * self.stride() * 16 + 8 * self.others
+    }
+
+    /// Vectors from one row in shared memory to the next: an odd number, so that eight rows lie in different banks.
+    pub(super) fn stride(self) -> usize {
+        self.padded() + 1
+    }
+}
+
+#[cube]
+pub(super) fn tile<F: Float>(#[comptime] rows: usize, #[comptime] sizes: Sizes) -> Shared<[Eight<F>]> {
+    Shared::<[Eight<F>]>::new_aligned_slice(comptime!(rows * sizes.stride()), 16usize)
+}
+
+/// Rows from `first` on; zeros beyond the last and beyond the width.
+#[cube]
+pub(super) fn fill<F: Float>(
+    tile: &mut Shared<[Eight<F>]>,
+    from: &Tensor<Eight<F>>,
+    place: &Place,
+    first: usize,
+    #[comptime] rows: usize,
+    #[comptime] sizes: Sizes,
+) {
+    let (width, padded) = comptime!((sizes.width, sizes.padded()));
+    let units = comptime!(32 * PLANES);
+    #[unroll]
+    for turn in 0..comptime!((rows * padded).div_ceil(units)) {
+        let at = comptime!(turn * units) + UNIT_POS as usize;
+        let (row, column) = (at / padded, at % padded);
+        if row < rows {
+            let mut vector = Eight::<F>::new(F::new(0.0));
+            if first + row < place.rows && column < width {
+                vector = from[place.row(first + row) + column];
+            }
+            tile[row * comptime!(sizes.stride()) + column] = vector;
+        }
+    }
+}
+
+/// The first of this unit's two rows of a product's sums, of the cube's own; the other is 8 further.
+#[cube]
+pub(super) fn first_own_row() -> usize {
+    CUBE_POS_X as usize * OWN + UNIT_POS_Y as usize * ROWS + UNIT_POS_X as usize / 4
+}
+
+/// The first of this unit's two columns of that tile of 8.
+#[cube]
+pub(super) fn column(#[comptime] tile: usize) -> usize {
+    comptime!(8 * tile) + UNIT_POS_X as usize % 4 * 2
+}
+
+#[cube]
+pub(super) fn zeros(#[comptime] length: usize) -> Array<Two<f32>> {
+    let mut all = Array::<Two<f32>>::new(length);
+    #[unroll]
+    for at in 0..length {
+        all[at] = Two::<f32>::new(0.0);
+    }
+    all
+}
+
+/// The plane's own rows times all the others, transposed: of each tile of 8 columns this unit's two of both rows, one after the other.
+#[cube]
+pub(super) fn products<F: Float>(
+    own: &Shared<[Eight<F>]>,
+    others: &Shared<[Eight<F>]>,
+    #[comptime] sizes: Sizes,
+) -> Array<Two<f32>> {
+    let product = MmaDefinition::<F, F, f32>::new(16usize, 8usize, 16usize);
+    let stride = comptime!(sizes.stride());
+    let lane = UNIT_POS_X as usize;
+    let mut sums = zeros(comptime!(sizes.others / 4));
+    #[unroll]
+    for step in 0..comptime!(sizes.padded() / 2) {
+        let at = (UNIT_POS_Y as usize * ROWS + lane % 16) * stride + lane / 16 + comptime!(2 * step);
+        let left = product.load_matrix::<Eight<F>, Const<2>>(&own[at..at + 1], MatrixIdent::A, 4usize, false);
+        #[unroll]
+        for pair in 0..comptime!(sizes.others / 16) {
+            let row = comptime!(16 * pair) + lane / 16 * 8 + lane % 8;
+            let at = row * stride + lane / 8 % 2 + comptime!(2 * step);
+            let right = product.load_matrix::<Eight<F>, Const<2>>(&others[at..at + 1], MatrixIdent::B, 4usize, false);
+            multiply(&product, &left, &right, &mut sums, comptime!(4 * pair));
+        }
+    }
+    sums
+}
+
+/// Adds `left`, in the layout of [`products`], times the others.
+#[cube]
+pub(super) fn add_products<F: Float>(
+    sums: &mut Array<Two<f32>>,
+    left: &Array<Two<f32>>,
+    others: &Shared<[Eight<F>]>,
+    #[comptime] sizes: Sizes,
+) {
+    let product = MmaDefinition::<F, F, f32>::new(16usize, 8usize, 16usize);
+    let lane = UNIT_POS_X as usize;
+    #[unroll]
+    for step in 0..comptime!(sizes.others / 16) {
+        let mut rounded = Array::<Two<F>>::new(4usize);
+        #[unroll]
+        for i in 0..4usize {
+            rounded[i] = Vector::cast_from(left[comptime!(4 * step + i)]);
+        }
+        #[unroll]
+        for pair in 0..comptime!(sizes.padded() / 2) {
+            let row = comptime!(16 * step) + lane % 16;
+            let at = row * comptime!(sizes.stride()) + lane / 16 + comptime!(2 * pair);
+            let right = product.load_matrix::<Eight<F>, Const<2>>(&others[at..at + 1], MatrixIdent::B, 4usize, true);
+            multiply(&product, &rounded, &right, sums, comptime!(4 * pair));
+        }
+    }
+}
+
+/// Two products of the same left side, whose right sides lie one after the other.
+#[cube]
+fn multiply<F: Float>(
+    product: &MmaDefinition<F, F, f32>,
+    left: &Array<Two<F>>,
+    right: &Array<Two<F>>,
+    sums: &mut Array<Two<f32>>,
+    #[comptime] first: usize,
+) {
+    #[unroll]
+    for tile in 0..2usize {
+        let at = comptime!(first + 2 * tile);
+        let mut side = Array::<Two<F>>::new(2usize);
+        let mut sum = Array::<Two<f32>>::new(2usize);
+        #[unroll]
+        for i in 0..2usize {
+            side[i] = right[comptime!(2 * tile + i)];
+            sum[i] = sums[comptime!(at + i)];
+        }
+        let sum = product.execute(left, &side, &sum);
+        #[unroll]
+        for i in 0..2usize {
+            sums[comptime!(at + i)] = sum[i];
+        }
+    }
+}
+
+/// One of this unit's rows, times a factor.
+#[cube]
+pub(super) fn write<F: Float>(
+    to: &mut Tensor<Two<F>>,
+    first: usize,
+    result: &Array<Two<f32>>,
+    #[comptime] half: usize,
+    factor: f32,
+    #[comptime] sizes: Sizes,
+) {
+    #[unroll]
+    for tile in 0..comptime!(sizes.width) {
+        let at = (first + tile) * 4 + UNIT_POS_X as usize % 4;
+        to[at] = Vector::cast_from(result[comptime!(2 * tile + half)] * Vector::new(factor));
+    }
+}
+
+/// Over the units that share a row.
+#[cube]
+pub(super) fn most_of_four(value: f32) -> f32 {
+    let two = max(value, plane_shuffle_xor(value, 1u32));
+    max(two, plane_shuffle_xor(two, 2u32))
+}
+
+#[cube]
+pub(super) fn total_of_four(value: f32) -> f32 {
+    let two = value + plane_shuffle_xor(value, 1u32);
+    two + plane_shuffle_xor(two, 2u32)
+}
