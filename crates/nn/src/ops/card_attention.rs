@@ -23,7 +23,7 @@ const SCORES_AT_ONCE: usize = 1 << 24;
 
 #[backend_extension(Cube, Fusion)]
 pub(super) trait CardAttention: Backend {
-    /// `softmax(q k^T / sqrt(width)) v`, scores in f32, and of each row of scores the logarithm of the sum of exponentials `[b, heads, queries]`,
+    /// `softmax(q k^T / sqrt(width)) v`, scores in f32, and of each row of scores the logarithm to base 2 of the sum of exponentials `[b, heads, queries]`,
     /// without numbers in it where [`CardAttention::attention_backward`] does without. `q` `[b, heads, queries, width]`, `k` and `v`
     /// `[b, heads, keys, width]`.
     #[fusion(meta = |q, _, _| (q.clone(), sums_of(q)))]

@@ -5,16 +5,18 @@
 //! backward computes scores twice. Products are m16n8k16 of PTX, of 16-bit numbers with sums in f32: two of its sums side by side lie in
 //! the registers as the left operand of the next product does.
 
+use std::f32::consts::LOG2_E;
+
 use burn_cubecl::cubecl;
 use cubecl::prelude::*;
 
 use super::card_rows::{own_row, row_start, row_sum};
 use super::card_tiles::{
-    Eight, OWN, Place, Sizes, Two, add_products, column, fill, first_own_row, most_of_four, products, tile,
-    total_of_four, write, zeros,
+    Eight, OWN, Place, Sizes, Two, add_products, column, exp2, fill, first_own_row, held, load, most_of_four, products,
+    store, tile, total_of_four, write, zeros,
 };
 
-/// `softmax(factor q k^T) v`, and of each row the logarithm of the sum of its exponentials, `sums` `[b, heads, queries]`.
+/// `softmax(factor q k^T) v`, and of each row the logarithm to base 2 of the sum of its exponentials, `sums` `[b, heads, queries]`.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn attention_forward<F: Float>(
     q: &Tensor<Eight<F>>,
@@ -30,10 +32,12 @@ pub(super) fn attention_forward<F: Float>(
     #[comptime] sizes: Sizes,
     #[define(F)] _dtype: ElemType,
 ) {
+    // Of powers of two, not of e.
+    let factor = factor * comptime!(LOG2_E);
     let mut own_q = tile::<F>(OWN, sizes);
     let mut other_k = tile::<F>(comptime!(sizes.others), sizes);
     let mut other_v = tile::<F>(comptime!(sizes.others), sizes);
-    fill(&mut own_q, q, &q_at, CUBE_POS_X as usize * OWN, OWN, sizes);
+    fill(&mut own_q, q, &q_at, sizes);
 
     let mut result = zeros(comptime!(2 * sizes.padded()));
     let mut most = Array::<f32>::new(2usize);
@@ -43,12 +47,19 @@ pub(super) fn attention_forward<F: Float>(
         most[half] = f32::min_value();
         total[half] = 0.0;
     }
+    let (mut next_k, mut next_v) =
+        (held::<F>(comptime!(sizes.others), sizes), held::<F>(comptime!(sizes.others), sizes));
+    load(&mut next_k, k, &k_at, 0usize, comptime!(sizes.others), sizes);
+    load(&mut next_v, v, &v_at, 0usize, comptime!(sizes.others), sizes);
     let mut first = 0usize;
     while first < k_at.rows {
         sync_cube();
-        fill(&mut other_k, k, &k_at, first, comptime!(sizes.others), sizes);
-        fill(&mut other_v, v, &v_at, first, comptime!(sizes.others), sizes);
+        store(&mut other_k, &next_k, comptime!(sizes.others), sizes);
+        store(&mut other_v, &next_v, comptime!(sizes.others), sizes);
         sync_cube();
+        // On their way while this tile is computed.
+        load(&mut next_k, k, &k_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
+        load(&mut next_v, v, &v_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
         let mut scores = products(&own_q, &other_k, sizes);
         #[unroll]
         for half in 0..2usize {
@@ -61,14 +72,14 @@ pub(super) fn attention_forward<F: Float>(
                 #[unroll]
                 for j in 0..2usize {
                     let inside = first + column(tile) + j < k_at.rows;
-                    let score = select(inside, score.extract(j) * factor, f32::min_value());
+                    let score = select(inside, score.extract(j), f32::min_value());
                     now = max(now, score);
                     seen.insert(j, score);
                 }
                 scores[at] = seen;
             }
             let now = most_of_four(now);
-            let kept = (most[half] - now).exp();
+            let kept = exp2((most[half] - now) * factor);
             most[half] = now;
             let mut sum = total[half] * kept;
             #[unroll]
@@ -78,7 +89,7 @@ pub(super) fn attention_forward<F: Float>(
                 let mut shares = Two::<f32>::empty();
                 #[unroll]
                 for j in 0..2usize {
-                    let share = (score.extract(j) - now).exp();
+                    let share = exp2(score.extract(j) * factor - now * factor);
                     sum += share;
                     shares.insert(j, share);
                 }
@@ -101,13 +112,13 @@ pub(super) fn attention_forward<F: Float>(
         if row < q_at.rows {
             write(out, out_at.row(row), &result, half, 1.0 / total, sizes);
             if UNIT_POS_X % 4 == 0 {
-                sums[q_at.number(row)] = most[half] + total.ln();
+                sums[q_at.number(row)] = most[half] * factor + total.ln() * comptime!(LOG2_E);
             }
         }
     }
 }
 
-/// The gradient of q. With P = exp(factor q k^T - sums) and dS = P (dO V^T - deltas) it is factor dS K; `deltas` as [`attention_deltas`] gives them.
+/// The gradient of q. With P = 2^(factor log2(e) q k^T - sums) and dS = P (dO V^T - deltas) it is factor dS K; `deltas` as [`attention_deltas`] gives them.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn attention_backward_of_queries<F: Float>(
     q: &Tensor<Eight<F>>,
@@ -130,8 +141,8 @@ pub(super) fn attention_backward_of_queries<F: Float>(
     let mut own_grad = tile::<F>(OWN, sizes);
     let mut other_k = tile::<F>(comptime!(sizes.others), sizes);
     let mut other_v = tile::<F>(comptime!(sizes.others), sizes);
-    fill(&mut own_q, q, &q_at, CUBE_POS_X as usize * OWN, OWN, sizes);
-    fill(&mut own_grad, grad, &grad_at, CUBE_POS_X as usize * OWN, OWN, sizes);
+    fill(&mut own_q, q, &q_at, sizes);
+    fill(&mut own_grad, grad, &grad_at, sizes);
     let mut sum = Array::<f32>::new(2usize);
     let mut delta = Array::<f32>::new(2usize);
     #[unroll]
@@ -142,12 +153,19 @@ pub(super) fn attention_backward_of_queries<F: Float>(
     }
 
     let mut result = zeros(comptime!(2 * sizes.padded()));
+    let (mut next_k, mut next_v) =
+        (held::<F>(comptime!(sizes.others), sizes), held::<F>(comptime!(sizes.others), sizes));
+    load(&mut next_k, k, &k_at, 0usize, comptime!(sizes.others), sizes);
+    load(&mut next_v, v, &v_at, 0usize, comptime!(sizes.others), sizes);
     let mut first = 0usize;
     while first < k_at.rows {
         sync_cube();
-        fill(&mut other_k, k, &k_at, first, comptime!(sizes.others), sizes);
-        fill(&mut other_v, v, &v_at, first, comptime!(sizes.others), sizes);
+        store(&mut other_k, &next_k, comptime!(sizes.others), sizes);
+        store(&mut other_v, &next_v, comptime!(sizes.others), sizes);
         sync_cube();
+        // On their way while this tile is computed.
+        load(&mut next_k, k, &k_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
+        load(&mut next_v, v, &v_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
         let mut scores = products(&own_q, &other_k, sizes);
         let slopes = products(&own_grad, &other_v, sizes);
         #[unroll]
@@ -157,7 +175,7 @@ pub(super) fn attention_backward_of_queries<F: Float>(
             let mut both = Two::<f32>::empty();
             #[unroll]
             for j in 0..2usize {
-                let share = (score.extract(j) * factor - sum[half]).exp();
+                let share = exp2(score.extract(j) * factor * comptime!(LOG2_E) - sum[half]);
                 let inside = first + column(comptime!(at / 2)) + j < k_at.rows;
                 both.insert(j, select(inside, share * (slope.extract(j) - delta[half]), 0.0));
             }
@@ -201,29 +219,35 @@ pub(super) fn attention_backward_of_keys<F: Float>(
     let mut other_grad = tile::<F>(comptime!(sizes.others), sizes);
     let mut other_sums = Shared::<[f32]>::new_slice(comptime!(sizes.others));
     let mut other_deltas = Shared::<[f32]>::new_slice(comptime!(sizes.others));
-    fill(&mut own_k, k, &k_at, CUBE_POS_X as usize * OWN, OWN, sizes);
-    fill(&mut own_v, v, &v_at, CUBE_POS_X as usize * OWN, OWN, sizes);
+    fill(&mut own_k, k, &k_at, sizes);
+    fill(&mut own_v, v, &v_at, sizes);
 
     let mut d_k = zeros(comptime!(2 * sizes.padded()));
     let mut d_v = zeros(comptime!(2 * sizes.padded()));
+    let (mut next_q, mut next_grad) =
+        (held::<F>(comptime!(sizes.others), sizes), held::<F>(comptime!(sizes.others), sizes));
+    load(&mut next_q, q, &q_at, 0usize, comptime!(sizes.others), sizes);
+    load(&mut next_grad, grad, &grad_at, 0usize, comptime!(sizes.others), sizes);
+    let unit = UNIT_POS as usize % comptime!(sizes.others);
+    let row = q_at.number(clamp_max(unit, q_at.rows - 1));
+    let (mut next_sum, mut next_delta) = (sums[row], deltas[row]);
     let mut first = 0usize;
     while first < q_at.rows {
         sync_cube();
-        fill(&mut other_q, q, &q_at, first, comptime!(sizes.others), sizes);
-        fill(&mut other_grad, grad, &grad_at, first, comptime!(sizes.others), sizes);
-        let unit = UNIT_POS as usize;
-        if unit < comptime!(sizes.others) {
-            // Of queries that are none the shares are exp(-infinity).
-            let mut sum = f32::max_value();
-            let mut delta = 0f32;
-            if first + unit < q_at.rows {
-                sum = sums[q_at.number(first + unit)];
-                delta = deltas[q_at.number(first + unit)];
-            }
-            other_sums[unit] = sum;
-            other_deltas[unit] = delta;
+        store(&mut other_q, &next_q, comptime!(sizes.others), sizes);
+        store(&mut other_grad, &next_grad, comptime!(sizes.others), sizes);
+        if UNIT_POS < comptime!(sizes.others as u32) {
+            // Of queries that are none the shares are 2^-infinity.
+            other_sums[unit] = select(first + unit < q_at.rows, next_sum, f32::max_value());
+            other_deltas[unit] = next_delta;
         }
         sync_cube();
+        // On their way while this tile is computed.
+        load(&mut next_q, q, &q_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
+        load(&mut next_grad, grad, &grad_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
+        let row = q_at.number(clamp_max(first + comptime!(sizes.others) + unit, q_at.rows - 1));
+        next_sum = sums[row];
+        next_delta = deltas[row];
         let mut shares = products(&own_k, &other_q, sizes);
         let mut slopes = products(&own_v, &other_grad, sizes);
         #[unroll]
@@ -234,7 +258,7 @@ pub(super) fn attention_backward_of_keys<F: Float>(
             #[unroll]
             for j in 0..2usize {
                 let query = column(comptime!(at / 2)) + j;
-                let share = (score.extract(j) * factor - other_sums[query]).exp();
+                let share = exp2(score.extract(j) * factor * comptime!(LOG2_E) - other_sums[query]);
                 share_pair.insert(j, share);
                 slope_pair.insert(j, share * (slope.extract(j) - other_deltas[query]));
             }

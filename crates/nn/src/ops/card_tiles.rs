@@ -10,6 +10,7 @@ pub(super) const SHAPE: [u32; 3] = [16, 8, 16];
 const ROWS: usize = 16;
 pub(super) const PLANES: usize = 4;
 pub(super) const OWN: usize = ROWS * PLANES;
+const UNITS: usize = 32 * PLANES;
 
 /// What is read and written at once.
 pub(super) type Eight<F> = Vector<F, Const<8>>;
@@ -63,35 +64,79 @@ impl Sizes {
     }
 }
 
+/// Not filled, but for zeros where rows are wider than the heads.
 #[cube]
 pub(super) fn tile<F: Float>(#[comptime] rows: usize, #[comptime] sizes: Sizes) -> Shared<[Eight<F>]> {
-    Shared::<[Eight<F>]>::new_aligned_slice(comptime!(rows * sizes.stride()), 16usize)
+    let mut tile = Shared::<[Eight<F>]>::new_aligned_slice(comptime!(rows * sizes.stride()), 16usize);
+    if comptime!(sizes.width < sizes.padded()) {
+        let row = UNIT_POS as usize;
+        if row < rows {
+            tile[row * comptime!(sizes.stride()) + comptime!(sizes.width)] = Eight::<F>::zeroed();
+        }
+    }
+    tile
 }
 
-/// Rows from `first` on; zeros beyond the last and beyond the width.
+/// What a unit holds of a tile on its way from a tensor.
+#[cube]
+pub(super) fn held<F: Float>(#[comptime] rows: usize, #[comptime] sizes: Sizes) -> Array<Eight<F>> {
+    Array::<Eight<F>>::new(comptime!(turns(rows, sizes)))
+}
+
+fn turns(rows: usize, sizes: Sizes) -> usize {
+    (rows * sizes.width).div_ceil(UNITS)
+}
+
+/// The cube's own rows.
 #[cube]
 pub(super) fn fill<F: Float>(
     tile: &mut Shared<[Eight<F>]>,
+    from: &Tensor<Eight<F>>,
+    place: &Place,
+    #[comptime] sizes: Sizes,
+) {
+    let mut held = held::<F>(OWN, sizes);
+    load(&mut held, from, place, CUBE_POS_X as usize * OWN, OWN, sizes);
+    store(tile, &held, OWN, sizes);
+}
+
+/// Rows from `first` on. Beyond the last it is read again: nobody looks at what comes of those rows, and no load waits for a condition.
+#[cube]
+pub(super) fn load<F: Float>(
+    held: &mut Array<Eight<F>>,
     from: &Tensor<Eight<F>>,
     place: &Place,
     first: usize,
     #[comptime] rows: usize,
     #[comptime] sizes: Sizes,
 ) {
-    let (width, padded) = comptime!((sizes.width, sizes.padded()));
-    let units = comptime!(32 * PLANES);
     #[unroll]
-    for turn in 0..comptime!((rows * padded).div_ceil(units)) {
-        let at = comptime!(turn * units) + UNIT_POS as usize;
-        let (row, column) = (at / padded, at % padded);
-        if row < rows {
-            let mut vector = Eight::<F>::new(F::new(0.0));
-            if first + row < place.rows && column < width {
-                vector = from[place.row(first + row) + column];
-            }
-            tile[row * comptime!(sizes.stride()) + column] = vector;
-        }
+    for turn in 0..comptime!(turns(rows, sizes)) {
+        let (row, column) = own_part(turn, rows, sizes);
+        held[turn] = from[place.row(clamp_max(first + row, place.rows - 1)) + column];
     }
+}
+
+#[cube]
+pub(super) fn store<F: Float>(
+    tile: &mut Shared<[Eight<F>]>,
+    held: &Array<Eight<F>>,
+    #[comptime] rows: usize,
+    #[comptime] sizes: Sizes,
+) {
+    #[unroll]
+    for turn in 0..comptime!(turns(rows, sizes)) {
+        let (row, column) = own_part(turn, rows, sizes);
+        tile[row * comptime!(sizes.stride()) + column] = held[turn];
+    }
+}
+
+/// Row and column of a tile. Units left over take the last place too, with the same numbers.
+#[cube]
+fn own_part(#[comptime] turn: usize, #[comptime] rows: usize, #[comptime] sizes: Sizes) -> (usize, usize) {
+    let width = comptime!(sizes.width);
+    let at = clamp_max(comptime!(turn * UNITS) + UNIT_POS as usize, comptime!(rows * width - 1));
+    (at / width, at % width)
 }
 
 /// The first of this unit's two rows of a product's sums, of the cube's own; the other is 8 further.
@@ -224,4 +269,12 @@ pub(super) fn most_of_four(value: f32) -> f32 {
 pub(super) fn total_of_four(value: f32) -> f32 {
     let two = value + plane_shuffle_xor(value, 1u32);
     two + plane_shuffle_xor(two, 2u32)
+}
+
+/// 2^x, in the one instruction that other powers are made of too (`ex2.approx` of PTX, 2 units in the last place).
+#[cube]
+pub(super) fn exp2(x: f32) -> f32 {
+    let y: f32;
+    gpu_asm!("ex2.approx.ftz.f32 {y}, {x};", x = in(_) x, y = out(_) y, options(nomem));
+    y
 }

@@ -35,6 +35,11 @@ pub(crate) enum Word {
     ShiftRight,
     /// Of 16 bits.
     ShiftRightShort,
+    AddShort,
+    SubtractShort,
+    MultiplyShort,
+    MultiplyShortHigh,
+    MultiplyShortWide,
     /// The lower bits of the first (the second number tells how many) over those of the second from a bit on (the first number).
     Insert(u32, u32),
     /// The lower 8 or 16 bits, zero-extended.
@@ -70,6 +75,12 @@ pub(crate) enum Word {
     ToFloatFromSigned(Rounding),
     ToFloatFromUnsigned,
     ToBrain,
+    ToBrainFromSigned,
+    ToBrainFromUnsigned,
+    FromBrain,
+    AddBrain,
+    SubtractBrain,
+    MultiplyBrain,
     ToHalf,
     ToHalfFromSigned,
     ToHalfFromUnsigned,
@@ -106,6 +117,7 @@ pub(crate) enum Long {
     Or,
     ShiftLeft,
     ShiftRight,
+    Minimum,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +194,10 @@ fn half(bits: u32) -> f64 {
     f16::from_bits(bits as u16).to_f64()
 }
 
+fn to_brain(value: f64) -> u32 {
+    u32::from(bf16::from_f64(value).to_bits())
+}
+
 fn to_half(value: f64) -> u32 {
     u32::from(f16::from_f64(value).to_bits())
 }
@@ -221,6 +237,11 @@ pub(crate) fn word(op: Word, a: &Words, b: &Words, c: &Words) -> Words {
         Word::ShiftLeft => two(a, b, |a, b| if b < 32 { a << b } else { 0 }),
         Word::ShiftRight => two(a, b, |a, b| if b < 32 { a >> b } else { 0 }),
         Word::ShiftRightShort => two(a, b, |a, b| if b < 16 { (a & 0xFFFF) >> b } else { 0 }),
+        Word::AddShort => two(a, b, |a, b| a.wrapping_add(b) & 0xFFFF),
+        Word::SubtractShort => two(a, b, |a, b| a.wrapping_sub(b) & 0xFFFF),
+        Word::MultiplyShort => two(a, b, |a, b| a.wrapping_mul(b) & 0xFFFF),
+        Word::MultiplyShortHigh => two(a, b, |a, b| ((a & 0xFFFF) * (b & 0xFFFF)) >> 16),
+        Word::MultiplyShortWide => two(a, b, |a, b| (a & 0xFFFF) * (b & 0xFFFF)),
         Word::Insert(position, length) => {
             let mask = (((1_u64 << length) - 1) << position) as u32;
             two(a, b, |a, b| (a << position) & mask | b & !mask)
@@ -273,9 +294,13 @@ pub(crate) fn word(op: Word, a: &Words, b: &Words, c: &Words) -> Words {
         Word::MultiplyHalf => two(a, b, |a, b| to_half(half(a) * half(b))),
         Word::FusedHalf => three(a, b, c, |a, b, c| to_half(half(a) * half(b) + half(c))),
         Word::AbsoluteHalf => one(a, |a| a & 0x7FFF),
-        Word::FusedBrain => {
-            three(a, b, c, |a, b, c| u32::from(bf16::from_f64(brain(a) * brain(b) + brain(c)).to_bits()))
-        }
+        Word::ToBrainFromSigned => one(a, |a| to_brain(f64::from(a as i32))),
+        Word::ToBrainFromUnsigned => one(a, |a| to_brain(f64::from(a))),
+        Word::FromBrain => one(a, |a| a << 16),
+        Word::AddBrain => two(a, b, |a, b| to_brain(brain(a) + brain(b))),
+        Word::SubtractBrain => two(a, b, |a, b| to_brain(brain(a) - brain(b))),
+        Word::MultiplyBrain => two(a, b, |a, b| to_brain(brain(a) * brain(b))),
+        Word::FusedBrain => three(a, b, c, |a, b, c| to_brain(brain(a) * brain(b) + brain(c))),
         Word::SetEqualHalf => two(a, b, |a, b| if half(a) == half(b) { 0x3C00 } else { 0 }),
         Word::FusedHalfPair => {
             three(a, b, c, |a, b, c| pair(|at| to_half(half(a >> at) * half(b >> at) + half(c >> at))))
@@ -309,20 +334,9 @@ pub(crate) fn long(op: Long, a: &Longs, b: &Longs) -> Longs {
             Long::Add => a.wrapping_add(b),
             Long::And => a & b,
             Long::Or => a | b,
-            Long::ShiftLeft => {
-                if b < 64 {
-                    a << b
-                } else {
-                    0
-                }
-            }
-            Long::ShiftRight => {
-                if b < 64 {
-                    a >> b
-                } else {
-                    0
-                }
-            }
+            Long::ShiftLeft => u32::try_from(b).ok().and_then(|b| a.checked_shl(b)).unwrap_or(0),
+            Long::ShiftRight => u32::try_from(b).ok().and_then(|b| a.checked_shr(b)).unwrap_or(0),
+            Long::Minimum => a.min(b),
         }
     })
 }

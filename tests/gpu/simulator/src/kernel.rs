@@ -114,6 +114,15 @@ pub(crate) enum Op {
         to: Slot,
         from: [Slot; 2],
     },
+    /// Of words one of 64 bits.
+    PackLong {
+        to: Slot,
+        from: [Slot; 2],
+    },
+    UnpackLong {
+        to: [Slot; 2],
+        from: Slot,
+    },
     Unpack {
         to: [Slot; 2],
         from: Slot,
@@ -143,6 +152,7 @@ pub(crate) enum Op {
     Store {
         from: Vec<Slot>,
         bytes: usize,
+        long: bool,
         at: Address,
     },
     AtomicAdd {

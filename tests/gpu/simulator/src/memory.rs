@@ -126,6 +126,10 @@ pub(crate) fn read_long(address: u64) -> u64 {
     unsafe { (address as *const u64).read() }
 }
 
+pub(crate) fn write_long(address: u64, value: u64) {
+    unsafe { (address as *mut u64).write(value) }
+}
+
 pub(crate) fn write(address: u64, bytes: usize, value: u32) {
     unsafe {
         match bytes {

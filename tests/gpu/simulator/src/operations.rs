@@ -80,6 +80,14 @@ pub(crate) fn read(names: &mut impl Names, mnemonic: &str, operands: &[&str]) ->
             let from: [_; 2] = names.words(operands[1])?.try_into().ok()?;
             return Some(Op::Pack { to: names.word(operands[0])?, from });
         }
+        "mov" if mnemonic == "mov.b64" && operands[1].starts_with('{') => {
+            let from: [_; 2] = names.words(operands[1])?.try_into().ok()?;
+            return Some(Op::PackLong { to: names.long(operands[0])?, from });
+        }
+        "mov" if mnemonic == "mov.b64" && operands[0].starts_with('{') => {
+            let to: [_; 2] = names.words(operands[0])?.try_into().ok()?;
+            return Some(Op::UnpackLong { to, from: names.long(operands[1])? });
+        }
         "bfi" if kind == "b32" => {
             let op = Word::Insert(operands[3].parse().ok()?, operands[4].parse().ok()?);
             let from = [names.word(operands[1])?, names.word(operands[2])?, 0];
@@ -118,6 +126,7 @@ pub(crate) fn read(names: &mut impl Names, mnemonic: &str, operands: &[&str]) ->
         "add.s64" | "add.u64" => Long::Add,
         "and.b64" => Long::And,
         "or.b64" => Long::Or,
+        "min.u64" => Long::Minimum,
         "shl.b64" | "shr.u64" => {
             let to = names.long(operands[0])?;
             // The amount has 32 bits; here it is a constant wherever it occurs.
@@ -153,8 +162,13 @@ fn word(mnemonic: &str) -> Option<Word> {
         "shl.b32" => Word::ShiftLeft,
         "shr.u32" => Word::ShiftRight,
         "shr.u16" => Word::ShiftRightShort,
+        "add.s16" | "add.u16" => Word::AddShort,
+        "sub.s16" | "sub.u16" => Word::SubtractShort,
+        "mul.lo.s16" | "mul.lo.u16" => Word::MultiplyShort,
+        "mul.hi.u16" => Word::MultiplyShortHigh,
+        "mul.wide.u16" => Word::MultiplyShortWide,
         "cvt.u16.u8" => Word::Lower(8),
-        "cvt.u32.u16" => Word::Lower(16),
+        "cvt.u32.u16" | "cvt.u16.u32" => Word::Lower(16),
         "cvt.s32.s8" => Word::SignOfByte,
         "add.f32" => Word::AddFloat,
         "sub.f32" => Word::SubtractFloat,
@@ -186,6 +200,12 @@ fn word(mnemonic: &str) -> Option<Word> {
         "cvt.rn.f16.s32" => Word::ToHalfFromSigned,
         "cvt.rn.f16.u32" => Word::ToHalfFromUnsigned,
         "cvt.f32.f16" => Word::FromHalf,
+        "cvt.rn.bf16.s32" => Word::ToBrainFromSigned,
+        "cvt.rn.bf16.u32" => Word::ToBrainFromUnsigned,
+        "cvt.f32.bf16" => Word::FromBrain,
+        "add.bf16" | "add.rn.bf16" => Word::AddBrain,
+        "sub.bf16" | "sub.rn.bf16" => Word::SubtractBrain,
+        "mul.bf16" | "mul.rn.bf16" => Word::MultiplyBrain,
         "add.f16" => Word::AddHalf,
         "sub.f16" => Word::SubtractHalf,
         "mul.f16" => Word::MultiplyHalf,
@@ -267,6 +287,7 @@ fn accessed(parts: &[&str]) -> Option<(Space, usize, usize)> {
             "param" => space = Space::Parameter,
             "v2" => count = 2,
             "v4" => count = 4,
+            "v8" => count = 8,
             _ => return None,
         }
     }
@@ -297,16 +318,17 @@ fn copy(names: &mut impl Names, parts: &[&str], operands: &[&str]) -> Option<Op>
 fn load(names: &mut impl Names, parts: &[&str], operands: &[&str]) -> Option<Op> {
     let (space, count, bytes) = accessed(parts)?;
     let long = bytes == 8;
-    let to = if long { vec![names.long(operands[0])?] } else { names.words(operands[0])? };
+    let to = if long { names.longs(operands[0])? } else { names.words(operands[0])? };
     (to.len() == count).then_some(())?;
     Some(Op::Load { to, bytes, long, at: names.address(operands[1], space)? })
 }
 
 fn store(names: &mut impl Names, parts: &[&str], operands: &[&str]) -> Option<Op> {
     let (space, count, bytes) = accessed(parts)?;
-    let from = names.words(operands[1])?;
-    (from.len() == count && bytes < 8).then_some(())?;
-    Some(Op::Store { from, bytes, at: names.address(operands[0], space)? })
+    let long = bytes == 8;
+    let from = if long { names.longs(operands[1])? } else { names.words(operands[1])? };
+    (from.len() == count).then_some(())?;
+    Some(Op::Store { from, bytes, long, at: names.address(operands[0], space)? })
 }
 
 fn multiply(names: &mut impl Names, parts: &[&str], operands: &[&str]) -> Option<Op> {

@@ -277,11 +277,17 @@ pub(crate) trait Names {
     fn long(&mut self, name: &str) -> Option<Slot>;
     fn predicate(&mut self, name: &str) -> Option<Slot>;
     fn words(&mut self, list: &str) -> Option<Vec<Slot>>;
+    fn longs(&mut self, list: &str) -> Option<Vec<Slot>>;
     fn address(&mut self, text: &str, space: Space) -> Option<Address>;
     /// Where a parameter starts.
     fn parameter(&self, name: &str) -> Option<usize>;
     /// The operation's place is filled in when all labels are known.
     fn branch(&mut self, label: &str) -> Op;
+}
+
+/// `{a, b}`, or one alone.
+fn listed(list: &str) -> impl Iterator<Item = &str> {
+    list.trim_start_matches('{').trim_end_matches('}').split(',').map(str::trim)
 }
 
 impl Names for Reader<'_> {
@@ -313,10 +319,11 @@ impl Names for Reader<'_> {
     }
 
     fn words(&mut self, list: &str) -> Option<Vec<Slot>> {
-        match list.strip_prefix('{') {
-            Some(list) => list.trim_end_matches('}').split(',').map(|name| self.word(name.trim())).collect(),
-            None => Some(vec![self.word(list)?]),
-        }
+        listed(list).map(|name| self.word(name)).collect()
+    }
+
+    fn longs(&mut self, list: &str) -> Option<Vec<Slot>> {
+        listed(list).map(|name| self.long(name)).collect()
     }
 
     fn address(&mut self, text: &str, space: Space) -> Option<Address> {

@@ -56,6 +56,31 @@ fn ways_that_part_meet_again() {
     assert_eq!(after(&body, 32, &[0; 32], false).unwrap(), expected);
 }
 
+/// As compilers divide small numbers: i / 5 is i * 52429 >> 18.
+#[test]
+fn numbers_of_16_bits() {
+    let body = format!(
+        "{PLACE}add.s32 %r3, %r2, 65531;\ncvt.u16.u32 %rs1, %r3;\nadd.s16 %rs1, %rs1, 5;\nmul.wide.u16 %r4, %rs1, -13107;\n\
+         shr.u32 %r5, %r4, 18;\ncvt.u16.u32 %rs2, %r5;\nmul.lo.s16 %rs3, %rs2, 5;\nsub.s16 %rs4, %rs1, %rs3;\n\
+         cvt.u32.u16 %r6, %rs4;\nst.global.u32 [%rd3], %r6;"
+    );
+    let expected: Vec<_> = numbers(64).into_iter().map(|i| i % 5).collect();
+    assert_eq!(after(&body, 64, &[0; 64], false).unwrap(), expected);
+}
+
+/// What compute capability 9.0 has for bf16, and 12.0 for moving: 1.5 * 3 - 0.5 + 0.25 in the lower half of two words at once.
+#[test]
+fn numbers_of_newer_cards() {
+    let body = format!(
+        "{PLACE}mov.b16 %rs1, 0x3FC0;\nmov.b16 %rs2, 0x4040;\nmov.b16 %rs3, 0x3F00;\nmov.b16 %rs4, 0x3E80;\nmul.bf16 %rs5, %rs1, %rs2;\n\
+         sub.bf16 %rs5, %rs5, %rs3;\nadd.bf16 %rs5, %rs5, %rs4;\ncvt.f32.bf16 %f1, %rs5;\nmov.b32 %r3, %f1;\nmov.b64 %rd4, {{%r2, %r3}};\n\
+         setp.ne.u32 %p1, %r2, 0;\n@%p1 bra END;\nst.global.v2.b64 [%rd3], {{%rd4, %rd4}};\nld.global.v2.b64 {{%rd5, %rd6}}, [%rd3];\n\
+         min.u64 %rd5, %rd5, 7;\nmov.b64 {{%r4, %r5}}, %rd6;\nadd.s32 %r5, %r5, 1;\nmov.b64 %rd6, {{%r4, %r5}};\nst.global.v2.b64 [%rd3], {{%rd5, %rd6}};\nEND:"
+    );
+    let number = 4.25f32.to_bits();
+    assert_eq!(after(&body, 32, &[0; 4], false).unwrap(), [7, 0, 0, number + 1]);
+}
+
 #[test]
 fn a_barrier_is_between_what_warps_write_and_read() {
     let reverse = |barrier: &str| {

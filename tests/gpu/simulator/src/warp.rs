@@ -6,7 +6,7 @@ use crate::arithmetic::{Logic, Longs, Words, compare, long, word};
 use crate::block::Launch;
 use crate::kernel::{Address, Kernel, Op, PARAMETERS, SHARED, SPECIAL, Shuffle};
 use crate::matrix;
-use crate::memory::{Memory, atomic_add, read, read_long, write};
+use crate::memory::{Memory, atomic_add, read, read_long, write, write_long};
 
 pub(crate) struct Warp {
     words: Vec<Words>,
@@ -115,6 +115,16 @@ impl Warp {
                 let value = std::array::from_fn(|lane| low[lane] & 0xFFFF | high[lane] << 16);
                 self.set(*to, mask, &value);
             }
+            Op::PackLong { to, from: [low, high] } => {
+                let (low, high) = (&self.words[*low], &self.words[*high]);
+                let value: Longs = std::array::from_fn(|lane| u64::from(low[lane]) | u64::from(high[lane]) << 32);
+                blend(&mut self.longs[*to], mask, &value);
+            }
+            Op::UnpackLong { to: [low, high], from } => {
+                let packed = self.longs[*from];
+                self.set(*low, mask, &packed.map(|bits| bits as u32));
+                self.set(*high, mask, &packed.map(|bits| (bits >> 32) as u32));
+            }
             Op::Unpack { to: [low, high], from } => {
                 let packed = self.words[*from];
                 self.set(*low, mask, &packed.map(|bits| bits & 0xFFFF));
@@ -154,11 +164,16 @@ impl Warp {
                     }
                 }
             }
-            Op::Store { from, bytes, at } => {
+            Op::Store { from, bytes, long, at } => {
                 for lane in lanes(mask) {
                     let address = self.place(memory, lane, at, bytes * from.len())?;
                     for (index, slot) in from.iter().enumerate() {
-                        write(address + (index * bytes) as u64, *bytes, self.words[*slot][lane]);
+                        let to = address + (index * bytes) as u64;
+                        if *long {
+                            write_long(to, self.longs[*slot][lane]);
+                        } else {
+                            write(to, *bytes, self.words[*slot][lane]);
+                        }
                     }
                 }
             }
