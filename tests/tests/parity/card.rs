@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::fixture::{device_name, dry, root};
 
-/// A run for [`run_of_its_own`]: the device, `true` or `false` for fusion, the precision, and the file that takes its steps.
+/// A run for [`run_of_its_own`]: the base, the device, `true` or `false` for fusion, the precision, and the file that takes its steps.
 const RUN: &str = "LORIKEET_TEST_RUN";
 
 /// `LORIKEET_TEST_STEPS`, else 100.
@@ -46,10 +46,11 @@ impl Host for Listening<'_> {
     }
 }
 
-fn demo([device, fusion, precision]: [&str; 3], run_dir: &Path) -> Vec<Step> {
+fn demo([base, device, fusion, precision]: [&str; 4], run_dir: &Path) -> Vec<Step> {
     let pictures = root().join("../../../datasets-example/ink-style");
     let mut recipe = Recipe::new(Preset::Style);
     for (id, value) in [
+        ("base.path", base),
         ("dataset.folder", pictures.to_str().unwrap()),
         ("dataset.trigger", "ink style"),
         ("train.steps", &steps().to_string()),
@@ -74,30 +75,48 @@ fn demo([device, fusion, precision]: [&str; 3], run_dir: &Path) -> Vec<Step> {
 #[ignore = "a part of the test below"]
 fn run_of_its_own() {
     let Ok(run) = std::env::var(RUN) else { return };
-    let [device, fusion, precision, out] = run.split('|').collect::<Vec<_>>().try_into().unwrap();
+    let [base, device, fusion, precision, out] = run.split('|').collect::<Vec<_>>().try_into().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let steps = demo([device, fusion, precision], folder.path());
+    let steps = demo([base, device, fusion, precision], folder.path());
     std::fs::write(out, serde_json::to_vec(&steps).unwrap()).unwrap();
 }
 
-fn in_a_process(device: &str, fusion: bool, precision: &str, folder: &Path) -> Vec<Step> {
+fn in_a_process(base: &str, device: &str, fusion: bool, precision: &str, folder: &Path) -> Vec<Step> {
     let out = folder.join("steps.json");
     let status = Process::new(std::env::current_exe().unwrap())
         .args(["--exact", "card::run_of_its_own", "--ignored", "--nocapture"])
-        .env(RUN, format!("{device}|{fusion}|{precision}|{}", out.display()))
+        .env(RUN, format!("{base}|{device}|{fusion}|{precision}|{}", out.display()))
         .status()
         .unwrap();
-    assert!(status.success(), "the run on {device}, fusion {fusion}, precision {precision}: {status}");
+    assert!(status.success(), "the run of {base} on {device}, fusion {fusion}, precision {precision}: {status}");
     serde_json::from_slice(&std::fs::read(out).unwrap()).unwrap()
 }
 
-/// 16 bits against f32: single steps differ by some per cent, the mean of a hundred by little. In f32 each step is the same, but for
-/// tensor units, which take 10 bits of it.
 #[test]
 #[ignore = "trains for minutes and needs a graphics card: LORIKEET_TEST_DEVICE=cuda, see docs/gpu.md"]
 fn the_demo_on_the_card_loses_as_on_the_cpu() {
+    let exact = if device_name().starts_with("cuda") { 5e-3 } else { 1e-5 };
+    compare(
+        "demo",
+        &[
+            ("demo, fused", true, "auto", 0.02),
+            ("demo, not fused", false, "auto", 0.02),
+            ("demo in f32", true, "f32", exact),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "trains for minutes and needs a graphics card: LORIKEET_TEST_DEVICE=cuda, see docs/gpu.md"]
+fn the_demo_of_the_flux_layout_on_the_card_loses_as_on_the_cpu() {
+    compare("demo-flux", &[("demo of the FLUX layout", true, "auto", 0.02)]);
+}
+
+/// 16 bits against f32: single steps differ by some per cent, the mean of a hundred by little. In f32 each step is the same, but for
+/// tensor units, which take 10 bits of it. Of each run its name, whether fused, its precision, and how far its mean loss may be off.
+fn compare(base: &str, runs: &[(&str, bool, &str, f64)]) {
     let folder = tempfile::tempdir().unwrap();
-    let run = |device, fusion, precision| in_a_process(device, fusion, precision, folder.path());
+    let run = |device, fusion, precision| in_a_process(base, device, fusion, precision, folder.path());
     let cpu = run("cpu", true, "auto");
     let mean = |steps: &[Step]| steps.iter().map(|step| f64::from(step.loss)).sum::<f64>() / steps.len() as f64;
     // The first steps compile and tune kernels.
@@ -105,12 +124,7 @@ fn the_demo_on_the_card_loses_as_on_the_cpu() {
         let seconds = steps[steps.len() / 5..].iter().map(|step| step.seconds);
         seconds.clone().sum::<f64>() / seconds.count() as f64
     };
-    let exact = if device_name().starts_with("cuda") { 5e-3 } else { 1e-5 };
-    for (name, fusion, precision, bound) in [
-        ("demo, fused", true, "auto", 0.02),
-        ("demo, not fused", false, "auto", 0.02),
-        ("demo in f32", true, "f32", exact),
-    ] {
+    for &(name, fusion, precision, bound) in runs {
         let card = run(device_name(), fusion, precision);
         if dry() {
             continue;
