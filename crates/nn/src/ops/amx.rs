@@ -11,8 +11,10 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid, __cpuid_count, __m512i, _mm512_shuffle_i32x4, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
-    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __cpuid, __cpuid_count, __m512i, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi32, _mm512_and_si512,
+    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_mask_blend_epi16, _mm512_maskz_loadu_ps, _mm512_set1_epi32,
+    _mm512_shuffle_i32x4, _mm512_srli_epi32, _mm512_storeu_si512, _mm512_sub_ps, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -117,14 +119,66 @@ impl Unit {
         }
     }
 
+    /// Row `row` of every second tile becomes a part in bf16 of two times 16 numbers, side by side; missing ones are zero. Parts are rounded,
+    /// halves up; of the last one what it has no room for is cut off.
+    #[inline(always)]
+    pub(super) fn split<const P: usize>(&self, low: &[f32], high: &[f32], tiles: &mut [Tile], row: usize) {
+        // SAFETY: the unit comes with AVX-512.
+        #[allow(unsafe_code, reason = "the compiler does not know the processor")]
+        unsafe {
+            split::<P>(low, high, tiles, row);
+        }
+    }
+
+    /// Has the processor fetch the first `n` numbers.
+    #[inline(always)]
+    pub(super) fn fetch(&self, numbers: &[f32], n: usize) {
+        for line in numbers[..n.min(numbers.len())].chunks(EDGE) {
+            // SAFETY: a hint, which reads nothing.
+            #[allow(unsafe_code, reason = "an instruction of the processor")]
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+            }
+        }
+    }
+
     /// As 16 x 16 words.
-    #[inline]
+    #[inline(always)]
     pub(super) fn transpose(&self, tile: &mut Tile) {
         // SAFETY: the unit comes with AVX-512. A tile has the size of 16 registers, whose bits may be anything.
         #[allow(unsafe_code, reason = "the compiler does not know the processor")]
         unsafe {
             let rows: &mut [__m512i; EDGE] = &mut *(&raw mut *tile).cast();
             transpose(rows);
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn split<const P: usize>(low: &[f32], high: &[f32], tiles: &mut [Tile], row: usize) {
+    let (half, upper) = (_mm512_set1_epi32(0x8000), _mm512_set1_epi32(-0x1_0000));
+    let mut rest = [low, high].map(|numbers| {
+        let mask = if numbers.len() < EDGE { (1 << numbers.len()) - 1 } else { u16::MAX };
+        // SAFETY: the mask has no more than the slice.
+        #[allow(unsafe_code, reason = "an instruction of the processor")]
+        unsafe {
+            _mm512_maskz_loadu_ps(mask, numbers.as_ptr())
+        }
+    });
+    for part in 0..P {
+        let mut parts = rest.map(|x| _mm512_castps_si512(x));
+        if part + 1 < P {
+            for (part, rest) in parts.iter_mut().zip(&mut rest) {
+                *part = _mm512_and_si512(_mm512_add_epi32(*part, half), upper);
+                *rest = _mm512_sub_ps(*rest, _mm512_castsi512_ps(*part));
+            }
+        }
+        let words = _mm512_mask_blend_epi16(0xaaaa_aaaa, _mm512_srli_epi32::<16>(parts[0]), parts[1]);
+        // SAFETY: a row of a tile has these 64 bytes.
+        #[allow(unsafe_code, reason = "an instruction of the processor")]
+        unsafe {
+            _mm512_storeu_si512((&raw mut tiles[part * 2].0[row]).cast(), words);
         }
     }
 }

@@ -13,6 +13,14 @@ impl Unit {
         match *self {}
     }
 
+    pub(super) fn split<const P: usize>(&self, _: &[f32], _: &[f32], _: &mut [Tile], _: usize) {
+        match *self {}
+    }
+
+    pub(super) fn fetch(&self, _: &[f32], _: usize) {
+        match *self {}
+    }
+
     pub(super) fn transpose(&self, _: &mut Tile) {
         match *self {}
     }

@@ -32,7 +32,7 @@ const STEPS: usize = 4;
 /// 16 x 16 numbers of 32 bits, each an f32 or two of bf16. Rows that cross a line of the cache would load at a quarter of the speed.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Tile([[u32; EDGE]; EDGE]);
+pub(super) struct Tile(pub(super) [[u32; EDGE]; EDGE]);
 
 impl Tile {
     /// Those that fit into `memory`.
@@ -130,9 +130,18 @@ unsafe fn by_parts<const P: usize>(
                     let count = (STEPS * STEP).min(depth.end - here);
                     let steps = count.div_ceil(STEP);
                     let lefts = &mut lefts[..steps * 2 * PARTS];
-                    lay_left(left.at([row, here]), rows, count, lefts);
+                    lay_left(unit, left.at([row, here]), rows, count, lefts);
                     let from = (here - start) / STEP * 2 * P;
-                    for (sums, rights) in sums.iter_mut().zip(rights.chunks_exact(panel)) {
+                    for (at, (sums, rights)) in sums.iter_mut().zip(rights.chunks_exact(panel)).enumerate() {
+                        // What will be split next: rows are too far apart for the processor to see by itself.
+                        for i in (at..BLOCK).step_by(panels) {
+                            let next = if here + STEPS * STEP < depth.end {
+                                [row + i, here + STEPS * STEP]
+                            } else {
+                                [row + BLOCK + i, start]
+                            };
+                            unit.fetch(left.data.get(next[0] * left.row + next[1]..).unwrap_or_default(), STEPS * STEP);
+                        }
                         unit.multiply(sums, lefts, &rights[from..from + steps * 2 * P], P, here > start);
                     }
                 }
@@ -141,7 +150,7 @@ unsafe fn by_parts<const P: usize>(
                     let line = unsafe { out.line([first_row + row + i, first_column], n) };
                     let halves = sums.iter().flat_map(|sums| &sums[i / EDGE * 2..][..2]);
                     for (out, half) in line.chunks_mut(EDGE).zip(halves) {
-                        add_line(out, &half.0[i % EDGE].map(f32::from_bits), start > 0);
+                        put_line(out, &half.0[i % EDGE], start > 0);
                     }
                 }
             }
@@ -151,24 +160,25 @@ unsafe fn by_parts<const P: usize>(
 
 #[inline]
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512bw"))]
-fn add_line(out: &mut [f32], sums: &[f32; EDGE], add: bool) {
-    if let Some(out) = out.as_mut_array() {
-        *out = std::array::from_fn::<_, EDGE, _>(|j| if add { out[j] + sums[j] } else { sums[j] });
+fn put_line(out: &mut [f32], sums: &[u32; EDGE], add: bool) {
+    let sums = out.iter_mut().zip(sums);
+    if add {
+        sums.for_each(|(out, sum)| *out += f32::from_bits(*sum));
     } else {
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = if add { *out + sum } else { *sum });
+        sums.for_each(|(out, sum)| *out = f32::from_bits(*sum));
     }
 }
 
 /// `left` `[rows, depth]` as `[steps, PARTS, 2]` tiles of rows. What is beyond is zero.
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512bw"))]
-fn lay_left(left: View, rows: usize, depth: usize, tiles: &mut [Tile]) {
+fn lay_left(unit: &Unit, left: View, rows: usize, depth: usize, tiles: &mut [Tile]) {
     for (step, tiles) in tiles.chunks_exact_mut(2 * PARTS).enumerate() {
         let at = step * STEP;
         let line = |i: usize| match i < rows {
             true => &left.data[i * left.row + at..][..STEP.min(depth - at)],
             false => &[],
         };
-        lay_along::<PARTS>(line, tiles);
+        lay_along::<PARTS>(unit, line, tiles);
     }
 }
 
@@ -190,7 +200,7 @@ fn lay_right<const P: usize>(
                     true => &view.data[(at + d) * view.row..][..n],
                     false => &[],
                 };
-                lay_across::<P>(row, tiles, panel, step);
+                lay_across::<P>(unit, row, tiles, panel, step);
             }
         }
         Right::Floats(view) => {
@@ -200,7 +210,7 @@ fn lay_right<const P: usize>(
                         true => &view.data[(at + j) * view.column + start..][..STEP.min(depth.end - start)],
                         false => &[],
                     };
-                    lay_along::<P>(line, tiles);
+                    lay_along::<P>(unit, line, tiles);
                     tiles.iter_mut().for_each(|tile| unit.transpose(tile));
                 }
             }
@@ -216,7 +226,7 @@ fn lay_right<const P: usize>(
                     true => &lines[d * n..][..n],
                     false => &[],
                 };
-                lay_across::<P>(row, tiles, panel, step);
+                lay_across::<P>(unit, row, tiles, panel, step);
             }
         }
         Right::Kept { matrix, way: Way::Forward, first: [output, input] } => {
@@ -234,7 +244,7 @@ fn lay_right<const P: usize>(
                             true => &lines[j * PIECE + step * STEP..][..STEP.min(count - step * STEP)],
                             false => &[],
                         };
-                        lay_along::<P>(line, tiles);
+                        lay_along::<P>(unit, line, tiles);
                         tiles.iter_mut().for_each(|tile| unit.transpose(tile));
                     }
                 }
@@ -247,15 +257,11 @@ fn lay_right<const P: usize>(
 /// a step is free, if both matrices have the same.
 #[inline]
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512bw"))]
-fn lay_along<'a, const P: usize>(line: impl Fn(usize) -> &'a [f32], tiles: &mut [Tile]) {
+fn lay_along<'a, const P: usize>(unit: &Unit, line: impl Fn(usize) -> &'a [f32], tiles: &mut [Tile]) {
     for half in 0..2 {
         for i in 0..EDGE {
-            let line = line(half * EDGE + i);
-            let [low, high] = [0, EDGE].map(|from| numbers(line, from));
-            let words = words::<P>(&low, &high);
-            for (part, words) in words.into_iter().enumerate() {
-                tiles[part * 2 + half].0[i] = words;
-            }
+            let (low, high) = halves(line(half * EDGE + i));
+            unit.split::<P>(low, high, &mut tiles[half..], i);
         }
     }
 }
@@ -263,52 +269,28 @@ fn lay_along<'a, const P: usize>(line: impl Fn(usize) -> &'a [f32], tiles: &mut 
 /// The tiles of all panels for one step, from 32 rows of the right matrix.
 #[inline]
 #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512bw"))]
-fn lay_across<'a, const P: usize>(row: impl Fn(usize) -> &'a [f32], tiles: &mut [Tile], panel: usize, step: usize) {
+fn lay_across<'a, const P: usize>(
+    unit: &Unit,
+    row: impl Fn(usize) -> &'a [f32],
+    tiles: &mut [Tile],
+    panel: usize,
+    step: usize,
+) {
     for d in 0..EDGE {
         let (low, high) = (row(d), row(d + EDGE));
         for (at, tiles) in tiles.chunks_exact_mut(panel).enumerate() {
             let tiles = &mut tiles[step * 2 * P..][..2 * P];
-            for half in 0..2 {
-                let from = at * BLOCK + half * EDGE;
-                let words = words::<P>(&numbers(low, from), &numbers(high, from));
-                for (part, words) in words.into_iter().enumerate() {
-                    tiles[part * 2 + half].0[d] = words;
-                }
-            }
+            let [low, high] = [low, high].map(|row| halves(row.get(at * BLOCK..).unwrap_or_default()));
+            unit.split::<P>(low.0, high.0, tiles, d);
+            unit.split::<P>(low.1, high.1, &mut tiles[1..], d);
         }
     }
 }
 
-/// Those from `from` on; zeros beyond the end.
+/// 16 numbers, and those after them.
 #[inline]
-#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512bw"))]
-fn numbers(line: &[f32], from: usize) -> [f32; EDGE] {
-    let rest = line.get(from..).unwrap_or_default();
-    rest.first_chunk().copied().unwrap_or_else(|| {
-        let mut numbers = [0.0; EDGE];
-        numbers.iter_mut().zip(rest).for_each(|(number, rest)| *number = *rest);
-        numbers
-    })
-}
-
-/// The parts in bf16 of two numbers, side by side. Halves are rounded up, and what the last part has no room for is cut off.
-#[inline]
-#[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx512f,avx512bw"))]
-fn words<const P: usize>(low: &[f32; EDGE], high: &[f32; EDGE]) -> [[u32; EDGE]; P] {
-    const UPPER: u32 = 0xffff_0000;
-    let (mut low, mut high) = (*low, *high);
-    let round = |rest: &mut [f32; EDGE]| {
-        let part = rest.map(|x| x.to_bits().wrapping_add(0x8000) & UPPER);
-        *rest = std::array::from_fn(|i| rest[i] - f32::from_bits(part[i]));
-        part
-    };
-    std::array::from_fn(|part| {
-        let [low, high] = match part + 1 < P {
-            true => [round(&mut low), round(&mut high)],
-            false => [low.map(f32::to_bits), high.map(f32::to_bits)],
-        };
-        std::array::from_fn(|i| low[i] >> 16 | high[i] & UPPER)
-    })
+fn halves(numbers: &[f32]) -> (&[f32], &[f32]) {
+    numbers.split_at(numbers.len().min(EDGE))
 }
 
 #[cfg(test)]
