@@ -11,6 +11,7 @@ use burn::tensor::DType;
 use half::bf16;
 use rayon::prelude::*;
 
+use super::amx::Unit;
 use super::amx_product::{self, Right};
 use super::cpu::{forward_strides, view};
 use super::packed::{Bias, Packed, Part, Way, raw_matrix, unpack};
@@ -94,7 +95,7 @@ pub(super) fn multiply_by(tiles: bool, y: &mut [f32], x: &[f32], weight: &Frozen
     let (depth, columns) = if way == Way::Forward { (inputs, outputs) } else { (outputs, inputs) };
     let rows = y.len().checked_div(columns).unwrap_or(0);
     let several = matches!(threads([rows, depth, columns]), Parallelism::Rayon(_));
-    let tiles = tiles && amx_product::pays([rows, depth, columns], &right(weight, way, 0));
+    let tiles = tiles && right(weight, way, 0).is_some_and(|right| right.pays(depth, columns)) && Unit::new().is_some();
     let [width, deep] = if tiles { amx_product::TASK } else { TILES[usize::from(rows < MANY_ROWS)] };
     let threads = if several { rayon::current_num_threads() } else { 1 };
     let Cut { height, width } = cut(rows, columns, weight.block(), threads, width);
@@ -134,10 +135,13 @@ pub(super) fn multiply_by(tiles: bool, y: &mut [f32], x: &[f32], weight: &Frozen
                 }
             }
         };
-        let (from, sizes) = ([row, column], [m, depth, n]);
+        let right = right(weight, way, column).filter(|_| tiles);
         // SAFETY: as above.
         #[allow(unsafe_code, reason = "several threads write one matrix")]
-        if !(tiles && unsafe { amx_product::multiply(&y, from, sizes, x.from(row), &right(weight, way, column)) }) {
+        let done = right.is_some_and(|right| unsafe {
+            amx_product::multiply(&y, [row, column], [m, depth, n], x.from(row), &right)
+        });
+        if !done {
             by_vectors();
         }
         if let Some(Added { left, right, depth: k }) = added {
@@ -153,17 +157,11 @@ pub(super) fn multiply_by(tiles: bool, y: &mut [f32], x: &[f32], weight: &Frozen
     }
 }
 
-/// The matrix that x is multiplied with, from `column` on.
-fn right<'a>(weight: &'a Frozen<'a>, way: Way, column: usize) -> Right<'a> {
-    match weight {
-        Frozen::Floats { view, .. } => {
-            Right::Floats(if way == Way::Forward { view.transposed() } else { *view }.at([0, column]))
-        }
-        Frozen::Kept { matrix, part } => {
-            let (output, input) = if way == Way::Forward { (column, 0) } else { (0, column) };
-            Right::Kept { matrix, way, first: [part.outputs.start + output, part.inputs.start + input] }
-        }
-    }
+/// The matrix that x is multiplied with, from `column` on, for the matrix unit.
+fn right<'a>(weight: &'a Frozen<'a>, way: Way, column: usize) -> Option<Right<'a>> {
+    let Frozen::Kept { matrix, part } = weight else { return None };
+    let (output, input) = if way == Way::Forward { (column, 0) } else { (0, column) };
+    Some(Right { matrix, way, first: [part.outputs.start + output, part.inputs.start + input] })
 }
 
 /// Sizes of a task.
