@@ -70,9 +70,9 @@ impl Right<'_> {
         }
     }
 
-    /// Whether [`multiply`] takes a product with it and is faster than `gemm`, as measured: with three parts it is not.
-    pub(super) fn pays(&self, depth: usize, columns: usize) -> bool {
-        depth >= 64 && columns >= 64 && self.parts() < PARTS
+    /// Whether [`multiply`] takes a product with it and is faster than `gemm`, as measured: with three parts it is not, nor with 16 rows.
+    pub(super) fn pays(&self, [rows, depth, columns]: [usize; 3]) -> bool {
+        rows >= 32 && depth >= 64 && columns >= 64 && self.parts() < PARTS
     }
 }
 

@@ -95,7 +95,8 @@ pub(super) fn multiply_by(tiles: bool, y: &mut [f32], x: &[f32], weight: &Frozen
     let (depth, columns) = if way == Way::Forward { (inputs, outputs) } else { (outputs, inputs) };
     let rows = y.len().checked_div(columns).unwrap_or(0);
     let several = matches!(threads([rows, depth, columns]), Parallelism::Rayon(_));
-    let tiles = tiles && right(weight, way, 0).is_some_and(|right| right.pays(depth, columns)) && Unit::new().is_some();
+    let tiles =
+        tiles && right(weight, way, 0).is_some_and(|right| right.pays([rows, depth, columns])) && Unit::new().is_some();
     let [width, deep] = if tiles { amx_product::TASK } else { TILES[usize::from(rows < MANY_ROWS)] };
     let threads = if several { rayon::current_num_threads() } else { 1 };
     let Cut { height, width } = cut(rows, columns, weight.block(), threads, width);
