@@ -1,5 +1,11 @@
 //! Operations with a backward of their own, and compositions that keep their statistics in f32.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[path = "ops/amx_none.rs"]
+mod amx;
+mod amx_product;
 mod attention;
 #[cfg(feature = "card")]
 mod card;

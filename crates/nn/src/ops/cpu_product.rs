@@ -11,6 +11,8 @@ use burn::tensor::DType;
 use half::bf16;
 use rayon::prelude::*;
 
+use super::amx::Unit;
+use super::amx_product::{self, Right};
 use super::cpu::{forward_strides, view};
 use super::packed::{Bias, Packed, Part, Way, raw_matrix, unpack};
 use super::pool;
@@ -84,12 +86,20 @@ pub(super) fn frozen_product(
 
 /// `y = x W^T` or `y = x W`, of dense rows, and what is `added`.
 pub(super) fn multiply(y: &mut [f32], x: &[f32], weight: &Frozen, way: Way, added: Option<Added>) {
+    multiply_by(true, y, x, weight, way, added);
+}
+
+/// As [`multiply`], by the processor's matrix unit if it has one and `tiles` are wanted.
+pub(super) fn multiply_by(tiles: bool, y: &mut [f32], x: &[f32], weight: &Frozen, way: Way, added: Option<Added>) {
     let [outputs, inputs] = weight.shape();
     let (depth, columns) = if way == Way::Forward { (inputs, outputs) } else { (outputs, inputs) };
     let rows = y.len().checked_div(columns).unwrap_or(0);
     let several = matches!(threads([rows, depth, columns]), Parallelism::Rayon(_));
-    let Cut { height, width, deep } =
-        cut(rows, columns, weight.block(), if several { rayon::current_num_threads() } else { 1 });
+    let tiles =
+        tiles && right(weight, way, 0).is_some_and(|right| right.pays([rows, depth, columns])) && Unit::new().is_some();
+    let [width, deep] = if tiles { amx_product::TASK } else { TILES[usize::from(rows < MANY_ROWS)] };
+    let threads = if several { rayon::current_num_threads() } else { 1 };
+    let Cut { height, width } = cut(rows, columns, weight.block(), threads, width);
     let (x, y) = (View::dense(x, depth), Shared::new(y, columns));
     let task = |[row, column]: [usize; 2]| {
         let (m, n) = (height.min(rows - row), width.min(columns - column));
@@ -100,29 +110,40 @@ pub(super) fn multiply(y: &mut [f32], x: &[f32], weight: &Frozen, way: Way, adde
                 y.multiply(out, [m, k, n], add, 1.0, a, b, Parallelism::None);
             }
         };
-        for first in (0..depth).step_by(deep) {
-            let k = deep.min(depth - first);
-            let x = x.at([row, first]);
-            match weight {
-                Frozen::Floats { view, .. } => {
-                    let view = if way == Way::Forward { view.transposed() } else { *view };
-                    part([row, column], [k, n], first > 0, x, view.at([first, column]));
-                }
-                Frozen::Kept { matrix, part: whole } => with_scratch(k * n, |tile| {
-                    let (outputs, inputs) = (whole.outputs.start, whole.inputs.start);
-                    let ([output, input], line) = match way {
-                        Way::Forward => ([outputs + column, inputs + first], k),
-                        Way::Backward => ([outputs + first, inputs + column], n),
-                    };
-                    for (row, out) in tile.chunks_exact_mut(line).enumerate() {
-                        matrix.fetch(output + row + 2, input, line);
-                        matrix.read(output + row, input, out);
+        let by_vectors = || {
+            for first in (0..depth).step_by(deep) {
+                let k = deep.min(depth - first);
+                let x = x.at([row, first]);
+                match weight {
+                    Frozen::Floats { view, .. } => {
+                        let view = if way == Way::Forward { view.transposed() } else { *view };
+                        part([row, column], [k, n], first > 0, x, view.at([first, column]));
                     }
-                    let tile = View::dense(tile, line);
-                    let tile = if way == Way::Forward { tile.transposed() } else { tile };
-                    part([row, column], [k, n], first > 0, x, tile);
-                }),
+                    Frozen::Kept { matrix, part: whole } => with_scratch(k * n, |tile| {
+                        let (outputs, inputs) = (whole.outputs.start, whole.inputs.start);
+                        let ([output, input], line) = match way {
+                            Way::Forward => ([outputs + column, inputs + first], k),
+                            Way::Backward => ([outputs + first, inputs + column], n),
+                        };
+                        for (row, out) in tile.chunks_exact_mut(line).enumerate() {
+                            matrix.fetch(output + row + 2, input, line);
+                            matrix.read(output + row, input, out);
+                        }
+                        let tile = View::dense(tile, line);
+                        let tile = if way == Way::Forward { tile.transposed() } else { tile };
+                        part([row, column], [k, n], first > 0, x, tile);
+                    }),
+                }
             }
+        };
+        let right = right(weight, way, column).filter(|_| tiles);
+        // SAFETY: as above.
+        #[allow(unsafe_code, reason = "several threads write one matrix")]
+        let done = right.is_some_and(|right| unsafe {
+            amx_product::multiply(&y, [row, column], [m, depth, n], x.from(row), &right)
+        });
+        if !done {
+            by_vectors();
         }
         if let Some(Added { left, right, depth: k }) = added {
             part([row, column], [k, n], depth > 0, left.at([row, 0]), right.at([0, column]));
@@ -137,17 +158,22 @@ pub(super) fn multiply(y: &mut [f32], x: &[f32], weight: &Frozen, way: Way, adde
     }
 }
 
+/// The matrix that x is multiplied with, from `column` on, for the matrix unit.
+fn right<'a>(weight: &'a Frozen<'a>, way: Way, column: usize) -> Option<Right<'a>> {
+    let Frozen::Kept { matrix, part } = weight else { return None };
+    let (output, input) = if way == Way::Forward { (column, 0) } else { (0, column) };
+    Some(Right { matrix, way, first: [part.outputs.start + output, part.inputs.start + input] })
+}
+
 /// Sizes of a task.
 struct Cut {
     height: usize,
     width: usize,
-    deep: usize,
 }
 
 /// As many tasks as threads, or a multiple of it, so that none waits for the last one of another. Rows are cut only where there
 /// are too few columns for that: each task converts the tiles of its columns for itself.
-fn cut(rows: usize, columns: usize, block: usize, threads: usize) -> Cut {
-    let [width, deep] = TILES[usize::from(rows < MANY_ROWS)];
+fn cut(rows: usize, columns: usize, block: usize, threads: usize, width: usize) -> Cut {
     let wanted = columns.div_ceil(width).next_multiple_of(threads);
     let most = wanted.min(columns / FEWEST_COLUMNS).max(1);
     let [mut across, mut down] = [most, 1];
@@ -160,7 +186,7 @@ fn cut(rows: usize, columns: usize, block: usize, threads: usize) -> Cut {
         [across, down] = ways.max_by(|a, b| busy(*a).total_cmp(&busy(*b))).unwrap_or([1, 1]);
     }
     let width = columns.div_ceil(across).next_multiple_of(block.max(16));
-    Cut { height: rows.div_ceil(down).max(1), width, deep }
+    Cut { height: rows.div_ceil(down).max(1), width }
 }
 
 /// Hands over a part of the matrix as it lies in memory.
@@ -318,14 +344,14 @@ mod tests {
             (1, 1, 1, 8),
             (600, 40, 1, 3),
         ] {
-            let Cut { height, width, deep } = cut(rows, columns, block, threads);
-            assert!(height * width > 0 && width.is_multiple_of(block) && deep.is_multiple_of(256));
+            let Cut { height, width } = cut(rows, columns, block, threads, 384);
+            assert!(height * width > 0 && width.is_multiple_of(block));
             let [down, across] = [rows.div_ceil(height), columns.div_ceil(width)];
             assert!(down * height >= rows && across * width >= columns);
             println!("{rows} x {columns} by {threads}: {down} x {across} tasks of {height} x {width}");
         }
         let tasks = |rows, columns, threads| {
-            let Cut { height, width, .. } = cut(rows, columns, 1, threads);
+            let Cut { height, width } = cut(rows, columns, 1, threads, 384);
             usize::div_ceil(rows, height) * usize::div_ceil(columns, width)
         };
         assert_eq!((tasks(1536, 3072, 2), tasks(4096, 320, 16), tasks(1024, 1280, 8)), (8, 16, 8));

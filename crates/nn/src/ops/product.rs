@@ -80,6 +80,22 @@ impl<'a> Shared<'a> {
         Self { numbers: out.as_mut_ptr(), length: out.len(), row, borrowed: PhantomData }
     }
 
+    /// `n` numbers of one row.
+    ///
+    /// # Safety
+    /// As long as they are borrowed, nothing else may reach them.
+    ///
+    /// # Panics
+    /// When the row has not so many.
+    #[allow(unsafe_code, reason = "parts of different threads lie between each other")]
+    #[allow(clippy::mut_from_ref, reason = "the caller has them for itself")]
+    pub(super) unsafe fn line(&self, [row, column]: [usize; 2], n: usize) -> &mut [f32] {
+        let first = row * self.row + column;
+        assert!(column + n <= self.row && first + n <= self.length, "no {n} numbers from {row}, {column} on");
+        // SAFETY: the assertion has them inside the matrix, and the caller promises that they are borrowed alone.
+        unsafe { std::slice::from_raw_parts_mut(self.numbers.add(first), n) }
+    }
+
     /// The part `[m, n]` from row and column `first` on becomes `factor a b`, or that is added to it.
     ///
     /// # Safety
