@@ -97,6 +97,8 @@ fn tiles_are_as_exact_as_vectors() {
                     let weight =
                         Frozen::Kept { matrix: Matrix { inputs: INPUTS, kept: clone(&kept) }, part: part.clone() };
                     let [tiles, vectors, exact] = products(&weight, &read, &part, rows, way, &x);
+                    // They round differently: the same numbers would be those of one way.
+                    assert_eq!(tiles != vectors, rows >= 32, "{name} {way:?} {rows}");
                     let [tiles, vectors] = [tiles, vectors].map(|y| difference(&y, &exact));
                     println!("{name} {way:?} {rows} x {shape:?}: {tiles:.1e}, vectors {vectors:.1e}");
                     assert!(tiles < 1.5 * vectors.max(1e-7), "{name} {way:?} {rows} {shape:?}: {tiles} {vectors}");

@@ -55,8 +55,8 @@ fn rows_shape(q: &Shape) -> Shape {
 
 impl CardAttention for CubeBackend {
     fn attention(q: CubeTensor, k: CubeTensor, v: CubeTensor) -> (CubeTensor, CubeTensor) {
-        match sizes(&q, [64, 32]) {
-            Some(sizes) => at_once(q, k, v, sizes),
+        match kernels(&q) {
+            Some(Kernels { forward, .. }) => at_once(q, k, v, forward),
             None => {
                 let sums = like(&q, rows_shape(&q.shape()), DType::F32);
                 (by_rows(q, k, v), sums)
@@ -72,16 +72,20 @@ impl CardAttention for CubeBackend {
         sums: CubeTensor,
         grad: CubeTensor,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
-        match sizes(&q, [32, 16]) {
-            Some(sizes) => at_once_backward([q, k, v, out, grad], sums, sizes),
+        match kernels(&q) {
+            Some(Kernels { backward, .. }) => at_once_backward([q, k, v, out, grad], sums, backward),
             None => by_rows_backward(q, k, v, grad),
         }
     }
 }
 
-/// Of the kernels for tensor cores, where there are such that take these numbers. Of `others` the first for narrow heads, the second
-/// for wide ones, whose sums leave fewer registers.
-fn sizes(q: &CubeTensor, others: [usize; 2]) -> Option<Sizes> {
+/// For the kernels for tensor cores, if they can take these numbers, forward and backward: one without the other would lack its sums.
+struct Kernels {
+    forward: Sizes,
+    backward: Sizes,
+}
+
+fn kernels(q: &CubeTensor) -> Option<Kernels> {
     const WIDEST: usize = 160;
     let width = q.shape()[3];
     let [m, n, k] = SHAPE;
@@ -91,9 +95,12 @@ fn sizes(q: &CubeTensor, others: [usize; 2]) -> Option<Sizes> {
     let taken = features.matmul.mma.contains(&product)
         && features.matmul.ldmatrix.contains(&number)
         && [hardware.plane_size_min, hardware.plane_size_max] == [32; 2];
-    let sizes = Sizes { width: width / 8, others: others[usize::from(width > 64)] };
-    let fits = width.is_multiple_of(8) && width <= WIDEST && sizes.shared() <= hardware.max_shared_memory_size;
-    (taken && fits).then_some(sizes)
+    // The sums of wide heads leave fewer registers.
+    let [forward, backward] =
+        if width > 64 { [32, 16] } else { [64, 32] }.map(|others| Sizes { width: width / 8, others });
+    let room = hardware.max_shared_memory_size;
+    let fit = forward.shared_forward() <= room && backward.shared_backward() <= room;
+    (taken && fit && width.is_multiple_of(8) && width <= WIDEST).then_some(Kernels { forward, backward })
 }
 
 fn at_once(q: CubeTensor, k: CubeTensor, v: CubeTensor, sizes: Sizes) -> (CubeTensor, CubeTensor) {

@@ -12,8 +12,8 @@ use cubecl::prelude::*;
 
 use super::card_rows::{own_row, row_start, row_sum};
 use super::card_tiles::{
-    Eight, OWN, Place, Sizes, Two, add_products, column, exp2, fill, first_own_row, held, load, most_of_four, products,
-    store, tile, total_of_four, write, zeros,
+    Eight, OWN, Others, Place, Sizes, Two, add_products, column, exp2, fill, first_own_row, most_of_four, products,
+    tile, total_of_four, write, zeros,
 };
 
 /// `softmax(factor q k^T) v`, and of each row the logarithm to base 2 of the sum of its exponentials, `sums` `[b, heads, queries]`.
@@ -35,8 +35,7 @@ pub(super) fn attention_forward<F: Float>(
     // Of powers of two, not of e.
     let factor = factor * comptime!(LOG2_E);
     let mut own_q = tile::<F>(OWN, sizes);
-    let mut other_k = tile::<F>(comptime!(sizes.others), sizes);
-    let mut other_v = tile::<F>(comptime!(sizes.others), sizes);
+    let mut others = Others::<F>::new(sizes);
     fill(&mut own_q, q, &q_at, sizes);
 
     let mut result = zeros(comptime!(2 * sizes.padded()));
@@ -47,20 +46,15 @@ pub(super) fn attention_forward<F: Float>(
         most[half] = f32::min_value();
         total[half] = 0.0;
     }
-    let (mut next_k, mut next_v) =
-        (held::<F>(comptime!(sizes.others), sizes), held::<F>(comptime!(sizes.others), sizes));
-    load(&mut next_k, k, &k_at, 0usize, comptime!(sizes.others), sizes);
-    load(&mut next_v, v, &v_at, 0usize, comptime!(sizes.others), sizes);
+    others.ask(k, v, &k_at, &v_at, 0usize);
     let mut first = 0usize;
     while first < k_at.rows {
         sync_cube();
-        store(&mut other_k, &next_k, comptime!(sizes.others), sizes);
-        store(&mut other_v, &next_v, comptime!(sizes.others), sizes);
+        others.put();
         sync_cube();
         // On their way while this tile is computed.
-        load(&mut next_k, k, &k_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
-        load(&mut next_v, v, &v_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
-        let mut scores = products(&own_q, &other_k, sizes);
+        others.ask(k, v, &k_at, &v_at, first + comptime!(sizes.others));
+        let mut scores = products(&own_q, &others.a, sizes);
         #[unroll]
         for half in 0..2usize {
             let mut now = most[half];
@@ -102,7 +96,7 @@ pub(super) fn attention_forward<F: Float>(
                 result[at] = result[at] * Vector::new(kept);
             }
         }
-        add_products(&mut result, &scores, &other_v, sizes);
+        add_products(&mut result, &scores, &others.b, sizes);
         first += comptime!(sizes.others);
     }
     #[unroll]
@@ -139,8 +133,7 @@ pub(super) fn attention_backward_of_queries<F: Float>(
 ) {
     let mut own_q = tile::<F>(OWN, sizes);
     let mut own_grad = tile::<F>(OWN, sizes);
-    let mut other_k = tile::<F>(comptime!(sizes.others), sizes);
-    let mut other_v = tile::<F>(comptime!(sizes.others), sizes);
+    let mut others = Others::<F>::new(sizes);
     fill(&mut own_q, q, &q_at, sizes);
     fill(&mut own_grad, grad, &grad_at, sizes);
     let mut sum = Array::<f32>::new(2usize);
@@ -153,21 +146,16 @@ pub(super) fn attention_backward_of_queries<F: Float>(
     }
 
     let mut result = zeros(comptime!(2 * sizes.padded()));
-    let (mut next_k, mut next_v) =
-        (held::<F>(comptime!(sizes.others), sizes), held::<F>(comptime!(sizes.others), sizes));
-    load(&mut next_k, k, &k_at, 0usize, comptime!(sizes.others), sizes);
-    load(&mut next_v, v, &v_at, 0usize, comptime!(sizes.others), sizes);
+    others.ask(k, v, &k_at, &v_at, 0usize);
     let mut first = 0usize;
     while first < k_at.rows {
         sync_cube();
-        store(&mut other_k, &next_k, comptime!(sizes.others), sizes);
-        store(&mut other_v, &next_v, comptime!(sizes.others), sizes);
+        others.put();
         sync_cube();
         // On their way while this tile is computed.
-        load(&mut next_k, k, &k_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
-        load(&mut next_v, v, &v_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
-        let mut scores = products(&own_q, &other_k, sizes);
-        let slopes = products(&own_grad, &other_v, sizes);
+        others.ask(k, v, &k_at, &v_at, first + comptime!(sizes.others));
+        let mut scores = products(&own_q, &others.a, sizes);
+        let slopes = products(&own_grad, &others.b, sizes);
         #[unroll]
         for at in 0..comptime!(sizes.others / 4) {
             let half = comptime!(at % 2);
@@ -181,7 +169,7 @@ pub(super) fn attention_backward_of_queries<F: Float>(
             }
             scores[at] = both;
         }
-        add_products(&mut result, &scores, &other_k, sizes);
+        add_products(&mut result, &scores, &others.a, sizes);
         first += comptime!(sizes.others);
     }
     #[unroll]
@@ -215,8 +203,7 @@ pub(super) fn attention_backward_of_keys<F: Float>(
 ) {
     let mut own_k = tile::<F>(OWN, sizes);
     let mut own_v = tile::<F>(OWN, sizes);
-    let mut other_q = tile::<F>(comptime!(sizes.others), sizes);
-    let mut other_grad = tile::<F>(comptime!(sizes.others), sizes);
+    let mut others = Others::<F>::new(sizes);
     let mut other_sums = Shared::<[f32]>::new_slice(comptime!(sizes.others));
     let mut other_deltas = Shared::<[f32]>::new_slice(comptime!(sizes.others));
     fill(&mut own_k, k, &k_at, sizes);
@@ -224,18 +211,14 @@ pub(super) fn attention_backward_of_keys<F: Float>(
 
     let mut d_k = zeros(comptime!(2 * sizes.padded()));
     let mut d_v = zeros(comptime!(2 * sizes.padded()));
-    let (mut next_q, mut next_grad) =
-        (held::<F>(comptime!(sizes.others), sizes), held::<F>(comptime!(sizes.others), sizes));
-    load(&mut next_q, q, &q_at, 0usize, comptime!(sizes.others), sizes);
-    load(&mut next_grad, grad, &grad_at, 0usize, comptime!(sizes.others), sizes);
+    others.ask(q, grad, &q_at, &grad_at, 0usize);
     let unit = UNIT_POS as usize % comptime!(sizes.others);
     let row = q_at.number(clamp_max(unit, q_at.rows - 1));
     let (mut next_sum, mut next_delta) = (sums[row], deltas[row]);
     let mut first = 0usize;
     while first < q_at.rows {
         sync_cube();
-        store(&mut other_q, &next_q, comptime!(sizes.others), sizes);
-        store(&mut other_grad, &next_grad, comptime!(sizes.others), sizes);
+        others.put();
         if UNIT_POS < comptime!(sizes.others as u32) {
             // Of queries that are none the shares are 2^-infinity.
             other_sums[unit] = select(first + unit < q_at.rows, next_sum, f32::max_value());
@@ -243,13 +226,12 @@ pub(super) fn attention_backward_of_keys<F: Float>(
         }
         sync_cube();
         // On their way while this tile is computed.
-        load(&mut next_q, q, &q_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
-        load(&mut next_grad, grad, &grad_at, first + comptime!(sizes.others), comptime!(sizes.others), sizes);
+        others.ask(q, grad, &q_at, &grad_at, first + comptime!(sizes.others));
         let row = q_at.number(clamp_max(first + comptime!(sizes.others) + unit, q_at.rows - 1));
         next_sum = sums[row];
         next_delta = deltas[row];
-        let mut shares = products(&own_k, &other_q, sizes);
-        let mut slopes = products(&own_v, &other_grad, sizes);
+        let mut shares = products(&own_k, &others.a, sizes);
+        let mut slopes = products(&own_v, &others.b, sizes);
         #[unroll]
         for at in 0..comptime!(sizes.others / 4) {
             let (score, slope) = (shares[at], slopes[at]);
@@ -265,8 +247,8 @@ pub(super) fn attention_backward_of_keys<F: Float>(
             shares[at] = share_pair;
             slopes[at] = slope_pair;
         }
-        add_products(&mut d_v, &shares, &other_grad, sizes);
-        add_products(&mut d_k, &slopes, &other_q, sizes);
+        add_products(&mut d_v, &shares, &others.b, sizes);
+        add_products(&mut d_k, &slopes, &others.a, sizes);
         first += comptime!(sizes.others);
     }
     #[unroll]

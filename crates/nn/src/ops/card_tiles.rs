@@ -53,8 +53,13 @@ impl Sizes {
         self.width.next_multiple_of(2)
     }
 
-    /// Bytes of the memory that the units of a cube share, for the kernel that takes most of it.
-    pub(super) fn shared(self) -> usize {
+    /// Bytes of shared memory of the forward, which has one tile of its own rows.
+    pub(super) fn shared_forward(self) -> usize {
+        (OWN + 2 * self.others) * self.stride() * 16
+    }
+
+    /// Of a backward, which has two, and that of keys two numbers for each other row.
+    pub(super) fn shared_backward(self) -> usize {
         2 * (OWN + self.others) * self.stride() * 16 + 8 * self.others
     }
 
@@ -77,9 +82,48 @@ pub(super) fn tile<F: Float>(#[comptime] rows: usize, #[comptime] sizes: Sizes) 
     tile
 }
 
+/// Tiles of the rows of the other kind, of two tensors, and the next ones on their way from memory.
+#[derive(CubeType)]
+pub(super) struct Others<F: Float> {
+    pub(super) a: Shared<[Eight<F>]>,
+    pub(super) b: Shared<[Eight<F>]>,
+    next_a: Array<Eight<F>>,
+    next_b: Array<Eight<F>>,
+    #[cube(comptime)]
+    sizes: Sizes,
+}
+
+#[cube]
+impl<F: Float> Others<F> {
+    pub(super) fn new(#[comptime] sizes: Sizes) -> Self {
+        let others = comptime!(sizes.others);
+        Others::<F> {
+            a: tile::<F>(others, sizes),
+            b: tile::<F>(others, sizes),
+            next_a: held::<F>(others, sizes),
+            next_b: held::<F>(others, sizes),
+            sizes,
+        }
+    }
+
+    /// Asks for the rows from `first` on.
+    pub(super) fn ask(&mut self, a: &Tensor<Eight<F>>, b: &Tensor<Eight<F>>, a_at: &Place, b_at: &Place, first: usize) {
+        let sizes = comptime!(self.sizes);
+        load(&mut self.next_a, a, a_at, first, comptime!(sizes.others), sizes);
+        load(&mut self.next_b, b, b_at, first, comptime!(sizes.others), sizes);
+    }
+
+    /// Puts what was asked for where all units read it. Nobody may read what was there any more.
+    pub(super) fn put(&mut self) {
+        let sizes = comptime!(self.sizes);
+        store(&mut self.a, &self.next_a, comptime!(sizes.others), sizes);
+        store(&mut self.b, &self.next_b, comptime!(sizes.others), sizes);
+    }
+}
+
 /// What a unit holds of a tile on its way from a tensor.
 #[cube]
-pub(super) fn held<F: Float>(#[comptime] rows: usize, #[comptime] sizes: Sizes) -> Array<Eight<F>> {
+fn held<F: Float>(#[comptime] rows: usize, #[comptime] sizes: Sizes) -> Array<Eight<F>> {
     Array::<Eight<F>>::new(comptime!(turns(rows, sizes)))
 }
 
@@ -102,7 +146,7 @@ pub(super) fn fill<F: Float>(
 
 /// Rows from `first` on. Beyond the last it is read again: nobody looks at what comes of those rows, and no load waits for a condition.
 #[cube]
-pub(super) fn load<F: Float>(
+fn load<F: Float>(
     held: &mut Array<Eight<F>>,
     from: &Tensor<Eight<F>>,
     place: &Place,
@@ -118,7 +162,7 @@ pub(super) fn load<F: Float>(
 }
 
 #[cube]
-pub(super) fn store<F: Float>(
+fn store<F: Float>(
     tile: &mut Shared<[Eight<F>]>,
     held: &Array<Eight<F>>,
     #[comptime] rows: usize,
