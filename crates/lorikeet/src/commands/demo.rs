@@ -115,13 +115,13 @@ fn look(example: &ShippedExample, base: &[PathBuf], lora: &[PathBuf], sheet: &Pa
 /// Shows everything and keeps the validation loss.
 struct Watching {
     progress: Progress,
-    /// The base's and the last.
+    /// The base's and the last, of a step after it.
     validation: Option<(f32, f32)>,
 }
 
 impl Face for Watching {
     fn event(&mut self, event: &Event) {
-        if let Event::Validation { loss, base_loss, .. } = event {
+        if let Event::Validation { step: 1.., loss, base_loss, .. } = event {
             self.validation = Some((*base_loss, *loss));
         }
         self.progress.event(event);
